@@ -1,0 +1,1 @@
+"""Training of the networks; see README.md in this folder."""

@@ -1,0 +1,104 @@
+"""Progressive keypoint expansion (PKE, SuperRetina): labels that grow by what the network finds again and again.
+
+Annotated keypoints are few and incomplete. A detected keypoint that is found at the same retinal place in both views and whose
+descriptor recognises it there gains value; one that is no longer found loses value; from a threshold on it counts as a label.
+Everything is kept in pixels of the photograph, so it is independent of views, batches and processes.
+"""
+
+import numpy as np
+import torch
+from retinamatch.keypoints import RetinaKeypointOutput, mutual_nearest_matches
+from torch import Tensor
+
+from .views import Views, project, sample_at
+
+
+class KeypointExpansion:
+    """The candidates of every photograph with their values.
+
+    Args:
+        count: Number of photographs.
+        radius: Detections closer than this many photograph pixels are the same keypoint.
+        new: Value of a candidate seen for the first time.
+        again: Gain when it is seen again.
+        absent: Loss when its place was in both views and it was not found.
+        threshold: Value from which a candidate is a label.
+        ceiling: Largest value.
+    """
+
+    def __init__(self, count, radius=6.0, new=5, again=1, absent=1, threshold=5, ceiling=20):
+        self.radius, self.new, self.again, self.absent = radius, new, again, absent
+        self.threshold, self.ceiling = threshold, ceiling
+        self.points = [np.zeros((0, 2), np.float32) for _ in range(count)]
+        self.values = [np.zeros(0, np.int64) for _ in range(count)]
+
+    def labels(self, index: int) -> np.ndarray:
+        """Return the candidates of a photograph that count as labels, (n, 2) photograph pixels."""
+        return self.points[index][self.values[index] >= self.threshold]
+
+    def update(self, index: int, found: np.ndarray, visible: np.ndarray, annotated: np.ndarray) -> None:
+        """Take in what one pair of views showed.
+
+        Args:
+            index: Of the photograph.
+            found: (n, 2), confirmed detections in photograph pixels.
+            visible: (m,) bool, for every candidate so far whether its place lay in both views.
+            annotated: (k, 2), annotated keypoints, which need no expansion.
+        """
+        points, values = self.points[index], self.values[index].copy()
+        found = found[_distance(found, annotated) > self.radius]
+        near = _distance(points, found) <= self.radius
+        values[near] = np.minimum(values[near] + self.again, self.ceiling)
+        values[visible & ~near] -= self.absent
+        found = found[_distance(found, points) > self.radius]
+        kept = values > 0
+        self.points[index] = np.concatenate([points[kept], found.astype(np.float32)])
+        self.values[index] = np.concatenate([values[kept], np.full(len(found), self.new)])
+
+    def state_dict(self) -> dict:
+        """Return what a checkpoint must hold."""
+        return {"points": self.points, "values": self.values}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Take back what `state_dict` gave."""
+        self.points, self.values = state["points"], state["values"]
+
+
+def _distance(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Distance of every point to the nearest of the others, infinite when there is none."""
+    if len(points) == 0 or len(others) == 0:
+        return np.full(len(points), np.inf)
+    return np.sqrt(((points[:, None] - others[None]) ** 2).sum(-1)).min(1)
+
+
+@torch.no_grad()
+def confirmed_detections(
+    views: Views, first: RetinaKeypointOutput, second: RetinaKeypointOutput, second_heatmap: Tensor, score: float, ratio: float
+) -> list[np.ndarray]:
+    """Find the keypoints of view 0 that view 1 confirms, by place and by descriptor.
+
+    Args:
+        views: The pair.
+        first: Keypoints of view 0 in its pixels, with bool mask.
+        second: Keypoints of view 1.
+        second_heatmap: (batch, 1, size, size), heat map of view 1 after the sigmoid.
+        score: Least heat-map value in view 1 at the projected place.
+        ratio: Largest ratio of the distances to nearest and second nearest descriptor.
+
+    Returns:
+        Per pair (n, 2), confirmed keypoints in photograph pixels.
+    """
+    projected = views.warp.to_second(first.keypoints)
+    there = sample_at(second_heatmap, projected)[:, 0] >= score
+    matches, _ = mutual_nearest_matches(first.descriptors, second.descriptors, first.mask, second.mask, ratio=ratio)
+    matches = matches[:, 0, : first.keypoints.shape[1]]
+    if second.keypoints.shape[1] == 0:
+        return [np.zeros((0, 2), np.float32) for _ in first.keypoints]
+    partner = second.keypoints.gather(1, matches.clamp_min(0)[..., None].expand(-1, -1, 2))
+    agree = (partner - projected).norm(dim=-1) <= 3.0
+    keep = first.mask & there & (matches >= 0) & agree
+    in_photograph = project(views.to_photograph, first.keypoints)
+    return [points[k].cpu().numpy() for points, k in zip(in_photograph, keep, strict=True)]
+
+
+__all__ = ["KeypointExpansion", "confirmed_detections"]
