@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from retinamatch.configuration_lk_superretina import LKSuperRetinaConfig
 from retinamatch.keypoints import RetinaKeypointOutput, detect_keypoints
-from retinamatch.losses import contrastive_loss, dice_loss, triplet_loss
+from retinamatch.losses import balanced_cross_entropy, contrastive_loss, dice_loss, triplet_loss
 from retinamatch.modeling_lk_superretina import LKSuperRetinaModel
 from torch import Tensor
 
@@ -31,6 +31,7 @@ class TeacherConfig(TrainingConfig):
         near: Correspondences closer than this many pixels are not negatives of each other.
         localisation_points: Correspondences per pair in the localisation loss; 0 leaves it out.
         weight_detector: Weight of the Dice loss on labels.
+        weight_cross_entropy: Weight of the balanced cross-entropy on labels, which keeps the detector from falling silent.
         weight_consistency: Weight of the Dice loss between the heat maps of the two views.
         weight_descriptor: Weight of the descriptor loss.
         weight_localisation: Weight of the localisation loss.
@@ -46,7 +47,8 @@ class TeacherConfig(TrainingConfig):
     near: float = 6.0
     localisation_points: int = 64
     weight_detector: float = 1.0
-    weight_consistency: float = 0.25
+    weight_cross_entropy: float = 2.0
+    weight_consistency: float = 0.1
     weight_descriptor: float = 1.0
     weight_localisation: float = 0.25
     expansion_start: int = -1
@@ -219,6 +221,9 @@ class Teacher:
         target1 = draw_heatmap(labels, views.to_photograph, views.warp, size)
         supervised = dice_loss(heat0, target0, views.masks[0]) + dice_loss(heat1, target1, views.masks[1])
         losses["detector"] = supervised / 2 * labelled
+        crossed = balanced_cross_entropy(logits0, target0, views.masks[0])
+        crossed = crossed + balanced_cross_entropy(logits1, target1, views.masks[1])
+        losses["cross_entropy"] = crossed / 2 * labelled
         # (Without labels two empty heat maps agree best: there the agreement would only wipe the detector out.)
         seen = sample_at(torch.cat([heat0, views.masks[0]], 1), views.first_of_second).unflatten(-1, (size, size))
         overlap = views.masks[1] * (seen[:, 1:].detach() > 0.99)

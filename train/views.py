@@ -39,6 +39,7 @@ class ViewSettings:
         contrast: Smallest and largest factor on the contrast.
         noise: Largest standard deviation of the noise, of 1.
         lesions: Largest number of lesions in a view.
+        compression: Largest quantisation step of JPEG, grey levels.
         hardness: Exponent on the uniform strength of the photometric changes: above 1 most views are mild.
     """
 
@@ -57,6 +58,7 @@ class ViewSettings:
     contrast: tuple[float, float] = (0.35, 1.3)
     noise: float = 0.025
     lesions: int = 6
+    compression: float = 60.0
     hardness: float = 1.3
 
     @classmethod
@@ -250,7 +252,7 @@ def photograph_again(rgb: Tensor, mask: Tensor, rngs: list[np.random.Generator],
     ramp = axis[None, None, None, :] * direction.cos() + axis[None, None, :, None] * direction.sin()
     field = F.interpolate(draw(-1, 1, 1, 4, 4), size=(size, size), mode="bicubic", align_corners=False)
     image = image * (1 + settings.light * light * (0.7 * ramp + 0.4 * field)).clamp_min(0.1)
-    veil = draw(0, 0.6, 1, 1, 1) * light * (0.6 + 0.4 * ramp.roll(1, 0)).clamp(0, 1)
+    veil = draw(0, 0.6, 1, 1, 1) * light * (0.6 + 0.4 * ramp).clamp(0, 1)
     image = image * (1 - veil) + veil * draw(0.4, 0.9, 1, 1, 1)
 
     image = blur_each(image, 0.3 + (settings.blur - 0.3) * blur[:, 0, 0, 0])
@@ -259,7 +261,9 @@ def photograph_again(rgb: Tensor, mask: Tensor, rngs: list[np.random.Generator],
     image = mean + (image - mean) * (high + (low - high) * contrast)
     grain = np.stack([rng.standard_normal((1, size, size), dtype=np.float32) for rng in rngs])
     image = image + torch.from_numpy(grain).to(device) * settings.noise * noise
-    image = compress(image.clamp(0, 1), 60 * file**3) * mask
+    image = image.clamp(0, 1)
+    if settings.compression:
+        image = compress(image, settings.compression * file**3)
     return local_normalize(image, mask)
 
 

@@ -1,0 +1,129 @@
+import numpy as np
+import pytest
+import torch
+from retinamatch.enhancement import local_normalize
+
+from datasets_scripts.rendered_fundus import draw_eye, render
+from train.data import Photograph, find_corners
+from train.views import (
+    ViewSettings,
+    add_lesions,
+    blur_each,
+    compress,
+    make_views,
+    pixel_grid,
+    project,
+    sample_at,
+)
+
+
+MILD = {"blur": 0.31, "light": 0.0, "contrast": (1.0, 1.0), "noise": 0.0, "lesions": 0, "compression": 0}
+
+
+@pytest.fixture(scope="module")
+def photographs():
+    found = []
+    for seed in (0, 1):
+        photo = render(draw_eye(seed), 384, seed=0)
+        mask = photo.mask.astype(np.uint8)
+        image = torch.from_numpy(np.ascontiguousarray(photo.image.transpose(2, 0, 1)))
+        labels = photo.keypoints.astype(np.float32)
+        corners = find_corners(photo.image, mask)
+        found.append(Photograph(image, torch.from_numpy(mask), labels, corners, "rendered", str(seed)))
+    return found
+
+
+class TestWarp:
+    def test_there_and_back(self, photographs):
+        views = make_views(photographs, [(0, 0), (0, 1)], ViewSettings(size=128, bend=10, perspective=0.1))
+        points = torch.rand(2, 200, 2) * 127
+        assert torch.allclose(views.warp.to_first(views.warp.to_second(points)), points, atol=0.01)
+        assert torch.allclose(views.warp.to_second(views.warp.to_first(points)), points, atol=0.01)
+
+    def test_pixels_follow_the_points(self, photographs):
+        """View 1, read where the warp says, equals view 0: without photometric changes they show the same retina."""
+        views = make_views(photographs, [(5, 0), (5, 1)], ViewSettings(size=160, **MILD))
+        grid = pixel_grid(160).expand(2, -1, -1)
+        there = sample_at(torch.cat([views.images[1], views.masks[1]], 1), views.warp.to_second(grid))
+        for i in range(2):
+            both = (there[i, 1] > 0.99) & (views.masks[0][i].flatten() > 0)
+            pair = torch.stack([views.images[0][i].flatten()[both], there[i, 0][both]])
+            assert both.sum() > 3000 and torch.corrcoef(pair)[0, 1] > 0.8
+            shifted = sample_at(views.images[1], views.warp.to_second(grid) + 6)[i, 0][both]
+            assert torch.corrcoef(torch.stack([pair[0], shifted]))[0, 1] < torch.corrcoef(pair)[0, 1] - 0.2
+
+    def test_view_0_lies_in_the_photograph_where_it_says(self, photographs):
+        views = make_views(photographs[:1], [(7, 0)], ViewSettings(size=128, **MILD))
+        source = torch.stack([photographs[0].mask])[None].float()
+        seen = sample_at(source, project(views.to_photograph, pixel_grid(128)[None]))[0, 0] > 0.999
+        assert torch.equal(seen, views.masks[0].flatten() > 0)
+
+
+class TestRandomness:
+    def test_a_pair_depends_on_its_key_alone(self, photographs):
+        settings = ViewSettings(size=96, compression=0)  # quantisation would blow rounding errors up
+        together = make_views(photographs, [(1, 2, 3), (4, 5, 6)], settings)
+        alone = make_views(photographs[1:], [(4, 5, 6)], settings)
+        for k in (0, 1):
+            assert torch.allclose(together.images[k][1], alone.images[k][0], atol=1e-4)
+        assert torch.equal(together.warp.homography[1], alone.warp.homography[0])
+
+    def test_other_keys_give_other_views(self, photographs):
+        first, second = (make_views(photographs[:1], [(0, k)], ViewSettings(size=96)) for k in (0, 1))
+        assert (first.images[0] - second.images[0]).abs().mean() > 0.01
+
+    def test_unknown_settings_are_named(self):
+        with pytest.raises(ValueError, match="rotatoin"):
+            ViewSettings.from_dict({"rotatoin": 3})
+
+
+class TestPhotometry:
+    def test_blur_has_the_width_it_is_told(self):
+        image = torch.zeros(2, 1, 65, 65)
+        image[:, :, 32, 32] = 1
+        blurred = blur_each(image, torch.tensor([1.0, 3.0]))
+        axis = torch.arange(65) - 32.0
+        variance = (blurred[:, 0].sum(1) * axis**2).sum(1)
+        assert torch.allclose(variance, torch.tensor([1.0, 9.0]), atol=0.1)
+        assert torch.allclose(blurred.sum((1, 2, 3)), torch.ones(2), atol=1e-4)
+
+    def test_compression_grows_with_the_step(self):
+        image = torch.rand(1, 1, 32, 32)
+        errors = [(compress(image, torch.full((1, 1, 1, 1), s)) - image).abs().mean() for s in (0.0, 10.0, 60.0)]
+        assert errors[0] < 1e-3 < errors[1] < errors[2]
+        assert compress(image, torch.full((1, 1, 1, 1), 60.0)).mean() == pytest.approx(image.mean().item(), abs=0.01)
+
+    def test_lesions_change_some_places_and_leave_the_rest(self):
+        image = torch.full((1, 1, 128, 128), 0.5)
+        draws = torch.rand(1, 4, 8, generator=torch.Generator().manual_seed(0))
+        draws[:, 0, 7] = 1
+        change = (add_lesions(image, draws) - image).abs()
+        assert change.max() > 0.05 and (change < 1e-3).float().mean() > 0.5
+        draws[:, 0, 7] = 0
+        assert torch.equal(add_lesions(image, draws), image)
+
+
+class TestLocalNormalize:
+    def test_light_and_contrast_disappear(self):
+        torch.manual_seed(0)
+        image = torch.rand(1, 1, 256, 256)
+        ramp = torch.linspace(0.7, 1.3, 256)
+        mask = torch.ones_like(image)
+        plain, lit = local_normalize(image, mask), local_normalize(0.2 + 0.4 * image * ramp, mask)
+        assert torch.corrcoef(torch.stack([plain.flatten(), lit.flatten()]))[0, 1] > 0.99
+
+    def test_an_affine_change_of_grey_values_changes_nothing(self):
+        image, mask = torch.rand(1, 1, 64, 96), torch.ones(1, 1, 64, 96)
+        assert torch.allclose(local_normalize(image, mask), local_normalize(3 * image - 2, mask), atol=1e-3)
+
+    def test_nothing_outside_and_nothing_from_outside(self):
+        image = torch.rand(2, 1, 128, 128)
+        mask = torch.zeros(2, 1, 128, 128)
+        mask[..., 20:100, 30:110] = 1
+        image[1] = torch.where(mask[1] > 0, image[0], torch.tensor(9.0))
+        found = local_normalize(image, mask)
+        assert (found[mask == 0] == 0).all() and torch.allclose(found[0], found[1], atol=1e-5)
+
+    def test_an_empty_mask_and_a_flat_image_are_finite(self):
+        assert (local_normalize(torch.rand(1, 1, 64, 64), torch.zeros(1, 1, 64, 64)) == 0).all()
+        assert torch.isfinite(local_normalize(torch.full((1, 1, 64, 64), 0.3), torch.ones(1, 1, 64, 64))).all()
