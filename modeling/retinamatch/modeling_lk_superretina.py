@@ -32,6 +32,8 @@ class LargeKernelBlock(nn.Module):
     def __init__(self, width: int, kernel_sizes: tuple[int, ...]):
         super().__init__()
         self.branches = nn.ModuleList(nn.Conv2d(width, width, size, padding=size // 2) for size in kernel_sizes)
+        for branch in self.branches:  # they share one sum: without this the features grow from stage to stage
+            branch.initial_gain = 0.5 / len(kernel_sizes) ** 0.5
 
     def forward(self, features: Tensor) -> Tensor:
         largest = max(branch.kernel_size[0] for branch in self.branches)
@@ -118,16 +120,10 @@ class LKSuperRetinaPreTrainedModel(PreTrainedModel):
         if isinstance(module, nn.PReLU):
             init.constant_(module.weight, 0.25)
         elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if module.bias is not None:
-                init.zeros_(module.bias)
-        elif isinstance(module, LargeKernelBlock):
-            # The branches share one sum: without this the features grow from stage to stage. Called after the branches.
-            for branch in module.branches:
-                init.normal_(branch.weight, std=(0.5 / (len(module.branches) * branch.weight[0].numel())) ** 0.5)
-        elif isinstance(module, LKSuperRetinaModel):
-            init.normal_(module.heatmap.weight, std=0.01)
-            init.constant_(module.heatmap.bias, -2.0)  # keypoints are rare: start near an empty heat map
+            # He's initialisation. Only functions of `init` spare what a checkpoint has filled already.
+            deviation = (2 / module.weight[0].numel()) ** 0.5
+            init.normal_(module.weight, std=getattr(module, "initial_gain", 1.0) * deviation)
+            init.constant_(module.bias, getattr(module, "initial_bias", 0.0))
 
 
 class LKSuperRetinaModel(LKSuperRetinaPreTrainedModel):
@@ -146,6 +142,7 @@ class LKSuperRetinaModel(LKSuperRetinaPreTrainedModel):
             DecoderStage(i, s, config.align_corners) for i, s in zip((widths[3], *skips[:2]), skips, strict=True)
         )
         self.heatmap = nn.Conv2d(widths[0], 1, 1)
+        self.heatmap.initial_gain, self.heatmap.initial_bias = 0.02, -2.0  # keypoints are rare: begin nearly empty
         self.descriptor_head = DescriptorHead(config) if config.descriptor_stride == 8 else FineDescriptorHead(config)
         self.post_init()
 

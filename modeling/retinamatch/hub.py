@@ -1,0 +1,65 @@
+"""A model as a Hub repository: weights, processor, and the code that opens them where this package is not installed."""
+
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from . import pipeline
+from .image_processing_retina import RetinaImageProcessor
+
+
+_HEADS = {
+    "AutoModel": "Model",
+    "AutoModelForKeypointDetection": "ForKeypointDetection",
+    "AutoModelForKeypointMatching": "ForKeypointMatching",
+}
+
+
+def save_repository(
+    model: PreTrainedModel,
+    processor: RetinaImageProcessor,
+    folder: str | os.PathLike,
+    dtype: torch.dtype = torch.float16,
+    remote_code: bool = True,
+) -> None:
+    """Write a folder that is a Hub repository.
+
+    Args:
+        model: Any class of a family, best the one with the matching head: its name stands in `config.json`.
+        processor: The processor that the weights were trained with.
+        folder: Where to write; files of the same names are replaced.
+        dtype: Precision of the stored weights.
+        remote_code: Add the modelling code, so that `from_pretrained(..., trust_remote_code=True)` and the pipeline
+            work without this package.
+    """
+    folder = Path(folder)
+    weights = {name: value.to(dtype).contiguous() for name, value in model.state_dict().items()}
+    head, config, processor_class = type(model), type(model.config), type(processor)
+    if remote_code:
+        module = head.__module__.rsplit(".", 1)[-1]
+        family = head.__name__.removesuffix("Model").split("For")[0]
+        config.register_for_auto_class()
+        processor_class.register_for_auto_class("AutoImageProcessor")
+        head.register_for_auto_class(next(auto for auto, end in _HEADS.items() if head.__name__.endswith(end)))
+        model.config.auto_map = {auto: f"{module}.{family}{end}" for auto, end in _HEADS.items()}
+        model.config.custom_pipelines = {
+            pipeline.TASK: {"impl": "pipeline.RetinaKeypointMatchingPipeline", "pt": ["AutoModelForKeypointMatching"]}
+        }
+    before = model.config.dtype
+    try:
+        model.config.dtype = dtype
+        model.save_pretrained(folder, state_dict=weights)
+        processor.save_pretrained(folder)
+        if remote_code:
+            shutil.copy(pipeline.__file__, folder)
+    finally:
+        model.config.dtype = before
+        if remote_code:
+            del model.config.auto_map, model.config.custom_pipelines
+            config._auto_class = head._auto_class = processor_class._auto_class = None
+
+
+__all__ = ["save_repository"]
