@@ -1,0 +1,133 @@
+"""A saved repository, opened by the Auto classes: with the package, and as remote code in a process that has no package."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from retinamatch import LKSuperRetinaConfig, LKSuperRetinaForKeypointMatching, RetinaImageProcessor, known_models
+from retinamatch.hub import save_repository
+from retinamatch.registration import WEIGHTS
+from safetensors import safe_open
+from transformers import AutoModel, AutoModelForKeypointDetection, AutoModelForKeypointMatching
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
+
+
+SIZE = {"height": 128, "width": 128}
+
+
+def build():
+    torch.manual_seed(0)
+    config = LKSuperRetinaConfig.small(encoder_widths=(4, 6, 8, 10), descriptor_width=16, descriptor_dim=16)
+    model = LKSuperRetinaForKeypointMatching(config).eval()
+    with torch.no_grad():
+        model.lk_superretina.heatmap.weight.normal_(std=1.0)
+    return model
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hub") / "repository"
+    save_repository(build(), RetinaImageProcessor(size=SIZE), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photos():
+    rng = np.random.default_rng(0)
+    return [Image.fromarray(rng.integers(0, 255, (120, 200, 3), dtype=np.uint8)) for _ in range(2)]
+
+
+def test_the_auto_classes_with_the_package(repository, photos):
+    processor = AutoImageProcessor.from_pretrained(repository, trust_remote_code=False)
+    assert type(processor) is RetinaImageProcessor and processor.size["height"] == 128
+    inputs = processor([photos], return_tensors="pt")
+    for auto in (AutoModel, AutoModelForKeypointDetection, AutoModelForKeypointMatching):
+        model, info = auto.from_pretrained(repository, trust_remote_code=False, output_loading_info=True)
+        assert not info["missing_keys"] and not info["unexpected_keys"]
+        assert type(model).__module__ == "retinamatch.modeling_lk_superretina"
+    with torch.inference_mode():
+        found = model(**inputs)
+        dense, expected = (m.lk_superretina(inputs["pixel_values"]).heatmap_logits for m in (model, build()))
+    (matches,) = processor.post_process_keypoint_matching(found, [[(120, 200), (120, 200)]])
+    assert len(matches["keypoints0"]) > 3 and matches["keypoints0"].max() < 200
+    assert torch.allclose(dense, expected, atol=0.02), "half precision on disk costs no more"
+
+
+def test_saving_leaves_no_trace_on_the_classes(repository, tmp_path):
+    model = build()
+    save_repository(model, RetinaImageProcessor(), tmp_path / "a")
+    model.save_pretrained(tmp_path / "b")
+    assert sorted(os.listdir(tmp_path / "b")) == ["config.json", "model.safetensors"]
+    assert "auto_map" not in json.loads((tmp_path / "b" / "config.json").read_text())
+
+
+REMOTE = """
+import sys, json, torch
+import numpy as np
+from PIL import Image
+from transformers import AutoModel, AutoModelForKeypointDetection, AutoModelForKeypointMatching, pipeline
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
+assert not any(m.split(".")[0] == "retinamatch" for m in sys.modules)
+try:
+    import retinamatch
+except ImportError:
+    pass
+else:
+    raise SystemExit("the package must not be importable here")
+folder = sys.argv[1]
+rng = np.random.default_rng(0)
+photos = [Image.fromarray(rng.integers(0, 255, (120, 200, 3), dtype=np.uint8)) for _ in range(2)]
+processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=True)
+inputs = processor([photos], return_tensors="pt")
+names = []
+for auto in (AutoModel, AutoModelForKeypointDetection, AutoModelForKeypointMatching):
+    model, info = auto.from_pretrained(folder, trust_remote_code=True, output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+    names.append(type(model).__name__)
+with torch.inference_mode():
+    found = model(**inputs)
+matcher = pipeline("retina-keypoint-matching", model=folder, trust_remote_code=True)
+matches = matcher(photos)
+print(json.dumps([names, found.keypoints.double().sum().item(), len(matches), type(matcher).__name__]))
+"""
+
+
+def test_the_same_as_remote_code_without_the_package(repository, photos, tmp_path):
+    # -I: neither the current folder nor PYTHONPATH; the editable install of the package is blocked by a module of its name.
+    blocked = "import sys; sys.modules['retinamatch'] = None\n"
+    script = (blocked + REMOTE).replace(
+        'assert not any(m.split(".")[0] == "retinamatch" for m in sys.modules)', ""
+    )
+    (tmp_path / "remote.py").write_text(script)
+    env = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
+    env.pop("PYTHONPATH", None)
+    words = [sys.executable, "-I", str(tmp_path / "remote.py"), str(repository)]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    names, total, matches, matcher = json.loads(done.stdout.splitlines()[-1])
+    assert names == [
+        "LKSuperRetinaModel",
+        "LKSuperRetinaForKeypointDetection",
+        "LKSuperRetinaForKeypointMatching",
+    ]
+    assert matcher == "RetinaKeypointMatchingPipeline" and matches > 3
+    inputs = RetinaImageProcessor(size=SIZE)([photos], return_tensors="pt")
+    model = AutoModelForKeypointMatching.from_pretrained(repository, trust_remote_code=False)
+    with torch.inference_mode():
+        assert total == pytest.approx(model(**inputs).keypoints.double().sum().item(), rel=1e-4)
+
+
+def test_shipped_weights_are_hub_repositories():
+    assert "lk-superretina-small" in known_models()
+    for name in known_models():
+        folder = WEIGHTS / name
+        assert {"config.json", "model.safetensors", "preprocessor_config.json", "README.md"} <= set(os.listdir(folder))
+        card = (folder / "README.md").read_text()
+        assert "library_name: transformers" in card and "license: apache-2.0" in card
+        with safe_open(folder / "model.safetensors", "pt") as weights:
+            assert all(weights.get_tensor(key).dtype == torch.float16 for key in weights.keys())
