@@ -1,0 +1,208 @@
+"""The command line: words to the functions of the library, and their outcome to exit codes.
+
+Exit code 0: done. 1: no reliable match. 2: bad input, with one sentence on the standard error stream.
+"""
+
+import json
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tqdm.auto import tqdm
+from transformers.utils import logging
+
+from . import results
+from .conversion import convert_checkpoint
+from .evaluation import evaluate_fire, evaluate_identity
+from .photographs import PhotographError, read_photograph
+from .registration import DEFAULT_MODEL, Registrar, Registration, UnknownNameError, known_models, timed
+
+
+NO_MATCH = 1
+BAD_INPUT = 2
+STEPS = 6
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+evaluate = typer.Typer(help="Measure on annotated photographs.", no_args_is_help=True)
+app.add_typer(evaluate, name="evaluate")
+
+Moving = Annotated[Path, typer.Argument(help="The photograph that is mapped.")]
+Fixed = Annotated[Path, typer.Argument(help="The photograph that it is mapped onto.")]
+TransformName = Annotated[
+    str, typer.Option("--transform", help="auto, similarity, affine, homography, quadratic or cubic.")
+]
+Model = Annotated[str, typer.Option("--model", help="A name from `retinamatch models`, or a folder of a saved model.")]
+Features = Annotated[str, typer.Option("--features", help="model, or rootsift for the classical baseline.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")]
+
+
+def _print_version(wanted: bool):
+    if wanted:
+        typer.echo(version("retinamatch"))
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+):
+    """Registration of retinal fundus photographs. Not a medical device."""
+    logging.disable_progress_bar()  # of transformers, for the loading of weights: over in a moment
+
+
+@app.command()
+def register(
+    moving: Moving,
+    fixed: Fixed,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the pictures and registration.json.")] = Path("out"),
+    transform: TransformName = "auto",
+    model: Model = DEFAULT_MODEL,
+    features: Features = "model",
+):
+    """Map one photograph onto another: aligned image, overlay, checkerboard, matches, registration.json."""
+    with _bad_input():
+        results.check_output_folder(out)
+        with tqdm(total=STEPS, disable=None, leave=False) as bar:
+            registration, photos = _register(moving, fixed, Registrar(model, transform, features=features), bar)
+            bar.set_description("pictures")
+            written = results.write_registration(registration, *photos, out)
+    if not registration.registered:
+        _no_match(registration)
+    kind = registration.transform.to_dict()["class"]
+    typer.echo(
+        f"registered: {kind}, {registration.inliers.sum()} inliers of {len(registration.matches)} matches, "
+        f"residual {registration.residual:.2f} px, overlap {registration.overlap:.0%}"
+    )
+    typer.echo(", ".join(f"{step} {seconds:.2f} s" for step, seconds in registration.timings.items()))
+    typer.echo("\n".join(str(path) for path in written))
+
+
+@app.command()
+def match(
+    moving: Moving,
+    fixed: Fixed,
+    out: Annotated[Path | None, typer.Option("--out", help="File to write; standard output without it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of CSV; a file .json is JSON anyway.")] = False,
+    transform: TransformName = "auto",
+    model: Model = DEFAULT_MODEL,
+    features: Features = "model",
+):
+    """Print the matches of two photographs: x_moving, y_moving, x_fixed, y_fixed, score, inlier."""
+    with _bad_input():
+        if out is not None:
+            results.check_output_file(out)
+        with tqdm(total=STEPS, disable=None, leave=False) as bar:
+            registration, _ = _register(moving, fixed, Registrar(model, transform, features=features), bar)
+        text = results.matches_text(registration, as_json or (out is not None and out.suffix.lower() == ".json"))
+        if out is None:
+            typer.echo(text, nl=False)
+        else:
+            results.write_text(out, text)
+    if not registration.registered:
+        _no_match(registration, err=out is None)
+
+
+@app.command()
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(help="Official .pth checkpoint of SuperRetina or LKUNET.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the converted model.")],
+):
+    """Convert a published checkpoint, downloaded by yourself, to a folder that --model takes."""
+    with _bad_input(ValueError, OSError):
+        results.check_output_folder(out)
+        convert_checkpoint(checkpoint, out)
+    typer.echo(f"written: {out}")
+
+
+@app.command()
+def models():
+    """List the models that travel with the package."""
+    for name in known_models():
+        typer.echo(f"{name} (default)" if name == DEFAULT_MODEL else name)
+
+
+@evaluate.command()
+def fire(
+    root: Annotated[Path, typer.Argument(help="Folder in FIRE's layout, any part of it: Images, Ground Truth.")],
+    transform: TransformName = "auto",
+    model: Model = DEFAULT_MODEL,
+    features: Features = "model",
+    degrade: Annotated[int, typer.Option(min=0, max=3, help="How much the moving images are made worse.")] = 0,
+    json_file: JsonFile = None,
+):
+    """Measure registration on FIRE: mean error of the control points, area under the curve for each class."""
+    with _bad_input(ValueError, OSError):
+        if json_file is not None:
+            results.check_output_file(json_file)
+        figures = evaluate_fire(root, Registrar(model, transform, features=features), degrade=degrade, progress=True)
+        _report(figures, json_file)
+
+
+@evaluate.command()
+def identity(
+    root: Annotated[Path, typer.Argument(help="A folder per person with photographs of one eye each.")],
+    transform: TransformName = "auto",
+    model: Model = DEFAULT_MODEL,
+    features: Features = "model",
+    json_file: JsonFile = None,
+):
+    """Count the pairs of one eye that are registered, and the pairs of different eyes that are accepted."""
+    with _bad_input(ValueError, OSError):
+        if json_file is not None:
+            results.check_output_file(json_file)
+        figures = evaluate_identity(root, Registrar(model, transform, features=features), progress=True)
+        _report(figures, json_file)
+
+
+def main():
+    """Run the command line; the entry point `retinamatch`."""
+    app()
+
+
+def _register(moving: Path, fixed: Path, registrar: Registrar, bar: tqdm) -> tuple[Registration, list]:
+    """Register one pair step by step, so that the bar moves; returns the photographs as well."""
+    timings = {}
+    photos, keypoints = [], []
+    for path in (moving, fixed):
+        bar.set_description(f"reading {path.name}")
+        with timed(timings, "read"):
+            photos.append(read_photograph(path))
+        bar.update()
+    for path, photo in zip((moving, fixed), photos):
+        bar.set_description(f"keypoints of {path.name}")
+        with timed(timings, "keypoints"):
+            keypoints += registrar.keypoints([photo])
+        bar.update()
+    bar.set_description("matches")
+    registration = registrar.register_keypoints(*keypoints)
+    registration.timings = {**timings, **registration.timings}
+    bar.update()
+    return registration, photos
+
+
+def _no_match(registration: Registration, err: bool = False):
+    typer.echo(f"{registration.status}: {registration.reason}", err=err)
+    raise typer.Exit(NO_MATCH)
+
+
+def _report(figures: dict, json_file: Path | None):
+    if json_file is not None:
+        results.write_text(json_file, json.dumps(figures, indent=2) + "\n")
+    typer.echo(json.dumps({name: value for name, value in figures.items() if name != "pairs"}, indent=2))
+
+
+@contextmanager
+def _bad_input(*more: type[Exception]):
+    """Turn what is wrong with the input into one sentence and exit code 2."""
+    try:
+        yield
+    except (PhotographError, UnknownNameError, results.OutputError, *more) as error:
+        typer.echo(f"retinamatch: {error}", err=True)
+        raise typer.Exit(BAD_INPUT) from error
+
+
+__all__ = ["app", "main"]

@@ -1,0 +1,197 @@
+"""Pictures of a `Registration`: the two photographs laid over each other, as a checkerboard, and the matches drawn.
+
+All functions take and return uint8 RGB arrays. Pictures to look at are reduced to at most `MAXIMUM_SIDE` pixels a side;
+the aligned photograph itself (`Registration.warp`) keeps the full resolution of the fixed one.
+"""
+
+import cv2
+import numpy as np
+
+from .registration import Registration
+
+
+MAXIMUM_SIDE = 2000
+# Matches drawn at most, inliers and outliers each: more lines hide one another and the photographs.
+MAXIMUM_LINES = 120
+# Grey levels up to this count as the black surround.
+DARK = 15
+# Blue and orange stay apart for every kind of colour vision (Okabe and Ito); line style and marks say the same again.
+INLIER_COLOR = (86, 180, 233)
+OUTLIER_COLOR = (230, 159, 0)
+
+
+def overlay(fixed: np.ndarray, aligned: np.ndarray) -> np.ndarray:
+    """Draw the fixed photograph in red and the aligned one in cyan: where vessels lie on each other, they are grey.
+
+    Args:
+        fixed: (H, W, 3) the fixed photograph.
+        aligned: (H, W, 3) the moving photograph on its grid, black where it shows nothing.
+
+    Raises:
+        ValueError: The two differ in size.
+    """
+    fixed, aligned = _reduced_pair(fixed, aligned)
+    red, cyan = _equalized_green(fixed), _equalized_green(aligned)
+    return np.stack([red, cyan, cyan], axis=-1)
+
+
+def difference(fixed: np.ndarray, aligned: np.ndarray) -> np.ndarray:
+    """Draw aligned minus fixed where both show something: grey is equal, darker or brighter changed."""
+    fixed, aligned = _reduced_pair(fixed, aligned)
+    both = _shows(fixed) & _shows(aligned)
+    change = _equalized_green(aligned).astype(np.int16) - _equalized_green(fixed)
+    grey = np.where(both, 128 + change // 2, 0).clip(0, 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def checkerboard(fixed: np.ndarray, aligned: np.ndarray, tiles: int = 8) -> np.ndarray:
+    """Draw the two photographs in turn on the tiles of a board: vessels run on across the edges where they agree.
+
+    Args:
+        fixed: (H, W, 3) the fixed photograph.
+        aligned: (H, W, 3) the moving photograph on its grid; where it is black the fixed one shows through.
+        tiles: Tiles along the longer side.
+
+    Raises:
+        ValueError: The two differ in size.
+    """
+    fixed, aligned = _reduced_pair(fixed, aligned)
+    height, width = fixed.shape[:2]
+    side = max(height, width) / tiles
+    rows, columns = np.floor(np.arange(height) / side), np.floor(np.arange(width) / side)
+    turn = (rows[:, None] + columns[None, :]) % 2 == 1
+    # A little inside its rim, which the photograph's own optics darken.
+    shown = cv2.erode(_shows(aligned).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    return np.where((turn & shown)[..., None], _like(aligned, fixed), fixed)
+
+
+def flicker(fixed: np.ndarray, aligned: np.ndarray) -> list[np.ndarray]:
+    """Give the two frames of a flicker comparison, equally bright: shown in turn, what moved or changed jumps."""
+    fixed, aligned = _reduced_pair(fixed, aligned)
+    return [fixed, _like(aligned, fixed)]
+
+
+def draw_matches(
+    moving: np.ndarray, fixed: np.ndarray, registration: Registration, maximum: int = MAXIMUM_LINES
+) -> np.ndarray:
+    """Draw both photographs side by side with lines between matches.
+
+    Inliers are solid blue lines between circles, outliers dashed orange lines between crosses. When there are more than
+    `maximum` of either, a part that is spread evenly over the photograph is drawn and the caption says so.
+
+    Args:
+        moving: (H, W, 3) the moving photograph, drawn left.
+        fixed: (H', W', 3) the fixed photograph, drawn right.
+        registration: Their registration.
+        maximum: Most lines of either kind.
+    """
+    scale = min(1.0, MAXIMUM_SIDE / (moving.shape[1] + fixed.shape[1]), MAXIMUM_SIDE / max(len(moving), len(fixed)))
+    left, right = _resized(moving, scale), _resized(fixed, scale)
+    unit = max(1, round((left.shape[1] + right.shape[1]) / 1000))
+    caption = 28 * unit
+    canvas = np.zeros((max(len(left), len(right)) + caption, left.shape[1] + right.shape[1], 3), np.uint8)
+    canvas[: len(left), : left.shape[1]] = left
+    canvas[: len(right), left.shape[1] :] = right
+
+    starts = _resized_points(registration.moving_points, left, moving)
+    ends = _resized_points(registration.fixed_points, right, fixed) + (left.shape[1], 0)
+    counts = []
+    for drawn, word in ((~registration.inliers, "outliers"), (registration.inliers, "inliers")):  # inliers on top
+        chosen = np.flatnonzero(drawn)
+        kept = chosen[_spread(starts[chosen], maximum)]
+        for start, end in zip(starts[kept], ends[kept]):
+            (_draw_inlier if word == "inliers" else _draw_outlier)(canvas, start, end, unit)
+        of_all = f" ({len(kept)} drawn)" if len(kept) < len(chosen) else ""
+        counts.append(f"{len(chosen)} {word}{of_all}")
+    _draw_caption(canvas, caption, unit, *reversed(counts))
+    return canvas
+
+
+def _draw_inlier(canvas: np.ndarray, start: np.ndarray, end: np.ndarray, unit: int) -> None:
+    cv2.line(canvas, _pixel(start), _pixel(end), INLIER_COLOR, unit, cv2.LINE_AA)
+    for point in (start, end):
+        cv2.circle(canvas, _pixel(point), 4 * unit, INLIER_COLOR, unit, cv2.LINE_AA)
+
+
+def _draw_outlier(canvas: np.ndarray, start: np.ndarray, end: np.ndarray, unit: int) -> None:
+    length = np.linalg.norm(end - start)
+    dashes = max(1, int(length / (16 * unit)))
+    for first in np.arange(dashes) / dashes:
+        here, there = start + first * (end - start), start + (first + 0.5 / dashes) * (end - start)
+        cv2.line(canvas, _pixel(here), _pixel(there), OUTLIER_COLOR, unit, cv2.LINE_AA)
+    for point in (start, end):
+        cv2.drawMarker(canvas, _pixel(point), OUTLIER_COLOR, cv2.MARKER_TILTED_CROSS, 8 * unit, unit, cv2.LINE_AA)
+
+
+def _draw_caption(canvas: np.ndarray, height: int, unit: int, inliers: str, outliers: str) -> None:
+    """Write the legend into the strip below the photographs, each kind beside a sample of its line."""
+    y = len(canvas) - height / 2
+    x = 12.0 * unit
+    for text, draw in ((inliers, _draw_inlier), (outliers, _draw_outlier)):
+        draw(canvas, np.array([x, y]), np.array([x + 48 * unit, y]), unit)
+        x += 62 * unit
+        place = (round(x), round(y + 5 * unit))
+        cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5 * unit, (255, 255, 255), unit, cv2.LINE_AA)
+        x += cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.5 * unit, unit)[0][0] + 30 * unit
+
+
+def _spread(points: np.ndarray, maximum: int) -> np.ndarray:
+    """Choose at most `maximum` points that lie far from one another, always the same ones; returns indices."""
+    if len(points) <= maximum:
+        return np.arange(len(points))
+    chosen = [0]
+    distance = np.linalg.norm(points - points[0], axis=1)
+    while len(chosen) < maximum:  # farthest point next (Gonzalez 1985)
+        chosen.append(int(distance.argmax()))
+        distance = np.minimum(distance, np.linalg.norm(points - points[chosen[-1]], axis=1))
+    return np.array(chosen)
+
+
+def _reduced_pair(fixed: np.ndarray, aligned: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if fixed.shape != aligned.shape:
+        raise ValueError(
+            f"The fixed and the aligned photograph must have one shape, got {fixed.shape}, {aligned.shape}."
+        )
+    scale = min(1.0, MAXIMUM_SIDE / max(fixed.shape[:2]))
+    return _resized(fixed, scale), _resized(aligned, scale)
+
+
+def _resized(photo: np.ndarray, scale: float) -> np.ndarray:
+    if scale >= 1:
+        return photo
+    height, width = (max(1, round(side * scale)) for side in photo.shape[:2])
+    return cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _resized_points(points: np.ndarray, resized: np.ndarray, photo: np.ndarray) -> np.ndarray:
+    ratio = np.array([resized.shape[1] / photo.shape[1], resized.shape[0] / photo.shape[0]])
+    return (points + 0.5) * ratio - 0.5
+
+
+def _pixel(point: np.ndarray) -> tuple[int, int]:
+    return round(float(point[0])), round(float(point[1]))
+
+
+def _shows(photo: np.ndarray) -> np.ndarray:
+    """Say where a photograph shows something, (H, W): the surround of a stored photograph is dark, not quite black."""
+    return photo.max(-1) > DARK
+
+
+def _equalized_green(photo: np.ndarray) -> np.ndarray:
+    """The green channel with local contrast, black where the photograph is black."""
+    green = cv2.createCLAHE(clipLimit=3.0, tileGridSize=(8, 8)).apply(np.ascontiguousarray(photo[..., 1]))
+    return np.where(_shows(photo), green, 0).astype(np.uint8)
+
+
+def _like(photo: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Give a photograph the mean and spread of another one, per channel, over the area that both show."""
+    both = _shows(photo) & _shows(reference)
+    if not both.any():
+        return photo
+    own, wanted = photo[both].astype(np.float32), reference[both].astype(np.float32)
+    gain = wanted.std(0) / np.maximum(own.std(0), 1.0)
+    changed = (photo - own.mean(0)) * gain + wanted.mean(0)
+    return np.where(_shows(photo)[..., None], changed.clip(0, 255), 0).astype(np.uint8)
+
+
+__all__ = ["MAXIMUM_SIDE", "checkerboard", "difference", "draw_matches", "flicker", "overlay"]

@@ -1,0 +1,403 @@
+"""The whole way for one pair of photographs, or for many: read, find keypoints, match, estimate.
+
+`Registrar` loads a model once and registers as many pairs as it is given; `register` is the same in one call. The
+answer is a `Registration`: the transform that maps pixels of the moving photograph to pixels of the fixed one, with the
+matches it rests on, or the status "no reliable match" with a reason in words.
+"""
+
+import functools
+import math
+import re
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+from transformers import AutoModelForKeypointDetection
+
+from .estimation import REGISTERED, Keypoints, estimate
+from .image_processing_retina import RetinaImageProcessor
+from .keypoints import mutual_nearest_matches
+from .photographs import read_photograph
+from .rootsift import rootsift_keypoints
+from .transforms import TRANSFORMS, Transform
+
+
+WEIGHTS = Path(__file__).parent / "weights"
+DEFAULT_MODEL = "lk-superretina-small"
+FEATURES = ("model", "rootsift")
+# Largest ratio of distances to the nearest and the second nearest descriptor (Lowe, IJCV 2004); models have their own.
+ROOTSIFT_RATIO = 0.9
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+class UnknownNameError(ValueError):
+    """A model, transform or kind of features that does not exist; the sentence lists those that do."""
+
+
+@dataclass
+class Registration:
+    """How one photograph lies on another, or why that cannot be said.
+
+    Attributes:
+        transform: Maps pixels of the moving photograph, (N, 2), to pixels of the fixed one; `None` when not registered.
+        moving_keypoints: Keypoints of the moving photograph, in its pixels.
+        fixed_keypoints: Keypoints of the fixed photograph, in its pixels.
+        matches: (M, 2) integer array, a row is the index of a moving keypoint and of the fixed keypoint it matches.
+        match_scores: (M,) scores of the matches, higher is better.
+        inliers: (M,) boolean array, the matches that agree with the transform.
+        residual: Median distance of the inliers after the transform, in pixels of the fixed photograph; NaN when not
+            registered.
+        overlap: Share of the fixed photograph's field of view that the moving one covers, 0 to 1.
+        status: "registered" or "no reliable match".
+        reason: Why there is no reliable match, in words; "" when registered.
+        evidence: The figures behind the decision.
+        timings: Seconds of each step: `read`, `keypoints`, `match`, `estimate`, and `warp` when it was last called.
+        moving_size: (height, width) of the moving photograph.
+        fixed_size: (height, width) of the fixed photograph.
+    """
+
+    transform: Transform | None
+    moving_keypoints: Keypoints
+    fixed_keypoints: Keypoints
+    matches: np.ndarray
+    match_scores: np.ndarray
+    inliers: np.ndarray
+    residual: float
+    overlap: float
+    status: str
+    reason: str
+    evidence: dict
+    moving_size: tuple[int, int]
+    fixed_size: tuple[int, int]
+    timings: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def registered(self) -> bool:
+        """Whether there is a transform to believe in."""
+        return self.status == REGISTERED
+
+    @property
+    def moving_points(self) -> np.ndarray:
+        """(M, 2) matched points in pixels of the moving photograph, in the order of `matches`."""
+        return self.moving_keypoints.points[self.matches[:, 0]]
+
+    @property
+    def fixed_points(self) -> np.ndarray:
+        """(M, 2) matched points in pixels of the fixed photograph, in the order of `matches`."""
+        return self.fixed_keypoints.points[self.matches[:, 1]]
+
+    def warp(self, moving, order: int = 1, fill: int = 0) -> np.ndarray:
+        """Draw the moving photograph on the pixel grid of the fixed one, black where it shows nothing.
+
+        Args:
+            moving: The moving photograph, anything `read_photograph` reads.
+            order: Interpolation, 0 nearest, 1 linear, 3 cubic.
+            fill: Grey level where the moving photograph shows nothing.
+
+        Returns:
+            uint8 RGB array (height, width, 3) of the fixed photograph's size.
+
+        Raises:
+            ValueError: The pair is not registered, or the photograph is not the moving one.
+        """
+        if not self.registered:
+            raise ValueError(f"There is nothing to warp with: {self.status} ({self.reason}).")
+        moving = read_photograph(moving)
+        if moving.shape[:2] != tuple(self.moving_size):
+            raise ValueError(
+                f"The moving photograph was {_size_in_words(self.moving_size)} pixels when it was registered, "
+                f"this one is {_size_in_words(moving.shape[:2])}."
+            )
+        self.timings.pop("warp", None)
+        with timed(self.timings, "warp"):
+            return self.transform.warp(moving, size=self.fixed_size, order=order, fill=fill)
+
+    def to_dict(self) -> dict:
+        """Put the outcome into numbers, strings, lists and dicts, ready for JSON.
+
+        A pair that is not registered gives its status and reason alone: there is nothing else to use by mistake.
+        """
+        if not self.registered:
+            return {"status": self.status, "reason": self.reason}
+        return {
+            "status": self.status,
+            "reason": self.reason,
+            "transform": self.transform.to_dict(),
+            "residual": float(self.residual),
+            "overlap": float(self.overlap),
+            "matches": len(self.matches),
+            "inliers": int(self.inliers.sum()),
+            "moving": {"height": self.moving_size[0], "width": self.moving_size[1]},
+            "fixed": {"height": self.fixed_size[0], "width": self.fixed_size[1]},
+            "evidence": _plain(self.evidence),
+            "timings": {name: round(seconds, 4) for name, seconds in self.timings.items()},
+        }
+
+
+class Registrar:
+    """Registers pairs of photographs with one model, loaded once.
+
+    Args:
+        model: Name of a model of the package (see `known_models`), a folder written by `save_pretrained`, or a
+            repository of the Hub. Not used with `features="rootsift"`.
+        transform: "auto" (the richest class that the matches support) or the name of a class of `TRANSFORMS`.
+        device: Where the model runs; a GPU when there is one by default.
+        features: "model", or "rootsift" for the classical baseline.
+
+    Raises:
+        UnknownNameError: The model, transform or kind of features does not exist.
+    """
+
+    def __init__(
+        self, model: str | Path = DEFAULT_MODEL, transform: str = "auto", device=None, features: str = "model"
+    ):
+        self.transform = check_transform(transform)
+        if features not in FEATURES:
+            raise UnknownNameError(f"Unknown features {features!r}; known are: {', '.join(FEATURES)}.")
+        self.features = features
+        self.matching = {"ratio": ROOTSIFT_RATIO}
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if features == "model":
+            self.processor, self.model = _load(model)
+            config = self.model.config
+            self.matching = {"ratio": config.ratio_threshold, "temperature": config.matching_temperature}
+            # Channels last is what the convolutions of CPUs are fastest in.
+            self.model.to(self.device, memory_format=torch.channels_last).eval()
+
+    def keypoints(self, photos: Sequence) -> list[Keypoints]:
+        """Find the keypoints of photographs, all in one batch.
+
+        Args:
+            photos: Photographs, anything `read_photograph` reads, of any sizes.
+
+        Returns:
+            Keypoints of each photograph, in its own pixels.
+        """
+        photos = [read_photograph(photo) for photo in photos]
+        if self.features == "rootsift":
+            return [rootsift_keypoints(photo) for photo in photos]
+        inputs = self.processor(photos, return_tensors="pt").to(self.device)
+        with torch.inference_mode():
+            found = self.model(**inputs)
+        height, width = inputs["pixel_values"].shape[-2:]
+        frames = inputs["image_frames"].double().cpu().numpy()
+        return [
+            _photograph_keypoints(*parts, size=photo.shape[:2], canvas=(height, width))
+            for *parts, photo in zip(found.keypoints, found.descriptors, found.scores, found.mask, frames, photos)
+        ]
+
+    def match(self, moving: Keypoints, fixed: Keypoints) -> tuple[np.ndarray, np.ndarray]:
+        """Match two sets of keypoints: mutual nearest neighbours with ratio test.
+
+        Returns:
+            Matches, an (M, 2) integer array of indices (moving, fixed), and their scores, (M,).
+        """
+        if len(moving.points) == 0 or len(fixed.points) == 0:
+            return np.zeros((0, 2), dtype=np.int64), np.zeros(0)
+        descriptors = [torch.as_tensor(k.descriptors, device=self.device)[None] for k in (moving, fixed)]
+        partners, scores = mutual_nearest_matches(*descriptors, **self.matching)
+        # (1, 2, K): row 0 holds, for each moving keypoint, the index of its fixed partner or -1.
+        partners, scores = partners[0, 0].cpu().numpy(), scores[0, 0].cpu().numpy()
+        matched = np.flatnonzero(partners >= 0)
+        return np.stack([matched, partners[matched]], axis=1), scores[matched].astype(np.float64)
+
+    def register(self, moving, fixed, transform: str | None = None) -> Registration:
+        """Find the transform from one photograph to another.
+
+        Args:
+            moving: The photograph that is mapped: path, PIL image, array or tensor.
+            fixed: The photograph that it is mapped onto.
+            transform: Another choice than the one this object was made with.
+
+        Raises:
+            PhotographError: A photograph cannot be read; the sentence names it.
+            UnknownNameError: The transform does not exist.
+        """
+        return self._register_batch([(moving, fixed)], transform)[0]
+
+    def register_many(self, pairs: Iterable, batch_size: int = 2, progress: bool = False) -> list[Registration]:
+        """Register many pairs; photographs are read as their turn comes and not kept.
+
+        Args:
+            pairs: Pairs (moving, fixed) of photographs.
+            batch_size: Pairs that go through the model at once.
+            progress: Show a progress bar.
+
+        Returns:
+            One `Registration` per pair, in order. The time of reading and of keypoints is shared equally in a batch.
+        """
+        pairs = list(pairs)
+        registrations = []
+        with tqdm(total=len(pairs), unit="pair", disable=not progress) as bar:
+            for start in range(0, len(pairs), batch_size):
+                registrations += self._register_batch(pairs[start : start + batch_size], None)
+                bar.update(len(registrations) - bar.n)
+        return registrations
+
+    def register_keypoints(self, moving: Keypoints, fixed: Keypoints, transform: str | None = None) -> Registration:
+        """Match and estimate alone, for keypoints found before: one photograph in many pairs, or another transform."""
+        timings = {}
+        with timed(timings, "match"):
+            matches, scores = self.match(moving, fixed)
+        with timed(timings, "estimate"):
+            kind = self.transform if transform is None else check_transform(transform)
+            found = estimate(moving, fixed, matches, scores, transform=kind)
+        return Registration(
+            transform=found.transform if found.status == REGISTERED else None,
+            moving_keypoints=moving,
+            fixed_keypoints=fixed,
+            matches=found.matches,
+            match_scores=found.scores,
+            inliers=found.inliers,
+            residual=found.residual,
+            overlap=found.overlap,
+            status=found.status,
+            reason=found.reason,
+            evidence=found.evidence,
+            moving_size=tuple(moving.size),
+            fixed_size=tuple(fixed.size),
+            timings=timings,
+        )
+
+    def _register_batch(self, pairs: list, transform: str | None) -> list[Registration]:
+        shared = {}
+        with timed(shared, "read"):
+            photos = [read_photograph(photo) for pair in pairs for photo in pair]
+        with timed(shared, "keypoints"):
+            keypoints = self.keypoints(photos)
+        shared = {step: seconds / len(pairs) for step, seconds in shared.items()}
+        registrations = []
+        for moving, fixed in zip(keypoints[0::2], keypoints[1::2]):
+            registration = self.register_keypoints(moving, fixed, transform)
+            registration.timings = {**shared, **registration.timings}
+            registrations.append(registration)
+        return registrations
+
+
+def register(moving, fixed, transform: str = "auto", model: str | Path = DEFAULT_MODEL) -> Registration:
+    """Register one pair of photographs; the model is loaded at the first call and kept.
+
+    Args:
+        moving: The photograph that is mapped: path, PIL image, array or tensor.
+        fixed: The photograph that it is mapped onto.
+        transform: "auto" or the name of a class of `TRANSFORMS`.
+        model: Name of a model of the package, a folder, or a repository of the Hub.
+
+    Returns:
+        The outcome; its `registered` says whether there is a transform to believe in.
+
+    Raises:
+        PhotographError: A photograph cannot be read; the sentence names it.
+        UnknownNameError: The model or the transform does not exist.
+    """
+    check_transform(transform)
+    return _cached_registrar(str(model)).register(moving, fixed, transform)
+
+
+def known_models() -> list[str]:
+    """Names of the models that travel with the package, the default one first."""
+    names = sorted(config.parent.name for config in WEIGHTS.glob("*/config.json"))
+    return sorted(names, key=lambda name: name != DEFAULT_MODEL)
+
+
+def check_transform(name: str) -> str:
+    """Return the name of a transform class or "auto", or raise `UnknownNameError`, which lists them."""
+    known = ("auto", *TRANSFORMS)
+    if name not in known:
+        raise UnknownNameError(f"Unknown transform {name!r}; known are: {', '.join(known)}.")
+    return name
+
+
+@functools.lru_cache(maxsize=2)
+def _cached_registrar(model: str) -> Registrar:
+    return Registrar(model)
+
+
+def _load(model: str | Path) -> tuple[RetinaImageProcessor, torch.nn.Module]:
+    """Load processor and detector of a model given by name, folder or Hub repository."""
+    name = str(model)
+    known = known_models()
+    unknown = UnknownNameError(
+        f"Unknown model {name!r}; known are: {', '.join(known) or 'none'}, and any folder written by save_pretrained."
+    )
+    if name in known:
+        source = WEIGHTS / name
+    elif (Path(name) / "config.json").is_file():
+        source = Path(name)
+    elif _HUB_NAME.fullmatch(name) and not Path(name).exists():
+        source = name
+    else:
+        raise unknown
+    try:
+        # Weights are stored in half precision, which CPUs compute slowly; without trust_remote_code=False a folder that
+        # carries its own code asks before it is opened with the classes of this package.
+        detector = AutoModelForKeypointDetection.from_pretrained(source, dtype=torch.float32, trust_remote_code=False)
+        return RetinaImageProcessor.from_pretrained(source), detector
+    except (OSError, ValueError) as error:
+        raise unknown from error
+
+
+def _photograph_keypoints(points, descriptors, scores, mask, frame, size, canvas) -> Keypoints:
+    """Bring the padded keypoints of one image back to the pixels of its photograph.
+
+    Args:
+        points: (K, 2) relative to the photograph, `(pixel + 0.5) / size`.
+        descriptors: (K, D).
+        scores: (K,).
+        mask: (K,), 1 for keypoints and 0 for padding.
+        frame: (4,) the rectangle of the photograph that the canvas shows, (x0, y0, x1, y1) relative to the photograph.
+        size: (height, width) of the photograph.
+        canvas: (height, width) of the model's input.
+    """
+    height, width = size
+    mask = mask.bool()
+    return Keypoints(
+        points=points[mask].double().cpu().numpy() * (width, height) - 0.5,
+        descriptors=descriptors[mask].float().cpu().numpy(),
+        scores=scores[mask].float().cpu().numpy(),
+        size=(height, width),
+        scale=float(frame[2] - frame[0]) * width / canvas[1],
+    )
+
+
+@contextmanager
+def timed(timings: dict[str, float], step: str):
+    """Add the seconds that the block takes to those of a step."""
+    start = time.perf_counter()
+    yield
+    timings[step] = timings.get(step, 0.0) + time.perf_counter() - start
+
+
+def _size_in_words(size: Sequence[int]) -> str:
+    return f"{size[1]} x {size[0]}"
+
+
+def _plain(value):
+    """Turn NumPy scalars and arrays into what JSON knows; a number that is not finite becomes null."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {str(name): _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "FEATURES",
+    "Registrar",
+    "Registration",
+    "UnknownNameError",
+    "check_transform",
+    "known_models",
+    "register",
+    "timed",
+]

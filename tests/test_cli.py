@@ -1,0 +1,230 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from retinamatch import cli
+from retinamatch.registration import DEFAULT_MODEL
+from retinamatch.transforms import TRANSFORMS
+
+
+PICTURES = {"aligned.png", "overlay.png", "checkerboard.png", "matches.png"}
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+
+def register(*arguments):
+    """Run `retinamatch register` with the features that need no weights."""
+    return run("register", *arguments, "--features", "rootsift")
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory, visits, other_eye, something_else):
+    """Folder of the photographs that the commands are given, by the name of the case."""
+    folder = tmp_path_factory.mktemp("photographs")
+    for name, photo in {
+        "moving": visits.moving.image,
+        "fixed": visits.fixed.image,
+        "mirrored": visits.moving.image[:, ::-1],
+        "other_eye": other_eye,
+        "something_else": something_else,
+        "black": np.zeros((200, 300, 3), np.uint8),
+        "uniform": np.full((200, 300, 3), 130, np.uint8),
+        "small": np.zeros((50, 300, 3), np.uint8),
+    }.items():
+        Image.fromarray(photo).save(folder / f"{name}.png")
+    whole = (folder / "fixed.png").read_bytes()
+    (folder / "truncated.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "text.png").write_text("not a picture")
+    return folder
+
+
+def one_sentence(result):
+    """The message on the standard error stream, made sure to be one line."""
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    return lines[0]
+
+
+def test_register_writes_everything(photographs, tmp_path):
+    result = register(photographs / "moving.png", photographs / "fixed.png", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert set(os.listdir(tmp_path)) == PICTURES | {"registration.json"}
+    record = json.loads((tmp_path / "registration.json").read_text())
+    assert record["status"] == "registered"
+    assert {"read", "keypoints", "match", "estimate", "warp"} <= record["timings"].keys()
+    assert Image.open(tmp_path / "aligned.png").size == (512, 512)
+    assert "registered" in result.stdout and "overlay.png" in result.stdout
+    assert result.stderr == ""
+
+
+def test_default_model_and_transform(photographs, tmp_path):
+    result = run("register", photographs / "moving.png", photographs / "fixed.png", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("name", ["affine", "quadratic"])
+def test_transform_option(photographs, tmp_path, name):
+    result = register(photographs / "moving.png", photographs / "fixed.png", "--out", tmp_path, "--transform", name)
+    assert result.exit_code == 0
+    assert json.loads((tmp_path / "registration.json").read_text())["transform"]["class"] == name
+
+
+@pytest.mark.parametrize("case", ["mirrored", "other_eye", "something_else", "black", "uniform"])
+def test_no_reliable_match_is_exit_code_one(photographs, tmp_path, case):
+    result = register(photographs / f"{case}.png", photographs / "fixed.png", "--out", tmp_path)
+    assert result.exit_code == 1
+    assert result.stdout.startswith("no reliable match: ")
+    assert os.listdir(tmp_path) == ["registration.json"]
+    record = json.loads((tmp_path / "registration.json").read_text())
+    assert record.keys() == {"status", "reason"}
+    assert record["status"] == "no reliable match" and record["reason"] in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("missing", ["missing.png"]),
+        ("truncated", ["truncated.png"]),
+        ("text", ["text.png"]),
+        ("small", ["small.png", "300 x 50", "64 x 64"]),
+    ],
+)
+@pytest.mark.parametrize("command", ["register", "match"])
+def test_unreadable_photograph_is_exit_code_two(photographs, tmp_path, command, case, words):
+    out = tmp_path / "out"
+    result = run(
+        command, photographs / f"{case}.png", photographs / "fixed.png", "--out", out, "--features", "rootsift"
+    )
+    assert result.exit_code == 2
+    assert all(word in one_sentence(result) for word in words)
+    assert not out.exists()
+
+
+def test_a_folder_is_no_photograph(photographs):
+    result = register(photographs, photographs / "fixed.png")
+    assert result.exit_code == 2 and str(photographs) in one_sentence(result)
+
+
+@pytest.mark.parametrize("command", ["register", "match"])
+def test_unknown_names_are_exit_code_two(photographs, tmp_path, command):
+    pair = [command, photographs / "moving.png", photographs / "fixed.png", "--out", tmp_path / "out"]
+    result = run(*pair, "--transform", "spline")
+    assert result.exit_code == 2
+    assert all(name in one_sentence(result) for name in ("spline", "auto", *TRANSFORMS))
+    result = run(*pair, "--model", "no-such-model")
+    assert result.exit_code == 2
+    assert "no-such-model" in one_sentence(result) and DEFAULT_MODEL in result.stderr
+    result = run(*pair, "--features", "orb")
+    assert result.exit_code == 2
+    assert "rootsift" in one_sentence(result)
+
+
+def test_output_folder_is_refused_before_the_work(photographs, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(cli, "Registrar", lambda *args, **kwargs: pytest.fail("the work has begun"))
+    result = register(photographs / "moving.png", photographs / "fixed.png", "--out", tmp_path / "file")
+    assert result.exit_code == 2
+    assert str(tmp_path / "file") in one_sentence(result)
+    for command in (["evaluate", "fire"], ["evaluate", "identity"]):
+        result = run(*command, tmp_path, "--json", tmp_path)
+        assert result.exit_code == 2 and "is a folder" in one_sentence(result)
+
+
+def test_match_prints_csv(photographs):
+    result = run("match", photographs / "moving.png", photographs / "fixed.png", "--features", "rootsift")
+    assert result.exit_code == 0 and result.stderr == ""
+    header, *rows = result.stdout.splitlines()
+    assert header == "x_moving,y_moving,x_fixed,y_fixed,score,inlier"
+    assert len(rows) > 50 and {row.split(",")[-1] for row in rows} == {"0", "1"}
+
+
+def test_match_writes_json(photographs, tmp_path):
+    out = tmp_path / "matches.json"
+    result = run("match", photographs / "moving.png", photographs / "fixed.png", "--features", "rootsift", "--out", out)
+    assert result.exit_code == 0 and result.stdout == ""
+    assert len(json.loads(out.read_text())["matches"]) > 50
+
+
+def test_match_without_a_reliable_match_has_no_inliers(photographs):
+    result = run("match", photographs / "other_eye.png", photographs / "fixed.png", "--features", "rootsift")
+    assert result.exit_code == 1
+    assert one_sentence(result).startswith("no reliable match: ")
+    assert {row.split(",")[-1] for row in result.stdout.splitlines()[1:]} <= {"0"}
+
+
+def test_models_begin_with_the_default():
+    result = run("models")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[0] == f"{DEFAULT_MODEL} (default)"
+
+
+@pytest.fixture(scope="module")
+def fire_folder(tmp_path_factory, visits):
+    """One rendered pair in FIRE's own layout."""
+    root = tmp_path_factory.mktemp("fire")
+    (root / "Images").mkdir()
+    (root / "Ground Truth").mkdir()
+    Image.fromarray(visits.fixed.image).save(root / "Images" / "S01_1.jpg", quality=95)
+    Image.fromarray(visits.moving.image).save(root / "Images" / "S01_2.jpg", quality=95)
+    moving, _ = visits.shared_keypoints()
+    moving = moving[:10]
+    np.savetxt(
+        root / "Ground Truth" / "control_points_S01_1_2.txt", np.hstack([visits.correspond(moving), moving]), fmt="%.3f"
+    )
+    return root
+
+
+def test_evaluate_fire(fire_folder, tmp_path):
+    out = tmp_path / "figures.json"
+    result = run("evaluate", "fire", fire_folder, "--features", "rootsift", "--transform", "quadratic", "--json", out)
+    assert result.exit_code == 0, result.output
+    figures = json.loads(out.read_text())
+    assert figures["auc"]["S"] == figures["auc"]["mean"] > 0.8
+    assert figures["failed"] == 0
+    (pair,) = figures["pairs"]
+    assert pair["name"] == "S01" and pair["class"] == "S" and pair["status"] == "registered"
+    assert json.loads(result.stdout) == {name: value for name, value in figures.items() if name != "pairs"}
+
+
+def test_evaluate_fire_says_what_is_missing(tmp_path):
+    result = run("evaluate", "fire", tmp_path / "nowhere", "--features", "rootsift")
+    assert result.exit_code == 2 and str(tmp_path) in one_sentence(result)
+    assert run("evaluate", "fire", tmp_path, "--degrade", 4).exit_code == 2
+
+
+def test_evaluate_identity(tmp_path, visits, other_eye):
+    for person, photos in {"a": [visits.fixed.image, visits.moving.image], "b": [other_eye, other_eye]}.items():
+        (tmp_path / person).mkdir()
+        for number, photo in enumerate(photos):
+            Image.fromarray(photo).save(tmp_path / person / f"{number}.png")
+    result = run("evaluate", "identity", tmp_path, "--features", "rootsift")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["same"] == {"pairs": 2, "registered": 2}
+    assert json.loads(result.stdout)["different"] == {"pairs": 4, "registered": 0}
+
+
+def test_convert_refuses_what_is_no_checkpoint(tmp_path):
+    (tmp_path / "model.pth").write_text("not a checkpoint")
+    for path in (tmp_path / "model.pth", tmp_path / "missing.pth"):
+        result = run("convert", path, tmp_path / "out")
+        assert result.exit_code == 2
+        assert str(path) in one_sentence(result)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_process_of_its_own(photographs, tmp_path):
+    command = [sys.executable, "-c", "from retinamatch.cli import main; main()", "register", "missing.png", "b.png"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.strip().splitlines() == ["retinamatch: missing.png does not exist."]
+    assert os.listdir(tmp_path) == []

@@ -1,0 +1,214 @@
+import functools
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from retinamatch import registration as registration_module
+from retinamatch.configuration_lk_superretina import LKSuperRetinaConfig
+from retinamatch.image_processing_retina import RetinaImageProcessor
+from retinamatch.modeling_lk_superretina import LKSuperRetinaForKeypointDetection
+from retinamatch.photographs import PhotographError
+from retinamatch.registration import DEFAULT_MODEL, Registrar, UnknownNameError, known_models, register
+from retinamatch.transforms import TRANSFORMS, Transform
+
+
+@functools.lru_cache
+def make_registrar(features):
+    """A registrar, the model loaded once for all tests."""
+    return Registrar(features=features)
+
+
+@pytest.fixture(scope="module")
+def registrar():
+    return make_registrar("rootsift")
+
+
+@pytest.fixture(scope="module")
+def registered(registrar, visits):
+    return registrar.register(visits.moving.image, visits.fixed.image)
+
+
+@pytest.fixture(scope="module")
+def random_model(tmp_path_factory):
+    """Folder of an untrained model: it finds keypoints, of no use but in exact places."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("untrained")
+    config = LKSuperRetinaConfig.small(encoder_widths=(4, 4, 8, 8), max_keypoints=200)
+    LKSuperRetinaForKeypointDetection(config).save_pretrained(folder)
+    RetinaImageProcessor(size={"height": 256, "width": 256}).save_pretrained(folder)
+    return folder
+
+
+def test_transform_agrees_with_the_rendered_truth(registered, visits):
+    moving, _ = visits.shared_keypoints()
+    error = np.linalg.norm(registered.transform(moving) - visits.correspond(moving), axis=1)
+    assert registered.registered and registered.reason == ""
+    assert np.median(error) < 0.7
+    assert np.percentile(error, 90) < 3
+
+
+def test_fields_describe_the_pair(registered):
+    distance = np.linalg.norm(registered.transform(registered.moving_points) - registered.fixed_points, axis=1)
+    assert len(registered.matches) == len(registered.match_scores) == len(registered.inliers) == len(distance)
+    assert registered.residual == pytest.approx(np.median(distance[registered.inliers]), rel=0.2)
+    assert registered.inliers.sum() > 50
+    assert 0.4 < registered.overlap <= 1
+    assert registered.moving_size == registered.fixed_size == (512, 512)
+    assert {"read", "keypoints", "match", "estimate"} <= registered.timings.keys()
+
+
+@pytest.mark.parametrize("features", ["rootsift", "model"])
+def test_same_image_twice_is_the_identity(features, visits):
+    found = make_registrar(features).register(visits.fixed.image, visits.fixed.image)
+    places = np.array([[80.0, 256], [256, 80], [430, 256], [256, 430], [256, 256]])
+    assert found.registered
+    assert np.abs(found.transform(places) - places).max() < 0.1
+
+
+def test_order_of_the_arguments_is_the_direction_of_the_transform(registrar, registered):
+    back = registrar.register_keypoints(registered.fixed_keypoints, registered.moving_keypoints)
+    points = registered.moving_points[registered.inliers]
+    assert np.median(np.linalg.norm(back.transform(registered.transform(points)) - points, axis=1)) < 0.5
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_every_transform_can_be_asked_for(registrar, registered, name):
+    found = registrar.register_keypoints(registered.moving_keypoints, registered.fixed_keypoints, transform=name)
+    assert found.registered
+    assert found.to_dict()["transform"]["class"] == name
+
+
+def test_warp_brings_the_moving_photograph_onto_the_fixed_grid(registered, visits):
+    aligned = registered.warp(visits.moving.image)
+    assert aligned.shape == visits.fixed.image.shape and aligned.dtype == np.uint8
+    vessels = registered.transform.warp(visits.moving.vessels, size=registered.fixed_size)
+    inside = registered.transform.warp(visits.moving.mask.astype(np.float32), size=(512, 512)) > 0.99
+    inside &= visits.fixed.mask
+    before = np.corrcoef(visits.moving.vessels[inside], visits.fixed.vessels[inside])[0, 1]
+    after = np.corrcoef(vessels[inside], visits.fixed.vessels[inside])[0, 1]
+    assert after > 0.85 > 0.5 > before
+    assert "warp" in registered.timings
+
+
+def test_warp_refuses_another_photograph(registered, visits):
+    with pytest.raises(ValueError, match="512 x 512 .*500 x 480"):
+        registered.warp(visits.moving.image[:480, :500])
+
+
+def test_dictionary_survives_json(registered):
+    evidence = {"errors": {"cubic": np.float64("nan"), "affine": np.float32(2.5)}, "counts": np.arange(2)}
+    read = json.loads(json.dumps(replace(registered, evidence=evidence).to_dict(), allow_nan=False))
+    assert read["evidence"] == {"errors": {"cubic": None, "affine": 2.5}, "counts": [0, 1]}
+    points = registered.moving_points
+    assert np.allclose(Transform.from_dict(read["transform"])(points), registered.transform(points))
+    assert read["status"] == "registered"
+    assert read["inliers"] == registered.inliers.sum()
+    assert read["fixed"] == {"height": 512, "width": 512}
+
+
+@pytest.mark.parametrize("features", ["rootsift", "model"])
+@pytest.mark.parametrize("case", ["other eye", "mirrored", "black", "uniform", "something else"])
+def test_what_cannot_be_registered_says_so(case, features, visits, other_eye, something_else):
+    moving = {
+        "other eye": other_eye,
+        "mirrored": visits.moving.image[:, ::-1],
+        "black": np.zeros((300, 400, 3), np.uint8),
+        "uniform": np.full((300, 400, 3), 120, np.uint8),
+        "something else": something_else,
+    }[case]
+    found = make_registrar(features).register(moving, visits.fixed.image)
+    assert found.status == "no reliable match" and not found.registered
+    assert found.transform is None
+    assert len(found.reason) > 10
+    assert found.to_dict() == {"status": found.status, "reason": found.reason}
+    with pytest.raises(ValueError, match="no reliable match"):
+        found.warp(moving)
+
+
+def test_default_model_registers_the_example_pair(example_pair):
+    found = register(*example_pair)
+    assert found.registered
+    assert found.inliers.sum() > 50
+
+
+def test_model_keypoints_are_pixels_of_the_photograph(random_model, visits):
+    photo = visits.fixed.image[31:500, 20:]  # odd sides, off-centre
+    registrar = Registrar(random_model)
+    found = registrar.keypoints([photo])[0]
+    inputs = registrar.processor([photo], return_tensors="pt")
+    with torch.no_grad():
+        outputs = registrar.model(**inputs)
+    expected = registrar.processor.post_process_keypoint_detection(outputs, [photo.shape[:2]])[0]
+    assert len(found) > 5
+    assert np.allclose(found.points, expected["keypoints"].numpy(), atol=1e-3)
+    assert np.allclose(found.descriptors, expected["descriptors"].numpy(), atol=1e-6)
+    assert np.allclose(np.linalg.norm(found.descriptors, axis=1), 1, atol=1e-5)
+    assert found.size == photo.shape[:2]
+    # The canvas of 256 pixels shows the field of view, which this photograph cuts.
+    frame = inputs["image_frames"][0].numpy()
+    assert found.scale == pytest.approx((frame[2] - frame[0]) * photo.shape[1] / 256)
+    assert 1.5 < found.scale < 2.1
+
+
+def test_batch_and_single_photographs_agree(random_model, visits):
+    registrar = Registrar(random_model)
+    photos = [visits.fixed.image, visits.moving.image[80:, :400], visits.moving.image]
+    for alone, together in zip(map(registrar.keypoints, ([photo] for photo in photos)), registrar.keypoints(photos)):
+        assert np.allclose(alone[0].points, together.points, atol=1e-2)
+        assert np.allclose(alone[0].descriptors, together.descriptors, atol=1e-4)
+
+
+def test_many_pairs_give_what_single_pairs_give(registrar, registered, visits, other_eye):
+    pairs = [
+        (visits.moving.image, visits.fixed.image),
+        (other_eye, visits.fixed.image),
+        (Image.fromarray(visits.moving.image), torch.from_numpy(visits.fixed.image)),
+    ]
+    found = registrar.register_many(pairs, batch_size=2)
+    assert [one.registered for one in found] == [True, False, True]
+    points = registered.moving_points
+    for one in (found[0], found[2]):
+        assert np.allclose(one.transform(points), registered.transform(points))
+
+
+def test_matches_are_one_to_one(registrar, registered):
+    matches, scores = registrar.match(registered.moving_keypoints, registered.fixed_keypoints)
+    assert len(np.unique(matches[:, 0])) == len(np.unique(matches[:, 1])) == len(matches) == len(scores)
+    assert ((scores > 0) & (scores <= 1)).all()
+
+
+def test_unknown_names_list_the_known_ones(tmp_path):
+    with pytest.raises(UnknownNameError, match="'spline'.*auto, similarity, affine, homography, quadratic, cubic"):
+        Registrar(transform="spline", features="rootsift")
+    with pytest.raises(UnknownNameError, match="'orb'.*model, rootsift"):
+        Registrar(features="orb")
+    for name in ("no-such-model", str(tmp_path), "someone/no-such-model"):
+        with pytest.raises(UnknownNameError, match=f"{name}.*{DEFAULT_MODEL}"):
+            Registrar(name)
+    with pytest.raises(UnknownNameError):
+        register("a.jpg", "b.jpg", transform="spline")
+
+
+def test_known_models_begin_with_the_default(tmp_path, monkeypatch):
+    for name in ("aaa", DEFAULT_MODEL, "no-config"):
+        (tmp_path / name).mkdir()
+        if name != "no-config":
+            (tmp_path / name / "config.json").touch()
+    monkeypatch.setattr(registration_module, "WEIGHTS", tmp_path)
+    assert known_models() == [DEFAULT_MODEL, "aaa"]
+
+
+def test_unreadable_photographs_are_named(registrar, tmp_path, visits):
+    with pytest.raises(PhotographError, match="missing.jpg"):
+        registrar.register(tmp_path / "missing.jpg", visits.fixed.image)
+
+
+def test_real_pair(data_root):
+    images = data_root / "registration" / "fire_dev" / "Images"
+    control = np.loadtxt(data_root / "registration" / "fire_dev" / "Ground Truth" / "control_points_P01_1_2.txt")
+    found = Registrar(features="rootsift", transform="quadratic").register(images / "P01_2.jpg", images / "P01_1.jpg")
+    assert np.linalg.norm(found.transform(control[:, 2:]) - control[:, :2], axis=1).mean() < 5

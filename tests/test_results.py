@@ -1,0 +1,105 @@
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from retinamatch.registration import Registrar
+from retinamatch.results import (
+    OutputError,
+    check_output_file,
+    check_output_folder,
+    matches_text,
+    write_registration,
+    write_text,
+)
+
+
+PICTURES = {"aligned.png", "overlay.png", "checkerboard.png", "matches.png"}
+
+
+@pytest.fixture(scope="module")
+def registrar():
+    return Registrar(features="rootsift")
+
+
+@pytest.fixture(scope="module")
+def registered(registrar, visits):
+    return registrar.register(visits.moving.image, visits.fixed.image)
+
+
+@pytest.fixture(scope="module")
+def refused(registrar, visits, other_eye):
+    return registrar.register(other_eye, visits.fixed.image)
+
+
+def test_everything_is_written(registered, visits, tmp_path):
+    folder = tmp_path / "new" / "folder"
+    written = write_registration(registered, visits.moving.image, visits.fixed.image, folder)
+    assert {path.name for path in written} == PICTURES | {"registration.json"} == set(os.listdir(folder))
+    assert (np.asarray(Image.open(folder / "aligned.png")) == registered.warp(visits.moving.image)).all()
+    assert json.loads((folder / "registration.json").read_text())["status"] == "registered"
+
+
+def test_no_pictures_without_a_reliable_match(registered, refused, visits, other_eye, tmp_path):
+    write_registration(registered, visits.moving.image, visits.fixed.image, tmp_path)
+    (tmp_path / "mine.txt").write_text("stays")
+    written = write_registration(refused, other_eye, visits.fixed.image, tmp_path)
+    assert [path.name for path in written] == ["registration.json"]
+    assert set(os.listdir(tmp_path)) == {"registration.json", "mine.txt"}
+    assert json.loads(written[0].read_text()).keys() == {"status", "reason"}
+
+
+def test_a_failure_on_the_way_leaves_what_was_there(registered, visits, tmp_path, monkeypatch):
+    (tmp_path / "overlay.png").write_text("of an earlier run")
+    monkeypatch.setattr("retinamatch.results.draw_matches", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_registration(registered, visits.moving.image, visits.fixed.image, tmp_path)
+    assert os.listdir(tmp_path) == ["overlay.png"]
+    assert (tmp_path / "overlay.png").read_text() == "of an earlier run"
+
+
+def test_output_folder_is_checked_without_making_it(tmp_path):
+    check_output_folder(tmp_path / "a" / "b")
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OutputError, match=f"{folder} cannot be made"):
+            check_output_folder(folder)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_folder_without_permission_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="cannot be written to: Permission denied"):
+        check_output_folder(tmp_path / "out")
+
+
+def test_output_file(tmp_path):
+    with pytest.raises(OutputError, match="is a folder"):
+        check_output_file(tmp_path)
+    path = check_output_file(tmp_path / "new" / "figures.json")
+    write_text(path, "{}")
+    assert path.read_text() == "{}" and os.listdir(path.parent) == ["figures.json"]
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="could not be written"):
+        write_text(tmp_path / "file" / "figures.json", "{}")
+
+
+def test_matches_as_csv(registered):
+    header, *rows = matches_text(registered).splitlines()
+    assert header == "x_moving,y_moving,x_fixed,y_fixed,score,inlier"
+    table = np.array([row.split(",") for row in rows], float)
+    assert np.allclose(table[:, :2], registered.moving_points, atol=1e-3)
+    assert np.allclose(table[:, 2:4], registered.fixed_points, atol=1e-3)
+    assert (table[:, 5] == registered.inliers).all() and table[:, 5].any() and not table[:, 5].all()
+
+
+def test_matches_as_json(registered, refused):
+    read = json.loads(matches_text(registered, as_json=True))
+    assert read["status"] == "registered" and len(read["matches"]) == len(registered.matches)
+    assert read["matches"][0].keys() == {"x_moving", "y_moving", "x_fixed", "y_fixed", "score", "inlier"}
+    read = json.loads(matches_text(refused, as_json=True))
+    assert read["status"] == "no reliable match" and read["reason"]
+    assert not any(row["inlier"] for row in read["matches"])
