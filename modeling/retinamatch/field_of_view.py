@@ -1,0 +1,309 @@
+"""Where the photograph of the retina lies in the picture: a circle, often cut by straight edges, on a dark surround."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+
+_SEARCH_SIDE = 512  # the search runs on a copy with at most this many pixels a side
+_LEAST_CONTRAST = 4.0  # grey levels between retina and surround; below, the picture counts as black or uniform
+_INSET = 0.005  # of the radius: the light falls off over the rim, which is left out
+
+
+@dataclass(frozen=True)
+class FieldOfView:
+    """The part of a picture that shows the retina: a circle cut by an upright rectangle.
+
+    Attributes:
+        width: Width of the picture in pixels.
+        height: Height of the picture in pixels.
+        center: (x, y) of the circle in pixels of the picture, (0, 0) being the centre of the top-left pixel; None when
+            the field of view is a plain rectangle.
+        radius: Radius of the circle in pixels; None when the field of view is a plain rectangle.
+        box: (x0, y0, x1, y1), the rectangle around the visible part, in pixel edges: the whole picture is
+            (0, 0, width, height). It cuts the circle where the camera or the picture does.
+        found: False when no field of view stands out from a dark surround; `box` is the whole picture then.
+    """
+
+    width: int
+    height: int
+    center: tuple[float, float] | None
+    radius: float | None
+    box: tuple[float, float, float, float]
+    found: bool
+
+    def contains(self, points: np.ndarray, margin: float = 0.0) -> np.ndarray:
+        """Tell which points lie in the field of view.
+
+        Args:
+            points: (N, 2), (x, y) in pixels of the picture.
+            margin: Least distance from the rim, in pixels of the picture.
+
+        Returns:
+            (N,) bool.
+        """
+        points = np.asarray(points, dtype=np.float64).reshape(-1, 2)
+        return self._inside(points[:, 0], points[:, 1], margin)
+
+    def mask(self, frame: tuple[float, float, float, float], size: tuple[int, int]) -> np.ndarray:
+        """Draw the field of view on any frame.
+
+        Args:
+            frame: (x0, y0, x1, y1), the rectangle that the drawing covers, relative to the picture: (0, 0, 1, 1) is the
+                whole picture, values outside [0, 1] lie beyond it.
+            size: (height, width) of the drawing.
+
+        Returns:
+            (height, width) bool, True where a pixel's centre lies in the field of view.
+        """
+        x0, y0, x1, y1 = frame
+        height, width = size
+        x = (x0 + (np.arange(width) + 0.5) / width * (x1 - x0)) * self.width - 0.5
+        y = (y0 + (np.arange(height) + 0.5) / height * (y1 - y0)) * self.height - 0.5
+        return self._inside(x[None, :], y[:, None], 0.0)
+
+    def _inside(self, x: np.ndarray, y: np.ndarray, margin: float) -> np.ndarray:
+        x0, y0, x1, y1 = self.box
+        inside = (np.minimum(x + 0.5 - x0, x1 - x - 0.5) >= margin) & (np.minimum(y + 0.5 - y0, y1 - y - 0.5) >= margin)
+        if self.center is None:
+            return inside
+        reach = max(self.radius - margin, 0.0)
+        return inside & ((x - self.center[0]) ** 2 + (y - self.center[1]) ** 2 <= reach**2)
+
+
+def find_field_of_view(photo: np.ndarray) -> FieldOfView:
+    """Find the circle of the retina in a picture.
+
+    The surround is what is as dark as the darkest corners; the largest bright region against it is the candidate. A
+    circle is fitted to its outline (sample consensus, then radial edge positions with robust weights), so cuts,
+    notches and writing do not pull it. Straight cuts inside the picture become edges of the box. A bright rectangle
+    without a circle is a field of view too.
+
+    Args:
+        photo: (height, width, 3) uint8 RGB, or (height, width) grey.
+
+    Returns:
+        The field of view; the whole picture with `found=False` when nothing of such a shape stands out from a dark
+        surround (black or uniform pictures, photographs without a surround, photographs of something else).
+    """
+    height, width = photo.shape[:2]
+    whole = FieldOfView(width, height, None, None, (0.0, 0.0, float(width), float(height)), False)
+
+    scale = min(1.0, _SEARCH_SIDE / max(height, width))
+    small = photo
+    if scale < 1:
+        small = cv2.resize(
+            photo, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA
+        )
+    brightness = small.max(2) if small.ndim == 3 else small
+    brightness = cv2.medianBlur(np.ascontiguousarray(brightness), 5).astype(np.float32)  # noise and JPEG ringing
+
+    surround, region = _bright_region(brightness)
+    if region is None:
+        return whole
+    circle = _fit_circle(_outline(region))
+    if circle is not None:
+        circle = _refine_circle(brightness, surround, circle)
+    if circle is not None:
+        circle = (*circle[:2], circle[2] * (1 - _INSET)) if _is_plausible(region, circle) else None
+    box = _rectangle(region) if circle is None else _visible_box(region, circle)
+    if box is None:
+        return whole
+
+    # From the small copy to the picture; edges scale as they are, pixel centres with half a pixel.
+    sx, sy = width / region.shape[1], height / region.shape[0]
+    box = (box[0] * sx, box[1] * sy, box[2] * sx, box[3] * sy)
+    if circle is None:
+        return FieldOfView(width, height, None, None, box, True)
+    x, y, radius = circle
+    center = ((x + 0.5) * sx - 0.5, (y + 0.5) * sy - 0.5)
+    return FieldOfView(width, height, center, radius * (sx + sy) / 2, box, True)
+
+
+def _bright_region(brightness: np.ndarray) -> tuple[float, np.ndarray | None]:
+    """Separate the largest bright region from the dark surround; returns the surround's grey level and the region."""
+    height, width = brightness.shape
+    side = max(4, min(height, width) // 32)
+    top, bottom = brightness[:side], brightness[-side:]
+    corners = [top[:, :side], top[:, -side:], bottom[:, :side], bottom[:, -side:]]
+    # Corners nearly as dark as the darkest show the surround, which may be uneven; others hold retina or writing.
+    levels = np.array([np.median(corner) for corner in corners])
+    darkest = levels.min()
+    dark = levels <= darkest + 0.2 * max(float(np.percentile(brightness, 75)) - darkest, 0)
+    surround = float(levels[dark].max())
+    deviations = [np.median(np.abs(corner - level)) for corner, level in zip(corners, levels)]
+    noise = 1.4826 * float(np.array(deviations)[dark].max())
+
+    least = surround + max(_LEAST_CONTRAST, 5 * noise)
+    bright = brightness[brightness > least]
+    if bright.size < 0.04 * brightness.size:
+        return surround, None
+    # A low share of the typical brightness: the rim is often in shadow.
+    threshold = max(least, surround + 0.12 * (float(np.median(bright)) - surround))
+    region = (brightness > threshold).astype(np.uint8)
+    region = cv2.morphologyEx(region, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))  # cuts off letters and bumps
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(region)
+    if count < 2:
+        return surround, None
+    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    area = stats[largest, cv2.CC_STAT_AREA]
+    if area < 0.04 * region.size or area > 0.995 * region.size:
+        return surround, None
+    return surround, labels == largest
+
+
+def _outline(region: np.ndarray) -> np.ndarray:
+    """Outline of a region, (N, 2) float pixel centres, without what lies on the border of the picture."""
+    contours, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    points = max(contours, key=len)[:, 0].astype(np.float64)
+    height, width = region.shape
+    free = (points > 2).all(1) & (points[:, 0] < width - 3) & (points[:, 1] < height - 3)
+    return points[free]
+
+
+def _fit_circle(points: np.ndarray, tolerance: float = 2.0) -> tuple[float, float, float] | None:
+    """Fit a circle to points by sample consensus, then least squares on the supporting points."""
+    if len(points) < 30:
+        return None
+    draws = np.random.default_rng(0).integers(0, len(points), (300, 3))  # seeded: the same picture, the same circle
+    a, b, c = points[draws[:, 0]], points[draws[:, 1]], points[draws[:, 2]]
+    ab, ac = b - a, c - a
+    cross = 2 * (ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0])
+    usable = np.abs(cross) > 1e-3 * np.square(points.max(0) - points.min(0)).sum()
+    if not usable.any():
+        return None
+    a, ab, ac, cross = a[usable], ab[usable], ac[usable], cross[usable]
+    ab2, ac2 = (ab**2).sum(1), (ac**2).sum(1)
+    offset = np.stack([ac[:, 1] * ab2 - ab[:, 1] * ac2, ab[:, 0] * ac2 - ac[:, 0] * ab2], 1) / cross[:, None]
+    centers, radii = a + offset, np.hypot(*offset.T)
+    thinned = points[:: max(1, len(points) // 400)]
+    distances = np.hypot(*(thinned[None] - centers[:, None]).transpose(2, 0, 1)) - radii[:, None]
+    best = int((np.abs(distances) < tolerance).sum(1).argmax())
+    circle = (*centers[best], radii[best])
+    for _ in range(3):
+        support = np.abs(_distance(points, circle)) < tolerance
+        if support.sum() < 20:
+            return None
+        circle = _least_squares_circle(points[support])
+    return circle
+
+
+def _distance(points: np.ndarray, circle: tuple[float, float, float]) -> np.ndarray:
+    """Signed distance of points from a circle, positive outside."""
+    return np.hypot(points[:, 0] - circle[0], points[:, 1] - circle[1]) - circle[2]
+
+
+def _least_squares_circle(points: np.ndarray, weights: np.ndarray | None = None) -> tuple[float, float, float]:
+    """Algebraic least-squares circle (Kasa), in centred coordinates."""
+    origin = points.mean(0)
+    x, y = (points - origin).T
+    root = np.ones(len(points)) if weights is None else np.sqrt(weights)
+    design = np.stack([x, y, np.ones_like(x)], 1) * root[:, None]
+    (a, b, c), *_ = np.linalg.lstsq(design, (x**2 + y**2) * root, rcond=None)
+    return float(a / 2 + origin[0]), float(b / 2 + origin[1]), float(np.sqrt(max(c + (a**2 + b**2) / 4, 0.0)))
+
+
+def _refine_circle(
+    brightness: np.ndarray, surround: float, circle: tuple[float, float, float]
+) -> tuple[float, float, float]:
+    """Move the circle to where the brightness along its radii falls half-way to the surround.
+
+    The first fit follows a low threshold and sits in the glow outside; the half-way place does not depend on how bright
+    each side of the retina is. Tukey weights keep cuts and notches out.
+    """
+    x, y, radius = circle
+    height, width = brightness.shape
+    reach = max(6.0, 0.05 * radius)
+    steps = np.arange(-reach, reach + 0.25, 0.25, dtype=np.float32)
+    angles = np.linspace(0, 2 * np.pi, 720, endpoint=False, dtype=np.float32)[:, None]
+    rays_x = (x + (radius + steps) * np.cos(angles)).astype(np.float32)
+    rays_y = (y + (radius + steps) * np.sin(angles)).astype(np.float32)
+    profile = cv2.remap(brightness, rays_x, rays_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    inner = np.median(profile[:, : len(steps) // 4], axis=1)
+    outer = np.median(profile[:, -len(steps) // 4 :], axis=1)
+    half = (inner + np.maximum(outer, surround)) / 2
+    above = profile > half[:, None]
+    last = above.shape[1] - 1 - np.argmax(above[:, ::-1], axis=1)  # outermost place that is still bright
+    row = np.arange(len(last))
+    within = (rays_x[:, [0, -1]] > 0) & (rays_x[:, [0, -1]] < width - 1)
+    within &= (rays_y[:, [0, -1]] > 0) & (rays_y[:, [0, -1]] < height - 1)
+    usable = within.all(1) & (last > 0) & (last < len(steps) - 1) & (inner - outer > _LEAST_CONTRAST)
+    if usable.sum() < 60:
+        return circle
+    last, row = last[usable], row[usable]
+    bright, dark = profile[row, last], profile[row, last + 1]
+    edge = radius + steps[last] + 0.25 * (bright - half[usable]) / np.maximum(bright - dark, 1e-6)
+    points = np.stack([x + edge * np.cos(angles[row, 0]), y + edge * np.sin(angles[row, 0])], 1).astype(np.float64)
+    refined = circle[:2] + (circle[2] + float(np.median(edge - radius)),)
+    for _ in range(10):
+        distance = _distance(points, refined)
+        scale = max(1.4826 * float(np.median(np.abs(distance))), 0.15)
+        weights = np.square(np.clip(1 - np.square(distance / (4 * scale)), 0, None))
+        if np.count_nonzero(weights) < 30:
+            return circle
+        refined = _least_squares_circle(points, weights)
+    return refined
+
+
+def _disk(shape: tuple[int, int], circle: tuple[float, float, float]) -> np.ndarray:
+    """Pixels of a small picture that lie in a circle."""
+    y, x = np.ogrid[: shape[0], : shape[1]]
+    return (x - circle[0]) ** 2 + (y - circle[1]) ** 2 <= circle[2] ** 2
+
+
+def _is_plausible(region: np.ndarray, circle: tuple[float, float, float]) -> bool:
+    """Tell whether a circle explains the outline and the area of the bright region."""
+    x, y, radius = circle
+    height, width = region.shape
+    if not 0.15 * min(height, width) < radius < 1.2 * max(height, width):
+        return False
+    points = _outline(region)
+    near = np.abs(_distance(points, circle)) < max(3.0, 0.012 * radius)
+    angles = np.sort(np.arctan2(points[near, 1] - y, points[near, 0] - x))
+    if len(angles) < 20:
+        return False
+    arc = len(np.unique((angles / (2 * np.pi) * 72).round())) / 72  # share of the circumference that is seen
+    gap = np.diff(angles, append=angles[0] + 2 * np.pi).max()
+    disk = _disk(region.shape, circle)
+    spill = np.count_nonzero(region & ~disk) / np.count_nonzero(region)
+    filled = np.count_nonzero(region & disk) / max(np.count_nonzero(disk), 1)
+    # Either a good part of the rim is seen or, when only the corners are dark, bits of it all around.
+    rim = (arc >= 0.2 and near.mean() >= 0.4) or (arc >= 0.08 and near.mean() >= 0.7 and gap < 0.95 * np.pi)
+    return bool(rim and spill < 0.05 and filled > 0.6)
+
+
+def _visible_box(region: np.ndarray, circle: tuple[float, float, float]) -> tuple[float, float, float, float]:
+    """Rectangle around the visible part of the circle, in pixel edges of the small picture."""
+    x, y, radius = circle
+    height, width = region.shape
+    disk = _disk(region.shape, circle)
+    box = []
+    for across, center, length in ((0, x, width), (1, y, height)):
+        chord = disk.sum(across)
+        share = (region & disk).sum(across) / np.maximum(chord, 1)
+        bright = np.flatnonzero(share > 0.9)
+        low, high = max(0.0, center + 0.5 - radius), min(float(length), center + 0.5 + radius)
+        # A straight cut inside the picture: whole lines across the circle are dark, and a little further whole lines
+        # are bright. Lines near its poles are too short to tell.
+        if len(bright):
+            first, last = bright[0], bright[-1]
+            step = max(2, round(0.04 * radius))
+            if first > low and chord[first] > 0.4 * radius and share[max(first - step, 0)] < 0.2:
+                low = float(first + 1)
+            if last + 1 < high and chord[last] > 0.4 * radius and share[min(last + step, length - 1)] < 0.2:
+                high = float(last)
+        box.append((low, high))
+    return box[0][0], box[1][0], box[0][1], box[1][1]
+
+
+def _rectangle(region: np.ndarray) -> tuple[float, float, float, float] | None:
+    """The bounding rectangle of a region that fills it, in pixel edges; None for other shapes and the whole picture."""
+    rows, cols = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
+    y0, y1, x0, x1 = rows[0], rows[-1] + 1, cols[0], cols[-1] + 1
+    if np.count_nonzero(region) < 0.95 * (y1 - y0) * (x1 - x0) or (y1 - y0) * (x1 - x0) > 0.98 * region.size:
+        return None
+    return float(x0), float(y0), float(x1), float(y1)
+
+
+__all__ = ["FieldOfView", "find_field_of_view"]

@@ -1,0 +1,397 @@
+"""Photograph -> `pixel_values` on a canvas of fixed size, and keypoints back to pixels of the photograph.
+
+The canvas shows the field of view, its aspect ratio kept, in the middle of zeros. `image_frames` tells which
+rectangle of the photograph the canvas covers, so every place on it has an exact place in the photograph. A
+coordinate is relative when the photograph spans 0 to 1 from edge to edge: pixel `px` lies at `(px + 0.5) / width`.
+"""
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from transformers.image_processing_backends import PilBackend
+from transformers.image_processing_utils import BatchFeature
+from transformers.image_utils import PILImageResampling, SizeDict, load_image
+from transformers.processing_utils import ImagesKwargs
+
+from .enhancement import local_normalize
+from .field_of_view import FieldOfView, find_field_of_view
+from .photographs import read_photograph
+
+
+_MARGIN = 0.005  # of the field of view's longer side, kept around it, so that its rim is on the canvas
+
+#: Options of `RetinaImageProcessor` that enhance as SuperRetina was published: for converted checkpoints.
+PUBLISHED_ENHANCEMENT = {"do_min_max": True, "do_clahe": True, "do_gamma": True, "do_local_normalize": False}
+
+
+def canvas(
+    photo: np.ndarray, field_of_view: FieldOfView | None = None, size: tuple[int, int] = (768, 768)
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float, float]]:
+    """Show the field of view on a canvas of fixed size: crop, antialiased resize with the aspect ratio kept, pad.
+
+    Args:
+        photo: (H, W, 3) uint8 RGB or (H, W) uint8 grey.
+        field_of_view: Where the retina lies; None shows the whole photograph.
+        size: (height, width) of the canvas.
+
+    Returns:
+        Three things: the canvas, zeros beyond the crop, (height, width, 3) uint8 for RGB or (height, width) float32 in
+        grey levels, not rounded, for grey; the mask, (height, width) bool, True inside the field of view; the frame
+        (x0, y0, x1, y1), the rectangle that the whole canvas covers, relative to the photograph (it passes 0 and 1
+        where the canvas is padded).
+    """
+    field_of_view = field_of_view or _whole(photo)
+    content, frame = _crop_and_resize(photo, _crop_box(field_of_view), size)
+    pixels, frame = _pad(content, frame, size)
+    return pixels, field_of_view.mask(frame, size), frame
+
+
+def _whole(photo: np.ndarray) -> FieldOfView:
+    height, width = photo.shape[:2]
+    return FieldOfView(width, height, None, None, (0.0, 0.0, float(width), float(height)), False)
+
+
+def _crop_box(field_of_view: FieldOfView) -> tuple[float, float, float, float]:
+    """Rectangle of the photograph to show, in pixel edges: the field of view with a little around it."""
+    x0, y0, x1, y1 = field_of_view.box
+    margin = _MARGIN * max(x1 - x0, y1 - y0)
+    return (
+        max(x0 - margin, 0.0),
+        max(y0 - margin, 0.0),
+        min(x1 + margin, float(field_of_view.width)),
+        min(y1 + margin, float(field_of_view.height)),
+    )
+
+
+def _crop_and_resize(
+    photo: np.ndarray,
+    box: tuple[float, float, float, float],
+    size: tuple[int, int] | None,
+    resample: int = PILImageResampling.BILINEAR,
+) -> tuple[np.ndarray, tuple[float, float, float, float]]:
+    """Resample a rectangle of the photograph so that it fits into `size` (None: keep its pixels as they are).
+
+    Returns:
+        The pixels (RGB uint8, grey float32), and the rectangle they cover relative to the photograph. The scale is
+        exactly the same in x and y: what does not fill the last pixel of the result is cut off evenly on both sides.
+    """
+    x0, y0, x1, y1 = box
+    if size is None:
+        x0, y0, x1, y1 = int(np.floor(x0)), int(np.floor(y0)), int(np.ceil(x1)), int(np.ceil(y1))
+        content = photo[y0:y1, x0:x1].astype(np.float32 if photo.ndim == 2 else np.uint8)
+    else:
+        height, width = size
+        scale = min(width / (x1 - x0), height / (y1 - y0))
+        columns = max(1, min(width, int((x1 - x0) * scale + 1e-6)))
+        rows = max(1, min(height, int((y1 - y0) * scale + 1e-6)))
+        cut_x, cut_y = max(0.0, (x1 - x0 - columns / scale) / 2), max(0.0, (y1 - y0 - rows / scale) / 2)
+        x0, y0, x1, y1 = x0 + cut_x, y0 + cut_y, x1 - cut_x, y1 - cut_y
+        left, top = int(x0), int(y0)
+        part = Image.fromarray(photo[top : int(np.ceil(y1)), left : int(np.ceil(x1))])
+        # Averages of many pixels of a dark photograph differ by less than one grey level: grey is not rounded.
+        part = part.convert("F") if photo.ndim == 2 else part
+        inner = (x0 - left, y0 - top, x1 - left, y1 - top)
+        content = np.asarray(part.resize((columns, rows), resample, inner, reducing_gap=2.0))
+    height, width = photo.shape[:2]
+    return content, (x0 / width, y0 / height, x1 / width, y1 / height)
+
+
+def _pad(
+    content: np.ndarray, frame: tuple[float, float, float, float], size: tuple[int, int]
+) -> tuple[np.ndarray, tuple[float, float, float, float]]:
+    """Put pixels into the middle of zeros of the given size and extend their frame accordingly."""
+    (rows, columns), (height, width) = content.shape[:2], size
+    if rows > height or columns > width:
+        raise ValueError(f"An image of {rows} x {columns} pixels (height x width) does not fit on {height} x {width}.")
+    top, left = (height - rows) // 2, (width - columns) // 2
+    pixels = np.zeros((height, width, *content.shape[2:]), content.dtype)
+    pixels[top : top + rows, left : left + columns] = content
+    x0, y0, x1, y1 = frame
+    step_x, step_y = (x1 - x0) / columns, (y1 - y0) / rows
+    x0, y0 = x0 - left * step_x, y0 - top * step_y
+    return pixels, (x0, y0, x0 + width * step_x, y0 + height * step_y)
+
+
+class RetinaImageProcessorKwargs(ImagesKwargs, total=False):
+    """Options of `RetinaImageProcessor` besides those that all image processors share.
+
+    Attributes:
+        do_crop_field_of_view: Show the field of view only; else the whole photograph.
+        do_green_channel: Take the green channel, in which vessels show best; else the luminance.
+        do_min_max: Stretch the grey levels inside the field of view to the full range.
+        do_clahe: Contrast-limited adaptive histogram equalisation.
+        clahe_clip_limit: Clip limit of CLAHE.
+        clahe_grid_size: Number of tiles of CLAHE along each side.
+        do_gamma: Raise relative grey levels to the power `1 / gamma`.
+        gamma: Above 1 brightens.
+        do_local_normalize: Subtract the local mean and divide by the local standard deviation: values in [-1, 1].
+        local_normalize_sigma: Size of the neighbourhood in pixels of the canvas.
+        local_normalize_epsilon: Floor added to the local standard deviation, in units of the global one.
+    """
+
+    do_crop_field_of_view: bool
+    do_green_channel: bool
+    do_min_max: bool
+    do_clahe: bool
+    clahe_clip_limit: float | int
+    clahe_grid_size: int
+    do_gamma: bool
+    gamma: float | int
+    do_local_normalize: bool
+    local_normalize_sigma: float | int
+    local_normalize_epsilon: float | int
+
+
+class RetinaBatch(BatchFeature):
+    """Output of the processor. `to` casts the pixels alone: coordinates in half precision would be off by pixels."""
+
+    def to(self, *args, **kwargs) -> "RetinaBatch":
+        frames = self.data.get("image_frames")
+        super().to(*args, **kwargs)
+        if isinstance(frames, torch.Tensor):
+            self.data["image_frames"] = frames.to(self.data["image_frames"].device)
+        return self
+
+
+class RetinaImageProcessor(PilBackend):
+    """Prepare fundus photographs for the models, and bring their keypoints back to pixels of the photographs.
+
+    An image is a path, an address, a PIL image, an array or a tensor, of any mode and size. Pairs are consecutive
+    images: `[a, b]`, `[[a, b], [c, d]]` and `[a, b, c, d]` are all taken. Calling the processor gives
+
+    - `pixel_values` (batch, 1, height, width) float32, zero outside the field of view: in [-1, 1] after local
+      normalisation, else in [0, 1], or grey levels without `do_rescale`;
+    - `pixel_mask` (batch, height, width) int64, 1 inside the field of view;
+    - `image_frames` (batch, 4) float32, the rectangle (x0, y0, x1, y1) that each canvas covers, relative to the
+      upright photograph.
+
+    The steps, each of which can be switched off: crop to the field of view, grey (green channel or luminance),
+    resize with the aspect ratio kept, pad, stretch, CLAHE, gamma, local normalisation. `do_normalize`,
+    `do_center_crop` and the like of other processors have no effect.
+    """
+
+    valid_kwargs = RetinaImageProcessorKwargs
+    model_input_names = ["pixel_values", "pixel_mask", "image_frames"]
+    resample = PILImageResampling.BILINEAR
+    size = {"height": 768, "width": 768}
+    do_resize = True
+    do_pad = True
+    do_rescale = True
+    rescale_factor = 1 / 255
+    do_crop_field_of_view = True
+    do_green_channel = True
+    do_min_max = False
+    do_clahe = False
+    clahe_clip_limit = 2.0
+    clahe_grid_size = 8
+    do_gamma = False
+    gamma = 1.2
+    do_local_normalize = True
+    local_normalize_sigma = 24.0
+    local_normalize_epsilon = 0.2
+
+    def _prepare_images_structure(self, images, expected_ndims: int = 3) -> list:
+        """Flatten any nesting of lists, batched arrays and batched tensors into a list of single images."""
+        if isinstance(images, (list, tuple)):
+            return [image for part in images for image in self._prepare_images_structure(part)]
+        if isinstance(images, (np.ndarray, torch.Tensor)) and images.ndim > 3:
+            return [image for part in images for image in self._prepare_images_structure(part)]
+        return [images]
+
+    def _prepare_image_like_inputs(self, images, *args, expected_ndims: int = 3, **kwargs):
+        # One after the other: of many large photographs only one lies in memory at full size.
+        return (self.process_image(image) for image in self._prepare_images_structure(images))
+
+    def process_image(self, image, **kwargs) -> np.ndarray:
+        """Read one image of any kind as (H, W, 3) uint8 RGB, upright."""
+        if isinstance(image, str) and image.startswith(("http://", "https://")):
+            image = load_image(image)
+        return read_photograph(image)
+
+    def _preprocess(
+        self, images, size: SizeDict, resample, do_resize: bool, do_pad: bool, return_tensors=None, **options
+    ) -> BatchFeature:
+        fit = _height_and_width(size) if do_resize else None
+        parts = []
+        for photo in images:
+            view = find_field_of_view(photo)
+            box = _crop_box(view if options["do_crop_field_of_view"] else _whole(photo))
+            green = options["do_green_channel"]
+            grey = cv2.extractChannel(photo, 1) if green else cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
+            parts.append((view, *_crop_and_resize(grey, box, fit, resample)))
+            del photo, grey  # before the next one is read
+        if not parts:
+            raise ValueError("There is no image to process: the list is empty.")
+        if do_pad and fit is None:
+            fit = tuple(np.max([content.shape for _, content, _ in parts], axis=0).tolist())
+
+        data = {"pixel_values": [], "pixel_mask": [], "image_frames": []}
+        for view, content, frame in parts:
+            pixels, frame = _pad(content, frame, fit if do_pad else content.shape)
+            mask = view.mask(frame, pixels.shape)
+            data["pixel_values"].append(_enhance(pixels, mask, **options)[None])
+            data["pixel_mask"].append(mask.astype(np.int64))
+            data["image_frames"].append(np.array(frame, dtype=np.float32))
+        if return_tensors is not None and len({values.shape for values in data["pixel_values"]}) > 1:
+            raise ValueError("Images of several sizes do not stack into one tensor without padding: leave `do_pad` on.")
+        return RetinaBatch(data=data, tensor_type=return_tensors)
+
+    def post_process_keypoint_detection(self, outputs, target_sizes) -> list[dict[str, torch.Tensor]]:
+        """Bring detected keypoints to pixels of the photographs.
+
+        Args:
+            outputs: Output of the keypoint detection model: `keypoints` relative to the photograph, `scores`,
+                `descriptors`, `mask`.
+            target_sizes: (height, width) of every upright photograph, as a list or a tensor (batch, 2); a list of
+                pairs of sizes is taken too.
+
+        Returns:
+            Per photograph a dictionary: `keypoints` (N, 2) float32, (x, y) in pixels, (0, 0) being the centre of
+            the top-left pixel; `scores` (N,); `descriptors` (N, D).
+
+        Raises:
+            ValueError: The number of sizes is not the number of photographs.
+        """
+        sizes = _target_sizes(target_sizes, outputs.keypoints, (len(outputs.mask),))
+        keypoints = outputs.keypoints.float() * sizes[:, None] - 0.5
+        return [
+            {"keypoints": points[mask], "scores": scores[mask], "descriptors": descriptors[mask]}
+            for points, scores, descriptors, mask in zip(
+                keypoints, outputs.scores, outputs.descriptors, outputs.mask.bool()
+            )
+        ]
+
+    def post_process_keypoint_matching(
+        self, outputs, target_sizes, threshold: float = 0.0
+    ) -> list[dict[str, torch.Tensor]]:
+        """Bring matched keypoints to pixels of the two photographs of each pair.
+
+        Args:
+            outputs: Output of the keypoint matching model: `keypoints` relative to the photographs, `matches`,
+                `matching_scores`, `mask`.
+            target_sizes: Per pair ((height0, width0), (height1, width1)) of the upright photographs, as a list or
+                a tensor (batch, 2, 2); a flat list of all sizes is taken too.
+            threshold: Matches with a score at or below it are left out.
+
+        Returns:
+            Per pair a dictionary: `keypoints0` (M, 2) and `keypoints1` (M, 2) float32, (x, y) in pixels of the
+            first and second photograph, (0, 0) being the centre of the top-left pixel; `matching_scores` (M,).
+
+        Raises:
+            ValueError: The number of sizes is not the number of photographs.
+        """
+        sizes = _target_sizes(target_sizes, outputs.keypoints, (len(outputs.mask), 2))
+        keypoints = outputs.keypoints.float() * sizes[:, :, None] - 0.5
+        results = []
+        for points, mask, matches, scores in zip(
+            keypoints, outputs.mask.bool(), outputs.matches[:, 0], outputs.matching_scores[:, 0]
+        ):
+            keep = (matches > -1) & (scores > threshold) & mask[0]
+            keep &= mask[1][matches.clamp_min(0)]
+            results.append(
+                {"keypoints0": points[0][keep], "keypoints1": points[1][matches[keep]], "matching_scores": scores[keep]}
+            )
+        return results
+
+    def visualize_keypoint_matching(
+        self, images, keypoint_matching_output: list[dict[str, torch.Tensor]]
+    ) -> list[Image.Image]:
+        """Draw the matches of each pair, the photographs side by side; green is a sure match, red an unsure one.
+
+        Args:
+            images: The pairs of photographs, as given to the processor.
+            keypoint_matching_output: What `post_process_keypoint_matching` returned.
+
+        Returns:
+            One picture per pair.
+
+        Raises:
+            ValueError: There are not two photographs for every result.
+        """
+        images = self._prepare_images_structure(images)
+        wanted = 2 * len(keypoint_matching_output)
+        if len(images) != wanted:
+            raise ValueError(f"{wanted // 2} results need {wanted} images, got {len(images)}.")
+        return [
+            _draw_pair(self.process_image(images[2 * i]), self.process_image(images[2 * i + 1]), result)
+            for i, result in enumerate(keypoint_matching_output)
+        ]
+
+
+def _height_and_width(size: SizeDict) -> tuple[int, int]:
+    if not (size.height and size.width):
+        raise ValueError(f"`size` needs the keys 'height' and 'width', got {dict(size)}.")
+    return size.height, size.width
+
+
+def _enhance(
+    grey: np.ndarray,
+    mask: np.ndarray,
+    *,
+    do_min_max: bool,
+    do_clahe: bool,
+    clahe_clip_limit: float,
+    clahe_grid_size: int,
+    do_gamma: bool,
+    gamma: float,
+    do_local_normalize: bool,
+    local_normalize_sigma: float,
+    local_normalize_epsilon: float,
+    do_rescale: bool,
+    rescale_factor: float,
+    **unused,
+) -> np.ndarray:
+    """(H, W) grey levels 0 to 255 -> (H, W) float32 input of the network, zero outside the mask."""
+    image = np.where(mask, grey, 0).astype(np.float32)
+    if do_min_max and mask.any():
+        low, high = image[mask].min(), image[mask].max()
+        image = (image - low) * (255 / max(high - low, 1))
+    if do_clahe:
+        tiles = cv2.createCLAHE(clahe_clip_limit, (clahe_grid_size, clahe_grid_size))
+        image = tiles.apply(np.clip(np.rint(image), 0, 255).astype(np.uint8)).astype(np.float32)
+    if do_gamma:
+        image = 255 * (np.clip(image, 0, 255) / 255) ** (1 / gamma)
+    if do_local_normalize:
+        tensors = torch.from_numpy(image)[None, None], torch.from_numpy(mask)[None, None]
+        return local_normalize(*tensors, local_normalize_sigma, local_normalize_epsilon)[0, 0].numpy()
+    if do_rescale:
+        image = image * rescale_factor
+    return np.where(mask, image, 0).astype(np.float32)
+
+
+def _target_sizes(target_sizes, keypoints: torch.Tensor, count: tuple[int, ...]) -> torch.Tensor:
+    """Sizes (height, width) in any nesting -> (*count, 2) float32 (width, height), on the keypoints' device."""
+    wanted = int(np.prod(count))
+    try:
+        sizes = torch.as_tensor(target_sizes if torch.is_tensor(target_sizes) else np.asarray(target_sizes, np.float64))
+        sizes = sizes.reshape(-1, 2) if sizes.shape[-1] == 2 else sizes.new_zeros(0, 2)
+    except (ValueError, TypeError, IndexError):  # ragged, None, a single number
+        sizes = torch.zeros(0, 2)
+    if len(sizes) != wanted:
+        raise ValueError(
+            f"{wanted} photographs need {wanted} target sizes (height, width), got {len(sizes)} from {target_sizes}."
+        )
+    return sizes.reshape(*count, 2).flip(-1).to(device=keypoints.device, dtype=torch.float32)
+
+
+def _draw_pair(left: np.ndarray, right: np.ndarray, result: dict[str, torch.Tensor]) -> Image.Image:
+    """Two photographs side by side with lines between their matched keypoints."""
+    picture = np.zeros((max(len(left), len(right)), left.shape[1] + right.shape[1], 3), np.uint8)
+    picture[: len(left), : left.shape[1]] = left
+    picture[: len(right), left.shape[1] :] = right
+    picture = Image.fromarray(picture)
+    draw = ImageDraw.Draw(picture)
+    width = max(1, round(max(picture.size) / 1500))
+    rows = torch.cat([result["keypoints0"].float(), result["keypoints1"].float()], 1).tolist()
+    for (x0, y0, x1, y1), score in zip(rows, result["matching_scores"].tolist()):
+        score = min(max(score, 0.0), 1.0)
+        color = (int(255 * (1 - score)), int(255 * score), 0)
+        x1 += left.shape[1]
+        draw.line((x0, y0, x1, y1), fill=color, width=width)
+        for x, y in ((x0, y0), (x1, y1)):
+            draw.ellipse((x - 2 * width, y - 2 * width, x + 2 * width, y + 2 * width), fill="black", outline=color)
+    return picture
+
+
+__all__ = ["PUBLISHED_ENHANCEMENT", "RetinaBatch", "RetinaImageProcessor", "RetinaImageProcessorKwargs", "canvas"]

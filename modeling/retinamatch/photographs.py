@@ -1,0 +1,186 @@
+"""Any file, PIL image, array or tensor becomes an upright RGB photograph, or one clear error."""
+
+import os
+import struct
+import threading
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+
+
+MINIMUM_SIDE = 64  # pixels; below, no vessel can be told from another
+MAXIMUM_PIXELS = 400_000_000  # 20,000 x 20,000: 1.2 GB as RGB; more is taken for a mistake or an attack
+
+_PIXELS_AT_ONCE = 2_000_000  # copied out of PIL in one go, so that a huge photograph lies in memory once, not thrice
+_DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, LookupError, ArithmeticError, struct.error)
+_opening = threading.Lock()
+
+
+class PhotographError(ValueError):
+    """A picture that cannot be read or cannot be a fundus photograph; the message is one sentence for the user."""
+
+
+def read_photograph(source: str | os.PathLike | Image.Image | np.ndarray | torch.Tensor) -> np.ndarray:
+    """Bring any picture into the one form that the library works on.
+
+    Files and PIL images: every mode of PIL, with the EXIF orientation applied and transparent places black. Arrays and
+    tensors: (H, W), (H, W, C) or (C, H, W) with 1, 3 or 4 channels; bool, integers or floats. White is the least of
+    255, 4095 and 65535 (floats: 1, 255 and 65535) that no value passes.
+
+    Args:
+        source: Path, PIL image, NumPy array or torch tensor.
+
+    Returns:
+        (height, width, 3) uint8 RGB, upright. An array that has this form already is returned as it is, not copied.
+
+    Raises:
+        PhotographError: The file is missing, a directory, truncated or not an image; a side is shorter than 64 pixels;
+            the picture has more than 400 million pixels; an array has another shape, NaN or values out of range.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        return _read_file(os.fspath(source))
+    if isinstance(source, Image.Image):
+        return _from_pil(source, getattr(source, "filename", "") or "The picture")
+    if isinstance(source, torch.Tensor):
+        source = source.detach().cpu()
+        source = (source.float() if source.is_floating_point() else source).numpy()
+    if isinstance(source, np.ndarray):
+        return _from_array(source, "The array")
+    raise PhotographError(f"A photograph is a path, a PIL image, an array or a tensor, not {type(source).__name__}.")
+
+
+def _read_file(path: str) -> np.ndarray:
+    if os.path.isdir(path):
+        raise PhotographError(f"{path} is a directory, not a photograph.")
+    try:
+        image = _open_any_size(path)
+    except FileNotFoundError:
+        raise PhotographError(f"{path} does not exist.") from None
+    except PermissionError:
+        raise PhotographError(f"{path} may not be read: permission denied.") from None
+    except UnidentifiedImageError:
+        raise PhotographError(f"{path} is not an image that can be read.") from None
+    except _DECODER_ERRORS as error:
+        raise PhotographError(f"{path} is truncated or damaged ({error}).") from None
+    with image:
+        return _from_pil(image, path)
+
+
+def _open_any_size(path: str) -> Image.Image:
+    """Open a file without PIL's own limit of size, which warns at 89 megapixels; ours is checked before decoding."""
+    with _opening:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _from_pil(image: Image.Image, name: str) -> np.ndarray:
+    _check_size(image.height, image.width, name)
+    try:
+        image.load()
+    except _DECODER_ERRORS as error:
+        raise PhotographError(f"{name} is truncated or damaged ({error}).") from None
+    orientation = _orientation(image)  # after loading: PIL turns TIFF files itself then
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        pixels = _to_bytes(np.asarray(image), name)
+    else:
+        pixels = np.empty((image.height, image.width, 3), np.uint8)
+        rows = max(1, _PIXELS_AT_ONCE // image.width)
+        for top in range(0, image.height, rows):
+            bottom = min(top + rows, image.height)
+            pixels[top:bottom] = _rows_as_rgb(image, top, bottom)
+    return np.ascontiguousarray(_upright(_three_channels(pixels), orientation))
+
+
+def _rows_as_rgb(image: Image.Image, top: int, bottom: int) -> np.ndarray:
+    """Some rows of a PIL image as RGB; what is transparent becomes black like the surround of a fundus photograph."""
+    rows = image.crop((0, top, image.width, bottom))
+    if rows.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        rows = rows.convert("RGBA")
+        return np.asarray(Image.alpha_composite(Image.new("RGBA", rows.size, (0, 0, 0, 255)), rows))[..., :3]
+    return np.asarray(rows if rows.mode == "RGB" else rows.convert("RGB"))
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 to 8; 1 (upright) where the EXIF data are missing or broken."""
+    try:
+        return image.getexif().get(0x0112, 1)
+    except _DECODER_ERRORS:
+        return 1
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Undo the EXIF orientation (1 to 8) as views of the array, without copies."""
+    if orientation in (5, 6, 7, 8):  # stored on its side: rows and columns change places
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels
+
+
+def _from_array(array: np.ndarray, name: str) -> np.ndarray:
+    shape = array.shape
+    # The sides have at least 64 pixels, so an axis of 1, 3 or 4 can only be the channels.
+    if array.ndim == 3 and shape[2] not in (1, 3, 4) and shape[0] in (1, 3, 4):
+        array = array.transpose(1, 2, 0)
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+        raise PhotographError(
+            f"{name} has the shape {tuple(shape)}; a photograph is (height, width), (height, width, channels) or "
+            "(channels, height, width) with 1, 3 or 4 channels."
+        )
+    _check_size(*array.shape[:2], name)
+    return np.ascontiguousarray(_three_channels(_to_bytes(array, name)))
+
+
+def _to_bytes(array: np.ndarray, name: str) -> np.ndarray:
+    """Grey levels of any type as uint8; the range of the values tells what stands for white."""
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == bool:
+        return array.astype(np.uint8) * 255
+    if array.dtype.kind not in "uif":
+        raise PhotographError(f"{name} holds values of the type {array.dtype}, which are not grey levels.")
+    low, high = float(array.min()), float(array.max())
+    if not np.isfinite([low, high]).all():
+        raise PhotographError(f"{name} holds values that are not finite numbers (NaN or infinity).")
+    whites = (255, 4095, 65535) if array.dtype.kind in "ui" else (1, 255, 65535)
+    white = next((white for white in whites if high <= white * 1.001), None)  # resampled floats pass 1 by a little
+    if white is None or low < -0.001 * white:
+        raise PhotographError(f"{name} holds values from {low:g} to {high:g}; grey levels run from 0 to 255 or 65535.")
+    if array.dtype.kind in "ui" and white == 255:
+        return array.astype(np.uint8)
+    scaled = array * np.float32(255 / white)
+    return np.clip(np.rint(scaled, out=scaled), 0, 255).astype(np.uint8)
+
+
+def _three_channels(pixels: np.ndarray) -> np.ndarray:
+    """(H, W), (H, W, 1), (H, W, 3) or (H, W, 4) uint8 -> (H, W, 3); transparent places become black."""
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.shape[2] == 1:
+        return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+    if pixels.shape[2] == 4:
+        color, alpha = pixels[..., :3], pixels[..., 3:]
+        if alpha.min() == 255:
+            return color
+        return ((color.astype(np.uint16) * alpha + 127) // 255).astype(np.uint8)
+    return pixels
+
+
+def _check_size(height: int, width: int, name: str) -> None:
+    if min(height, width) < MINIMUM_SIDE:
+        raise PhotographError(
+            f"{name} is {width} x {height} pixels; at least {MINIMUM_SIDE} x {MINIMUM_SIDE} are needed."
+        )
+    if height * width > MAXIMUM_PIXELS:
+        raise PhotographError(
+            f"{name} is {width} x {height} pixels; more than {MAXIMUM_PIXELS // 1_000_000} megapixels are not read."
+        )
+
+
+__all__ = ["MAXIMUM_PIXELS", "MINIMUM_SIDE", "PhotographError", "read_photograph"]

@@ -1,0 +1,180 @@
+"""The field of view on synthetic pictures whose circle is known, and on real photographs where they are at hand."""
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from retinamatch.field_of_view import FieldOfView, find_field_of_view
+
+
+def fundus(height, width, center, radius, brightness=180.0, surround=8.0, seed=0):
+    """A disk of smooth texture with dark curves, brighter on one side, with a soft rim, on a dark surround."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    distance = np.hypot(x - center[0], y - center[1])
+    texture = cv2.resize(rng.random((12, 12), dtype=np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    light = 0.55 + 0.35 * (x - center[0]) / radius + 0.3 * texture
+    vessels = np.abs(np.sin((x + 0.3 * y) / radius * 9 + 2 * texture)) < 0.08
+    light = np.where(vessels, 0.7 * light, light) * np.clip((radius - distance) / 2 + 0.5, 0, 1)
+    color = surround + np.clip(light, 0, 1.2)[..., None] * np.array([1.0, 0.6, 0.35]) * brightness
+    return np.clip(np.rint(color), 0, 255).astype(np.uint8)
+
+
+def check(found: FieldOfView, center, radius, tolerance=0.012):
+    assert found.found
+    error = np.hypot(found.center[0] - center[0], found.center[1] - center[1])
+    assert error < tolerance * radius
+    assert abs(found.radius - radius) < tolerance * radius
+
+
+@pytest.mark.parametrize("size", [(400, 400), (401, 523), (1201, 1600), (600, 1111)])
+def test_whole_circle(size):
+    height, width = size
+    center, radius = (width / 2 + 3.3, height / 2 - 2.2), 0.45 * height
+    found = find_field_of_view(fundus(height, width, center, radius))
+    check(found, center, radius)
+    x0, y0, x1, y1 = found.box
+    np.testing.assert_allclose([x0 + x1, y0 + y1], [2 * center[0] + 1, 2 * center[1] + 1], atol=0.02 * radius)
+    assert abs((x1 - x0) - 2 * found.radius) < 1e-6 * radius + 1
+
+
+@pytest.mark.parametrize(
+    "center,radius",
+    [
+        ((350, 250), 330),  # cut at the top and bottom
+        ((250, 250), 265),  # cut a little on all four sides
+        ((350, 250), 400),  # only the four corners are dark
+        ((120, 260), 230),  # off centre, cut on the left
+        ((600, 60), 200),  # off centre, cut at the top and right
+        ((350, 250), 110),  # small
+    ],
+)
+def test_cut_and_off_center_circles(center, radius):
+    width = 500 if center[0] == 250 else 700
+    found = find_field_of_view(fundus(500, width, center, radius))
+    check(found, center, radius)
+    assert found.box[0] >= 0 and found.box[1] >= 0 and found.box[2] <= width and found.box[3] <= 500
+    assert found.box[1] == 0 or found.box[1] == pytest.approx(center[1] + 0.5 - found.radius, abs=0.02 * radius)
+
+
+def test_straight_cuts_inside_the_picture_bound_the_box():
+    photo = fundus(500, 700, (350, 250), 240)
+    photo[:60] = 8
+    photo[430:] = 8
+    found = find_field_of_view(photo)
+    check(found, (350, 250), 240)
+    assert 60 <= found.box[1] < 66 and 424 < found.box[3] <= 430
+    assert found.box[0] == pytest.approx(350.5 - found.radius, abs=2)
+    assert not found.contains([[350, 50]])[0]
+
+
+def test_writing_a_notch_and_jpeg_noise_in_the_border(tmp_path):
+    center, radius = (400, 300), 270
+    photo = fundus(600, 800, center, radius, surround=12)
+    rng = np.random.default_rng(1)
+    outside = np.hypot(*np.meshgrid(np.arange(800) - 400, np.arange(600) - 300)) > radius + 2
+    noisy = np.clip(photo + rng.normal(0, 6, photo.shape), 0, 255).astype(np.uint8)
+    photo[outside] = noisy[outside]
+    cv2.rectangle(photo, (585, 90), (620, 120), (160, 110, 80), -1)  # the bump with which cameras mark up and down
+    cv2.putText(photo, "OD 12.03.1999", (8, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (255, 255, 255), 2)
+    cv2.putText(photo, "ID 4711", (680, 590), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (255, 255, 255), 2)
+    cv2.putText(photo, "45 deg", (8, 590), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (255, 255, 255), 2)
+    Image.fromarray(photo).save(tmp_path / "noisy.jpg", quality=30)
+    found = find_field_of_view(np.asarray(Image.open(tmp_path / "noisy.jpg")))
+    check(found, center, radius)
+
+
+@pytest.mark.parametrize("brightness,surround", [(14, 1), (25, 12), (90, 0), (250, 20)])
+def test_dark_and_bright_photographs(brightness, surround):
+    found = find_field_of_view(fundus(600, 800, (390, 310), 280, brightness, surround))
+    check(found, (390, 310), 280, tolerance=0.02)
+
+
+def test_half_of_the_retina_in_shadow():
+    photo = fundus(600, 800, (400, 300), 280).astype(np.float32)
+    shadow = np.clip((np.arange(800) - 150) / 300, 0.1, 1)[None, :, None]
+    check(find_field_of_view((photo * shadow).astype(np.uint8)), (400, 300), 280)
+
+
+def test_grey_photograph():
+    check(find_field_of_view(fundus(500, 500, (250, 250), 230)[..., 0].copy()), (250, 250), 230)
+
+
+@pytest.mark.parametrize(
+    "photo",
+    [
+        np.zeros((300, 400, 3), np.uint8),
+        np.full((300, 400, 3), 137, np.uint8),
+        np.random.default_rng(0).integers(0, 4, (300, 400, 3)).astype(np.uint8),
+        np.random.default_rng(0).integers(0, 256, (300, 400, 3)).astype(np.uint8),
+        fundus(300, 400, (200, 150), 600),  # fills the picture
+    ],
+    ids=["black", "uniform", "black with noise", "noise", "no surround"],
+)
+def test_no_field_of_view(photo):
+    found = find_field_of_view(photo)
+    assert not found.found and found.center is None
+    assert found.box == (0, 0, 400, 300)
+    assert found.contains([[0, 0], [399, 299]]).all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_photograph_of_something_else_has_no_circle(seed):
+    rng = np.random.default_rng(seed)
+    photo = np.full((400, 600, 3), 5, np.uint8)
+    for _ in range(12):  # bright boxes and triangles on a dark ground
+        corners = rng.integers(0, (600, 400), (4 if seed % 2 else 3, 2)).astype(np.int32)
+        cv2.fillConvexPoly(photo, cv2.convexHull(corners), rng.integers(60, 255, 3).tolist())
+    assert find_field_of_view(photo).center is None
+
+
+def test_a_rectangle_on_black_is_a_rectangular_field_of_view():
+    photo = np.zeros((400, 600, 3), np.uint8)
+    photo[50:350, 100:480] = fundus(300, 380, (190, 150), 600)
+    found = find_field_of_view(photo)
+    assert found.found and found.center is None
+    np.testing.assert_allclose(found.box, (100, 50, 480, 350), atol=3)
+
+
+def test_the_same_picture_gives_the_same_circle():
+    photo = fundus(500, 700, (350, 250), 330)
+    assert find_field_of_view(photo) == find_field_of_view(photo.copy())
+
+
+def test_contains_and_margin():
+    view = FieldOfView(200, 100, (100.0, 50.0), 60.0, (40.5, 10.0, 160.5, 100.0), True)
+    points = [[100, 50], [159, 50], [161, 50], [100, 12], [100, 5], [100, 98]]
+    assert view.contains(points).tolist() == [True, True, False, True, False, True]
+    assert view.contains(points, margin=3).tolist() == [True, False, False, False, False, False]
+    assert view.contains(np.zeros((0, 2))).shape == (0,)
+
+
+def test_mask_agrees_with_contains_on_any_frame():
+    view = FieldOfView(200, 100, (90.3, 55.1), 60.2, (30.6, 10.0, 151.0, 100.0), True)
+    frame, (height, width) = (-0.1, 0.05, 0.8, 1.2), (37, 53)
+    mask = view.mask(frame, (height, width))
+    columns, rows = np.meshgrid(np.arange(width), np.arange(height))
+    x = (frame[0] + (columns + 0.5) / width * 0.9) * 200 - 0.5
+    y = (frame[1] + (rows + 0.5) / height * 1.15) * 100 - 0.5
+    assert mask.shape == (height, width)
+    np.testing.assert_array_equal(mask.ravel(), view.contains(np.stack([x.ravel(), y.ravel()], 1)))
+    whole = view.mask((0, 0, 1, 1), (100, 200))
+    assert whole[55, 90] and not whole[5, 90] and not whole[55, 10]
+
+
+@pytest.mark.parametrize(
+    "pattern,radius",
+    [
+        ("registration/fire_dev/Images/P0[1-3]_1.jpg", 1355),
+        ("registration/ridb_dev/P0[1-4]/IM000001_*.jpg", 525),
+        ("fundus/hrf/images/0[1-4]_h.jpg", 811),
+    ],
+)
+def test_real_photographs_of_one_camera_agree(data_root, pattern, radius):
+    files = sorted(data_root.glob(pattern))
+    if not files:
+        pytest.skip(f"no {pattern} under {data_root}")
+    for file in files:
+        found = find_field_of_view(np.asarray(Image.open(file)))
+        assert found.radius == pytest.approx(radius, rel=0.01), file.name

@@ -1,0 +1,198 @@
+"""Every kind of picture becomes the same upright RGB array, and what cannot be read is named in one sentence."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+
+from retinamatch import photographs
+from retinamatch.photographs import PhotographError, read_photograph
+
+
+@pytest.fixture
+def rgb(rng):
+    picture = np.add.outer(np.arange(70) * 2, np.arange(90))[..., None] + np.array([20, 0, 10])
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def grey(rgb):
+    return np.repeat(rgb[..., 1:2], 3, 2)
+
+
+def test_rgb_array_is_not_copied(rgb):
+    assert read_photograph(rgb) is rgb
+
+
+@pytest.mark.parametrize("as_path", [str, lambda path: path])
+def test_file(rgb, tmp_path, as_path):
+    Image.fromarray(rgb).save(tmp_path / "photo.png")
+    np.testing.assert_array_equal(read_photograph(as_path(tmp_path / "photo.png")), rgb)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "CMYK", "YCbCr", "HSV", "P"])
+def test_color_modes(rgb, mode):
+    image = Image.fromarray(rgb)
+    image = image.convert("P", palette=Image.Palette.ADAPTIVE) if mode == "P" else image.convert(mode)
+    photo = read_photograph(image)
+    assert photo.dtype == np.uint8 and photo.shape == (70, 90, 3) and photo.flags["C_CONTIGUOUS"]
+    assert np.abs(photo.astype(int) - rgb).mean() < (4 if mode == "P" else 2)
+
+
+def test_grey_modes(grey):
+    level = Image.fromarray(grey[..., 0])
+    for image in (level, level.convert("LA"), level.convert("P")):
+        np.testing.assert_array_equal(read_photograph(image), grey)
+    black_and_white = read_photograph(level.point(lambda v: 255 * (v > 100), "1"))
+    np.testing.assert_array_equal(black_and_white, np.where(grey > 100, 255, 0))
+
+
+def test_16_bit_files(grey, tmp_path):
+    wide = grey[..., 0].astype(np.uint16) * 257
+    Image.fromarray(wide).save(tmp_path / "deep.png")
+    Image.fromarray(wide).save(tmp_path / "deep.tif")
+    for name in ("deep.png", "deep.tif"):
+        np.testing.assert_array_equal(read_photograph(tmp_path / name), grey)
+    np.testing.assert_array_equal(read_photograph(Image.fromarray(wide.astype(np.int32))), grey)
+    np.testing.assert_array_equal(read_photograph(Image.fromarray(grey[..., 0] / np.float32(255))), grey)
+
+
+@pytest.mark.parametrize("kind", ["RGBA", "palette", "RGB with a transparent color"])
+def test_transparent_places_are_black(rgb, kind, tmp_path):
+    image = Image.fromarray(rgb)
+    if kind == "RGBA":
+        image.putalpha(Image.fromarray(np.where(np.arange(90) < 30, 0, 255)[None].repeat(70, 0).astype(np.uint8)))
+        image.save(tmp_path / "a.png")
+        transparent = np.broadcast_to(np.arange(90) < 30, (70, 90))
+    elif kind == "palette":
+        image = image.convert("P", palette=Image.Palette.ADAPTIVE)
+        transparent = np.asarray(image) == 7
+        image.save(tmp_path / "a.png", transparency=7)
+    else:
+        image.save(tmp_path / "a.png", transparency=tuple(rgb[10, 10].tolist()))
+        transparent = (rgb == rgb[10, 10]).all(2)
+    photo = read_photograph(tmp_path / "a.png")
+    assert transparent.any() and (photo[transparent] == 0).all()
+    assert np.abs(photo.astype(int) - rgb)[~transparent].mean() < 4
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
+def test_exif_orientation(rgb, tmp_path, orientation, suffix):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"photo.{suffix}"
+    Image.fromarray(rgb).save(path, exif=exif)
+    with Image.open(path) as image:
+        wanted = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    photo = read_photograph(path)
+    np.testing.assert_array_equal(photo, wanted)
+    assert photo.shape == ((90, 70, 3) if orientation > 4 else (70, 90, 3))
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(read_photograph(image), wanted)
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("layout", ["last", "first"])
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float32", "float64", "float16", "float grey levels", "uint16"])
+def test_arrays_and_tensors(rgb, library, layout, dtype):
+    scale = {"float32": 1 / 255, "float64": 1 / 255, "float16": 1 / 255, "uint16": 257}.get(dtype, 1)
+    array = (rgb.astype(np.float64) * scale).astype("float32" if dtype == "float grey levels" else dtype)
+    array = array if layout == "last" else np.ascontiguousarray(array.transpose(2, 0, 1))
+    photo = read_photograph(torch.from_numpy(array) if library == "torch" else array)
+    assert photo.dtype == np.uint8 and photo.flags["C_CONTIGUOUS"]
+    np.testing.assert_array_equal(photo, rgb)
+
+
+def test_grey_arrays_and_alpha(rgb, grey):
+    level = grey[..., 0]
+    for array in (level, level[..., None], level[None], torch.from_numpy(level), torch.from_numpy(level)[None]):
+        np.testing.assert_array_equal(read_photograph(array), grey)
+    alpha = np.full((70, 90, 1), 255, np.uint8)
+    alpha[:5] = 0
+    photo = read_photograph(np.concatenate([rgb, alpha], 2))
+    assert (photo[:5] == 0).all()
+    np.testing.assert_array_equal(photo[5:], rgb[5:])
+    np.testing.assert_array_equal(read_photograph(level > 100), np.where(grey > 100, 255, 0))
+    np.testing.assert_array_equal(read_photograph(torch.from_numpy(rgb / 255).bfloat16())[0, 0], [20, 0, 10])
+
+
+def test_12_bits_are_told_from_16(grey):
+    np.testing.assert_array_equal(read_photograph(np.rint(grey[..., 0] / 255 * 4095).astype(np.uint16)), grey)
+    overshoot = grey[..., 0] / 255
+    overshoot[0, 0], overshoot[0, 1] = 1.0005, -0.0005  # as cubic resampling leaves behind
+    assert read_photograph(overshoot)[0, :2, 0].tolist() == [255, 0]
+
+
+@pytest.mark.parametrize(
+    "content,words",
+    [
+        (None, "does not exist"),
+        (b"", "not an image"),
+        (b"x" * 1000, "not an image"),
+        ("truncated", "truncated or damaged"),
+        ("small", "40 x 63 pixels; at least 64 x 64"),
+        ("directory", "is a directory"),
+    ],
+)
+def test_bad_files(rng, tmp_path, content, words):
+    path = tmp_path / "bad.jpg"
+    if content == "directory":
+        path.mkdir()
+    elif content == "small":
+        Image.new("RGB", (40, 63)).save(path)
+    elif content == "truncated":
+        Image.fromarray(rng.integers(0, 255, (200, 300, 3), dtype=np.uint8)).save(path)
+        path.write_bytes(path.read_bytes()[:9000])
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(PhotographError, match=words) as error:
+        read_photograph(path)
+    message = str(error.value)
+    assert str(path) in message and message.endswith(".") and "\n" not in message
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "webp", "bmp", "gif", "jp2"])
+def test_files_broken_anywhere_raise_one_error(rng, tmp_path, suffix):
+    good, bad = tmp_path / f"good.{suffix}", tmp_path / f"bad.{suffix}"
+    Image.fromarray(rng.integers(0, 255, (70, 70, 3), dtype=np.uint8)).save(good)
+    data = good.read_bytes()
+    for share in (0.001, 0.01, 0.1, 0.5, 0.9):
+        bad.write_bytes(data[: int(len(data) * share)])
+        with pytest.raises(PhotographError, match="bad"):
+            read_photograph(bad)
+
+
+@pytest.mark.parametrize(
+    "source,words",
+    [
+        (np.full((70, 70), np.nan, np.float32), "not finite"),
+        (torch.full((3, 70, 70), torch.inf), "not finite"),
+        (np.full((70, 70), -3, np.int32), "from -3 to -3"),
+        (np.full((70, 70), 1e6), "grey levels run"),
+        (np.zeros((70, 70, 2), np.uint8), r"shape \(70, 70, 2\)"),
+        (np.zeros((2, 3, 70, 70), np.uint8), r"shape \(2, 3, 70, 70\)"),
+        (np.zeros(70, np.uint8), r"shape \(70,\)"),
+        (np.zeros((63, 900, 3), np.uint8), "900 x 63 pixels; at least 64 x 64"),
+        (np.zeros((0, 0, 3), np.uint8), "0 x 0 pixels"),
+        (np.zeros((70, 70), complex), "complex"),
+        (np.full((70, 70), "a"), "not grey levels"),
+        (42, "not int"),
+        (None, "not NoneType"),
+    ],
+)
+def test_bad_objects(source, words):
+    with pytest.raises(PhotographError, match=words):
+        read_photograph(source)
+
+
+def test_sizes_beyond_the_limit_of_pil(tmp_path, monkeypatch, recwarn):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2_000_000)  # far below the file: PIL alone would refuse it
+    path = tmp_path / "large.png"
+    Image.new("L", (3000, 2000), 77).save(path)
+    photo = read_photograph(path)
+    assert photo.shape == (2000, 3000, 3) and (photo == 77).all()
+    assert Image.MAX_IMAGE_PIXELS == 2_000_000 and not recwarn.list
+    monkeypatch.setattr(photographs, "MAXIMUM_PIXELS", 5_000_000)
+    with pytest.raises(PhotographError, match="3000 x 2000 pixels; more than 5 megapixels"):
+        read_photograph(path)
