@@ -46,7 +46,6 @@ class TrainingConfig:
         validation_pairs: Pairs of views of held-out patients; 0 for no validation.
         log_with: Tracker of accelerate ("tensorboard", "trackio", "wandb"); none by default.
         stop_at: Stop after this step as if interrupted, with a checkpoint; for tests and for cool-downs from a checkpoint.
-        push_to_hub: Repository that the best weights are pushed to at the end.
     """
 
     data: list[str] = field(default_factory=list)
@@ -68,7 +67,6 @@ class TrainingConfig:
     validation_pairs: int = 16
     log_with: str | None = None
     stop_at: int | None = None
-    push_to_hub: str | None = None
 
 
 def parse_config(cls):
@@ -212,9 +210,6 @@ class Trainer:
             if config.validation_pairs and (progress.step % config.validation_steps == 0 or progress.step == last):
                 self.validate()
         self.accelerator.end_training()
-        if config.push_to_hub and self.accelerator.is_main_process:
-            best = os.path.join(config.output_dir, "best")
-            type(self.network).from_pretrained(best).push_to_hub(config.push_to_hub)
 
     def update(self) -> dict[str, float]:
         """Do one optimiser step and return the mean losses over all processes."""

@@ -52,6 +52,7 @@ def save_repository(
     try:
         model.config.dtype = dtype
         model.save_pretrained(folder, state_dict=weights)
+        (folder / "model.safetensors").chmod(0o644)  # safetensors writes for the owner alone
         processor.save_pretrained(folder)
         if remote_code:
             shutil.copy(pipeline.__file__, folder)
