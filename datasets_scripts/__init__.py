@@ -1,0 +1,1 @@
+"""Making training data: labels from vessel maps, rendered photographs, Parquet, pictures to check them by."""
