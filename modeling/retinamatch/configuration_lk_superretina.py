@@ -83,6 +83,7 @@ class LKSuperRetinaConfig(PreTrainedConfig):
             "descriptor_width": 128,
             "descriptor_dim": 128,
             "descriptor_stride": 4,
+            "keypoint_threshold": 0.001,
         }
         return cls(**{**settings, **kwargs})
 

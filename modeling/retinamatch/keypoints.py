@@ -44,6 +44,8 @@ class RetinaKeypointOutput(ModelOutput):
             Descriptors of unit length.
         mask (`torch.IntTensor` of shape `(batch_size, num_keypoints)`):
             1 where there is a keypoint, 0 where there is padding.
+        descriptor_map (`torch.FloatTensor` of shape `(batch_size, descriptor_dim, map_height, map_width)`, *optional*):
+            The dense descriptors, as in `RetinaDenseOutput`; returned with `output_descriptor_map=True`.
     """
 
     loss: Tensor | None = None
@@ -51,6 +53,7 @@ class RetinaKeypointOutput(ModelOutput):
     scores: Tensor | None = None
     descriptors: Tensor | None = None
     mask: Tensor | None = None
+    descriptor_map: Tensor | None = None
 
 
 @dataclass
@@ -96,11 +99,16 @@ def find_peaks(logits: Tensor, radius: int) -> Tensor:
     Returns:
         (batch, 1, height, width) bool.
     """
+    peaks = _largest_around(logits, radius) == logits
+    exact = torch.float32 if logits[0].numel() < 2**24 else torch.float64
+    order = torch.arange(logits[0].numel(), 0, -1, device=logits.device, dtype=exact).view_as(logits[:1]) * peaks
+    return peaks & (_largest_around(order, radius) == order)
+
+
+def _largest_around(values: Tensor, radius: int) -> Tensor:
+    """Maximum over a square window, one axis after the other: the same as at once, and much faster."""
     window = 2 * radius + 1
-    peaks = F.max_pool2d(logits, window, 1, radius) == logits
-    order = torch.arange(logits[0].numel(), 0, -1, device=logits.device, dtype=torch.float64).view_as(logits[:1])
-    order = order * peaks
-    return peaks & (F.max_pool2d(order, window, 1, radius) == order)
+    return F.max_pool2d(F.max_pool2d(values, (1, window), 1, (0, radius)), (window, 1), 1, (radius, 0))
 
 
 def erode(mask: Tensor, border: int) -> Tensor:
@@ -116,7 +124,7 @@ def erode(mask: Tensor, border: int) -> Tensor:
     if border == 0:
         return mask > 0
     outside = F.pad((mask <= 0).float(), (border,) * 4, value=1.0)
-    return F.max_pool2d(outside, 2 * border + 1, 1) == 0
+    return _largest_around(outside, border)[..., border:-border, border:-border] == 0
 
 
 def refine_peaks(logits: Tensor, index: Tensor) -> Tensor:

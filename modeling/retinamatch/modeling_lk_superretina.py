@@ -232,6 +232,7 @@ class LKSuperRetinaForKeypointDetection(LKSuperRetinaPreTrainedModel):
         pixel_mask: Tensor | None = None,
         image_frames: Tensor | None = None,
         labels: Tensor | None = None,
+        output_descriptor_map: bool = False,
         **kwargs,
     ) -> tuple | RetinaKeypointOutput:
         """Detect keypoints.
@@ -241,6 +242,7 @@ class LKSuperRetinaForKeypointDetection(LKSuperRetinaPreTrainedModel):
             pixel_mask: (batch_size, height, width), non-zero inside the field of view.
             image_frames: (batch_size, 4), from the image processor; see `relative_to_photograph`.
             labels: (batch_size, height, width), target heat map in [0, 1].
+            output_descriptor_map: Return the dense descriptors too.
 
         Returns:
             `RetinaKeypointOutput`.
@@ -259,6 +261,7 @@ class LKSuperRetinaForKeypointDetection(LKSuperRetinaPreTrainedModel):
             scores=found.scores,
             descriptors=found.descriptors,
             mask=found.mask.int(),
+            descriptor_map=dense.descriptor_map if output_descriptor_map else None,
         )
 
 
