@@ -1,14 +1,17 @@
-"""Against small reference modules with the names and the forward pass of the published networks, written here from their description."""
+"""Against small reference modules with the names and the forward pass of the published networks."""
 
 import pytest
 import torch
+from torch import nn
+
 from retinamatch.conversion import CheckpointError, convert_checkpoint
 from retinamatch.image_processing_retina import RetinaImageProcessor
-from torch import nn
 
 
 def double_conv(inputs, outputs):
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, 1, 1), nn.ReLU(), nn.Conv2d(outputs, outputs, 3, 1, 1), nn.ReLU())
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, 1, 1), nn.ReLU(), nn.Conv2d(outputs, outputs, 3, 1, 1), nn.ReLU()
+    )
 
 
 class Reference(nn.Module):

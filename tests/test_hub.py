@@ -1,4 +1,4 @@
-"""A saved repository, opened by the Auto classes: with the package, and as remote code in a process that has no package."""
+"""A saved repository, opened by the Auto classes: with the package, and as remote code without it."""
 
 import json
 import os
@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from retinamatch import LKSuperRetinaConfig, LKSuperRetinaForKeypointMatching, RetinaImageProcessor, known_models
-from retinamatch.hub import save_repository
-from retinamatch.registration import WEIGHTS
 from safetensors import safe_open
 from transformers import AutoModel, AutoModelForKeypointDetection, AutoModelForKeypointMatching
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
+
+from retinamatch import LKSuperRetinaConfig, LKSuperRetinaForKeypointMatching, RetinaImageProcessor, known_models
+from retinamatch.hub import save_repository
+from retinamatch.registration import WEIGHTS
 
 
 SIZE = {"height": 128, "width": 128}
@@ -98,11 +99,10 @@ print(json.dumps([names, found.keypoints.double().sum().item(), len(matches), ty
 
 
 def test_the_same_as_remote_code_without_the_package(repository, photos, tmp_path):
-    # -I: neither the current folder nor PYTHONPATH; the editable install of the package is blocked by a module of its name.
+    # -I: neither the current folder nor PYTHONPATH; the editable install of the package is blocked by a module of
+    # its name.
     blocked = "import sys; sys.modules['retinamatch'] = None\n"
-    script = (blocked + REMOTE).replace(
-        'assert not any(m.split(".")[0] == "retinamatch" for m in sys.modules)', ""
-    )
+    script = (blocked + REMOTE).replace('assert not any(m.split(".")[0] == "retinamatch" for m in sys.modules)', "")
     (tmp_path / "remote.py").write_text(script)
     env = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
     env.pop("PYTHONPATH", None)

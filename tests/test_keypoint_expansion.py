@@ -1,7 +1,7 @@
 import numpy as np
 import torch
-from retinamatch.keypoints import RetinaKeypointOutput
 
+from retinamatch.keypoints import RetinaKeypointOutput
 from train.keypoint_expansion import KeypointExpansion, confirmed_detections
 from train.views import Views, Warp
 

@@ -2,6 +2,8 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional as F
+
 from retinamatch.keypoints import (
     detect_keypoints,
     erode,
@@ -10,7 +12,7 @@ from retinamatch.keypoints import (
     refine_peaks,
     sample_descriptors,
 )
-from torch.nn import functional as F
+
 
 SETTINGS = {"nms_radius": 4, "threshold": 0.01, "border": 4, "max_keypoints": 100}
 
@@ -93,7 +95,8 @@ class TestDetect:
 class TestSampleDescriptors:
     @pytest.mark.parametrize("stride, offset, size", [(8, 11.5, (9, 13)), (4, 1.5, (17, 25))])
     def test_cells_lie_where_they_are_said_to_lie(self, stride, offset, size):
-        # A map whose channels are cos and sin of the x coordinate in pixels: interpolation must give the keypoint's own.
+        # A map whose channels are cos and sin of the x coordinate in pixels: interpolation must give the keypoint's
+        # own.
         columns = torch.arange(size[1]) * stride + offset
         angle = columns / 100
         dense = torch.stack([angle.cos(), angle.sin()])[None, :, None].expand(1, 2, *size)

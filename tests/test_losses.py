@@ -1,7 +1,8 @@
 import pytest
 import torch
-from retinamatch.losses import balanced_cross_entropy, contrastive_loss, dice_loss, triplet_loss
 from torch.nn import functional as F
+
+from retinamatch.losses import balanced_cross_entropy, contrastive_loss, dice_loss, triplet_loss
 
 
 def unit(*shape, seed=0):

@@ -1,5 +1,8 @@
 import pytest
 import torch
+from torch.nn import functional as F
+from transformers import AutoModel, AutoModelForKeypointDetection, AutoModelForKeypointMatching
+
 from retinamatch import (
     LKSuperRetinaConfig,
     LKSuperRetinaForKeypointDetection,
@@ -7,8 +10,6 @@ from retinamatch import (
     LKSuperRetinaModel,
 )
 from retinamatch.modeling_lk_superretina import DescriptorHead, FineDescriptorHead, LargeKernelBlock
-from torch.nn import functional as F
-from transformers import AutoModel, AutoModelForKeypointDetection, AutoModelForKeypointMatching
 
 
 TINY = {"encoder_widths": (4, 6, 8, 10), "descriptor_width": 12, "descriptor_dim": 16}
@@ -96,7 +97,9 @@ class TestDense:
             dense = LKSuperRetinaModel(LKSuperRetinaConfig())(torch.empty(1, 1, 768, 768))
         assert dense.descriptor_map.shape == (1, 256, 94, 94)
 
-    @pytest.mark.parametrize("shape, word", [((1, 3, 64, 64), "shape"), ((64, 64), "shape"), ((1, 1, 16, 64), "at least")])
+    @pytest.mark.parametrize(
+        "shape, word", [((1, 3, 64, 64), "shape"), ((64, 64), "shape"), ((1, 1, 16, 64), "at least")]
+    )
     def test_wrong_input_is_said(self, shape, word):
         with pytest.raises(ValueError, match=word):
             LKSuperRetinaModel(LKSuperRetinaConfig(**TINY))(torch.randn(shape))
@@ -135,7 +138,9 @@ class TestDense:
         whole, crop = model(image), model(image[..., 64:, 64:])
         inside = slice(128, 168)
         assert torch.allclose(
-            whole.heatmap_logits[..., 64:, 64:][..., inside, inside], crop.heatmap_logits[..., inside, inside], atol=1e-4
+            whole.heatmap_logits[..., 64:, 64:][..., inside, inside],
+            crop.heatmap_logits[..., inside, inside],
+            atol=1e-4,
         )
         points = torch.rand(1, 20, 2) * 40 + 128
         there = model.sample_descriptors(whole.descriptor_map, points + 64)

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from retinamatch import LKSuperRetinaConfig, LKSuperRetinaForKeypointMatching, RetinaImageProcessor
-from retinamatch.hub import save_repository
-from retinamatch.pipeline import TASK, RetinaKeypointMatchingPipeline
 from transformers import pipeline
 
 from datasets_scripts.rendered_fundus import render_visits
+from retinamatch import LKSuperRetinaConfig, LKSuperRetinaForKeypointMatching, RetinaImageProcessor
+from retinamatch.hub import save_repository
+from retinamatch.pipeline import TASK, RetinaKeypointMatchingPipeline
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from retinamatch.enhancement import local_normalize
 
 from datasets_scripts.rendered_fundus import draw_eye, render
+from retinamatch.enhancement import local_normalize
 from train.data import Photograph, find_corners
 from train.views import (
     ViewSettings,

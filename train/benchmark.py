@@ -1,6 +1,6 @@
-"""Time of one pair, split into steps, for several models side by side in one run: figures are comparable within it only.
+"""Time of one pair, split into steps, for several models in one run: figures are comparable within it only.
 
-    python -m train.benchmark MOVING FIXED [--model lk-superretina-small] [--published] [--repeats 5]
+python -m train.benchmark MOVING FIXED [--model lk-superretina-small] [--published] [--repeats 5]
 """
 
 import tempfile
@@ -10,6 +10,7 @@ from typing import Annotated
 
 import torch
 import typer
+
 from retinamatch import LKSuperRetinaConfig, LKSuperRetinaForKeypointMatching, Registrar, RetinaImageProcessor
 from retinamatch.hub import save_repository
 from retinamatch.registration import DEFAULT_MODEL
@@ -31,10 +32,12 @@ def main(
             network = LKSuperRetinaForKeypointMatching(LKSuperRetinaConfig(keypoint_threshold=0.001))
             save_repository(network, RetinaImageProcessor(), folder, dtype=torch.float32, remote_code=False)
             registrars["published size, random weights"] = Registrar(folder)
-        print("| model | parameters | read | keypoints | match | estimate | all |\n| --- | --- | --- | --- | --- | --- | --- |")
+        print("| model | parameters | read | keypoints | match | estimate | all |")
+        print("| --- |" + " --- |" * 6)
         for name, registrar in registrars.items():
             runs = [registrar.register(moving, fixed).timings for _ in range(repeats + 1)][1:]
-            steps = {step: median(run.get(step, 0.0) for run in runs) for step in ("read", "keypoints", "match", "estimate")}
+            names = ("read", "keypoints", "match", "estimate")
+            steps = {step: median(run.get(step, 0.0) for run in runs) for step in names}
             count = f"{registrar.model.num_parameters():,}" if registrar.features == "model" else ""
             figures = " | ".join(f"{seconds:.2f}" for seconds in (*steps.values(), sum(steps.values())))
             print(f"| {name} | {count} | {figures} |", flush=True)

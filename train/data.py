@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 from PIL import Image
-from retinamatch.enhancement import local_normalize
 from torch import Tensor
 from tqdm import tqdm
+
+from retinamatch.enhancement import local_normalize
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Trained weights to a folder that is a Hub repository, in half precision.
 
-    python -m train.export runs/small/best modeling/retinamatch/weights/lk-superretina-small
+python -m train.export runs/small/best modeling/retinamatch/weights/lk-superretina-small
 """
 
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Annotated
 
 import torch
 import typer
+
 from retinamatch import LKSuperRetinaForKeypointMatching, RetinaImageProcessor
 from retinamatch.hub import save_repository
 

@@ -1,14 +1,15 @@
 """Progressive keypoint expansion (PKE, SuperRetina): labels that grow by what the network finds again and again.
 
-Annotated keypoints are few and incomplete. A detected keypoint that is found at the same retinal place in both views and whose
-descriptor recognises it there gains value; one that is no longer found loses value; from a threshold on it counts as a label.
-Everything is kept in pixels of the photograph, so it is independent of views, batches and processes.
+Annotated keypoints are few and incomplete. A detected keypoint that is found at the same retinal place in both views
+and whose descriptor recognises it there gains value; one that is no longer found loses value; from a threshold on it
+counts as a label. Everything is kept in pixels of the photograph, so it is independent of views, batches and processes.
 """
 
 import numpy as np
 import torch
-from retinamatch.keypoints import RetinaKeypointOutput, mutual_nearest_matches
 from torch import Tensor
+
+from retinamatch.keypoints import RetinaKeypointOutput, mutual_nearest_matches
 
 from .views import Views, project, sample_at
 
@@ -73,7 +74,12 @@ def _distance(points: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 @torch.no_grad()
 def confirmed_detections(
-    views: Views, first: RetinaKeypointOutput, second: RetinaKeypointOutput, second_heatmap: Tensor, score: float, ratio: float
+    views: Views,
+    first: RetinaKeypointOutput,
+    second: RetinaKeypointOutput,
+    second_heatmap: Tensor,
+    score: float,
+    ratio: float,
 ) -> list[np.ndarray]:
     """Find the keypoints of view 0 that view 1 confirms, by place and by descriptor.
 

@@ -1,17 +1,18 @@
 """Semi-supervised training of a keypoint detector and descriptor: one configuration and one step.
 
-    accelerate launch -m train.teacher --config train/recipes/small.yaml [--output_dir runs/small] [--resume]
+accelerate launch -m train.teacher --config train/recipes/small.yaml [--output_dir runs/small] [--resume]
 """
 
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from retinamatch.configuration_lk_superretina import LKSuperRetinaConfig
 from retinamatch.keypoints import RetinaKeypointOutput, detect_keypoints
 from retinamatch.losses import balanced_cross_entropy, contrastive_loss, dice_loss, triplet_loss
 from retinamatch.modeling_lk_superretina import LKSuperRetinaModel
-from torch import Tensor
 
 from .data import Photograph, PhotographStore
 from .keypoint_expansion import KeypointExpansion, confirmed_detections
@@ -31,7 +32,8 @@ class TeacherConfig(TrainingConfig):
         near: Correspondences closer than this many pixels are not negatives of each other.
         localisation_points: Correspondences per pair in the localisation loss; 0 leaves it out.
         weight_detector: Weight of the Dice loss on labels.
-        weight_cross_entropy: Weight of the balanced cross-entropy on labels, which keeps the detector from falling silent.
+        weight_cross_entropy: Weight of the balanced cross-entropy on labels, which keeps the detector from falling
+            silent.
         weight_consistency: Weight of the Dice loss between the heat maps of the two views.
         weight_descriptor: Weight of the descriptor loss.
         weight_localisation: Weight of the localisation loss.
@@ -99,7 +101,9 @@ def draw_heatmap(points: list[np.ndarray], matrix: Tensor, warp, size: int, sigm
         row = row[((row > -0.5) & (row < size - 0.5)).all(-1)]
         for x, y in row.tolist():
             cx, cy = round(x), round(y)
-            bump = torch.exp(-0.5 * (((axis + cx - x) / sigma) ** 2)[None] - 0.5 * (((axis + cy - y) / sigma) ** 2)[:, None])
+            bump = torch.exp(
+                -0.5 * (((axis + cx - x) / sigma) ** 2)[None] - 0.5 * (((axis + cy - y) / sigma) ** 2)[:, None]
+            )
             window = heatmap[cy : cy + 13, cx : cx + 13]
             torch.maximum(window, bump, out=window)
     return maps[:, None, 6:-6, 6:-6].to(matrix.device)
@@ -150,7 +154,13 @@ def draw_correspondences(
 
 
 def localisation_loss(
-    model: LKSuperRetinaModel, maps: Tensor, anchors: Tensor, at: Tensor, mask: Tensor, jitter: Tensor, temperature: float
+    model: LKSuperRetinaModel,
+    maps: Tensor,
+    anchors: Tensor,
+    at: Tensor,
+    mask: Tensor,
+    jitter: Tensor,
+    temperature: float,
 ) -> Tensor:
     """Cross-entropy that makes similarity peak at the exact place: the anchor against a 7 x 7 grid around its partner.
 
@@ -160,7 +170,8 @@ def localisation_loss(
         anchors: (batch, n, dim), descriptors of view 0, unit length.
         at: (batch, n, 2), partners in pixels of view 1.
         mask: (batch, n) bool.
-        jitter: (batch, n, 2) in [-1, 1], shift of the grid against the partner in pixels, so that no grid point is special.
+        jitter: (batch, n, 2) in [-1, 1], shift of the grid against the partner in pixels, so that no grid point is
+            special.
         temperature: Divides the similarities.
 
     Returns:

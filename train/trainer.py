@@ -1,7 +1,7 @@
-"""Everything of a training run that is not the method: order of data, precision, checkpoints, resume, validation, logging.
+"""Everything of a training run that is not the method: data order, precision, checkpoints, resume, validation, logs.
 
-The photographs are in memory and views are made on the device, so there is no loader: the batch of a step is a pure function
-of (seed, step). That makes resuming exact, in the middle of an epoch too, and the split over processes plain.
+The photographs are in memory and views are made on the device, so there is no loader: the batch of a step is a pure
+function of (seed, step). That makes resuming exact, in the middle of an epoch too, and the split over processes plain.
 """
 
 import json
@@ -45,7 +45,8 @@ class TrainingConfig:
         validation_steps: Steps between validations.
         validation_pairs: Pairs of views of held-out patients; 0 for no validation.
         log_with: Tracker of accelerate ("tensorboard", "trackio", "wandb"); none by default.
-        stop_at: Stop after this step as if interrupted, with a checkpoint; for tests and for cool-downs from a checkpoint.
+        stop_at: Stop after this step as if interrupted, with a checkpoint; for tests and for cool-downs from a
+            checkpoint.
     """
 
     data: list[str] = field(default_factory=list)
@@ -137,8 +138,8 @@ class Trainer:
     Args:
         config: The run.
         network: The dense network.
-        method: Callable (model, network, indices, epoch, step, device) -> (losses, updates), with `after_step(updates)`, `state_dict` and
-            `load_state_dict`.
+        method: Callable (model, network, indices, epoch, step, device) -> (losses, updates), with
+            `after_step(updates)`, `state_dict` and `load_state_dict`.
         count: Number of training samples in an epoch.
     """
 
@@ -185,7 +186,8 @@ class Trainer:
             resume: Go on from the newest checkpoint in `output_dir`, if there is one.
 
         Raises:
-            FloatingPointError: When a loss is not finite; names the step and the photographs. The last checkpoint stays.
+            FloatingPointError: When a loss is not finite; names the step and the photographs. The last checkpoint
+                stays.
         """
         config, progress = self.config, self.progress
         if resume and (newest := newest_checkpoint(config.output_dir)):

@@ -2,15 +2,26 @@
 
 import numpy as np
 import torch
+
 from retinamatch.estimation import Keypoints, estimate
 from retinamatch.keypoints import RetinaDenseOutput, mutual_nearest_matches
 
 from .data import PhotographStore
 from .views import ViewSettings, make_views, pixel_grid, sample_at
 
+
 # Whole photographs at the working resolution, as far apart as visits are; fixed, so that runs can be compared.
 PAIRS = ViewSettings(
-    size=768, scale=(0.98, 1.02), tilt=5, rotation=15, zoom=1.12, shear=0.03, shift=200, perspective=0.03, bend=16, hardness=1.0
+    size=768,
+    scale=(0.98, 1.02),
+    tilt=5,
+    rotation=15,
+    zoom=1.12,
+    shear=0.03,
+    shift=200,
+    perspective=0.03,
+    bend=16,
+    hardness=1.0,
 )
 
 
@@ -27,9 +38,9 @@ def validate(network, store: PhotographStore, count: int, device="cpu", seed: in
 
     Returns:
         `repeatability` (share of the keypoints in the overlap that have one within 3 pixels in the other view),
-        `matching_score` (share of them with a mutual match within 3 pixels), `auc` (mean over t = 1..25 of the share of pairs
-        with mean registration error below t pixels at 2912, quadratic, over a grid in the overlap), `registered` (share),
-        `error` (median registration error of the registered pairs in pixels of the view).
+        `matching_score` (share of them with a mutual match within 3 pixels), `auc` (mean over t = 1..25 of the share
+        of pairs with mean registration error below t pixels at 2912, quadratic, over a grid in the overlap),
+        `registered` (share), `error` (median registration error of the registered pairs in pixels of the view).
     """
     was_training = network.training
     network.eval()
@@ -40,7 +51,9 @@ def validate(network, store: PhotographStore, count: int, device="cpu", seed: in
         pixels = torch.cat(views.images).contiguous(memory_format=torch.channels_last)
         with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
             dense = network(pixels)
-        dense = RetinaDenseOutput(heatmap_logits=dense.heatmap_logits.float(), descriptor_map=dense.descriptor_map.float())
+        dense = RetinaDenseOutput(
+            heatmap_logits=dense.heatmap_logits.float(), descriptor_map=dense.descriptor_map.float()
+        )
         found = network.find_keypoints(dense, torch.cat(views.masks)[:, 0])
         sets = [found.keypoints[k][found.mask[k]] for k in (0, 1)]
         descriptors = [found.descriptors[k][found.mask[k]] for k in (0, 1)]

@@ -1,10 +1,12 @@
 """Two views of one photograph, as two visits would give them, and the exact mapping between them.
 
 Geometry: view 0 sees the photograph through a similarity, view 1 sees view 0 through a homography with a quadratic
-bend, as the curved retina has it. All mappings run from the pixels of a view to where its content comes from, so images are
-sampled without holes and points are mapped without approximation (the inverse by Newton's fixed point, below 0.01 px).
+bend, as the curved retina has it. All mappings run from the pixels of a view to where its content comes from, so
+images are sampled without holes and points are mapped without approximation (the inverse by Newton's fixed point,
+below 0.01 px).
 
-Everything random depends on (seed, epoch, index of the photograph) alone: not on the batch, the process, or the number of workers.
+Everything random depends on (seed, epoch, index of the photograph) alone: not on the batch, the process, or the
+number of workers.
 """
 
 import math
@@ -12,9 +14,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from retinamatch.enhancement import local_normalize
 from torch import Tensor
 from torch.nn import functional as F
+
+from retinamatch.enhancement import local_normalize
 
 from .data import Photograph
 
@@ -137,7 +140,7 @@ def pixel_grid(size: int, device: torch.device | None = None) -> Tensor:
 
 
 def sample_at(image: Tensor, points: Tensor, mode: str = "bilinear") -> Tensor:
-    """Read images (batch, channels, height, width) at pixels (batch, n, 2); zeros outside. Returns (batch, channels, n)."""
+    """Read images (batch, channels, height, width) at pixels (batch, n, 2), zeros outside: (batch, channels, n)."""
     size = points.new_tensor([image.shape[-1], image.shape[-2]])
     grid = (points + 0.5) / size * 2 - 1
     return F.grid_sample(image, grid[:, None], mode=mode, align_corners=False)[:, :, 0]
@@ -169,7 +172,9 @@ def draw_geometry(photograph: Photograph, rng: np.random.Generator, settings: Vi
     tilt = math.radians(rng.uniform(-settings.tilt, settings.tilt))
     centre = draw_centre(photograph.mask.numpy(), rng, 0.3 * size * scale)
     mirror = -1.0 if rng.uniform() < settings.flip else 1.0
-    linear = scale * np.array([[math.cos(tilt), -math.sin(tilt)], [math.sin(tilt), math.cos(tilt)]]) @ np.diag([mirror, 1])
+    linear = (
+        scale * np.array([[math.cos(tilt), -math.sin(tilt)], [math.sin(tilt), math.cos(tilt)]]) @ np.diag([mirror, 1])
+    )
     to_photograph = np.eye(3)
     to_photograph[:2, :2], to_photograph[:2, 2] = linear, centre - linear @ [half, half]
 
@@ -188,7 +193,10 @@ def draw_geometry(photograph: Photograph, rng: np.random.Generator, settings: Vi
 
 
 def make_views(
-    photographs: list[Photograph], keys: list[tuple[int, ...]], settings: ViewSettings, device: torch.device | str = "cpu"
+    photographs: list[Photograph],
+    keys: list[tuple[int, ...]],
+    settings: ViewSettings,
+    device: torch.device | str = "cpu",
 ) -> Views:
     """Make one pair of views of every photograph.
 
@@ -237,7 +245,9 @@ def photograph_again(rgb: Tensor, mask: Tensor, rngs: list[np.random.Generator],
         values = np.stack([rng.uniform(low, high, shape) for rng in rngs]).astype(np.float32)
         return torch.from_numpy(values).to(device)
 
-    strength = draw(0, 1, 5, 1, 1, 1) ** settings.hardness  # blur, light, contrast, noise, file: independent of each other
+    strength = (
+        draw(0, 1, 5, 1, 1, 1) ** settings.hardness
+    )  # blur, light, contrast, noise, file: independent of each other
     blur, light, contrast, noise, file = strength.unbind(1)
 
     # Colour: other cameras mix other amounts of red and blue into the green channel.
@@ -307,7 +317,8 @@ def compress(image: Tensor, step: Tensor) -> Tensor:
 
     Args:
         image: (batch, 1, size, size) in [0, 1], size a multiple of 8.
-        step: (batch, 1, 1, 1), quantisation step of the highest frequency in grey levels of 255; near 0 changes nothing.
+        step: (batch, 1, 1, 1), quantisation step of the highest frequency in grey levels of 255; near 0 changes
+            nothing.
     """
     k = torch.arange(8, dtype=image.dtype, device=image.device)
     basis = torch.cos(math.pi * k[:, None] * (2 * k[None] + 1) / 16) * math.sqrt(2 / 8)

@@ -9,7 +9,9 @@ Importing this package makes its models known to transformers' Auto classes and 
 """
 
 from transformers import AutoConfig, AutoModel, AutoModelForKeypointDetection, AutoModelForKeypointMatching
-from transformers.models.auto.image_processing_auto import AutoImageProcessor  # the top-level name needs torchvision in 5.17
+from transformers.models.auto.image_processing_auto import (
+    AutoImageProcessor,  # the top-level name needs torchvision in 5.17
+)
 
 from .configuration_lk_superretina import LKSuperRetinaConfig
 from .image_processing_retina import RetinaImageProcessor

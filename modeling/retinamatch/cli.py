@@ -15,7 +15,8 @@ from transformers.utils import logging
 
 from . import results
 from .conversion import convert_checkpoint
-from .evaluation import evaluate_fire, evaluate_identity
+from .evaluation import compare_on_fire, evaluate_fire, evaluate_identity, evaluate_impostors
+from .hub import export_repository
 from .photographs import PhotographError, read_photograph
 from .registration import DEFAULT_MODEL, Registrar, Registration, UnknownNameError, known_models, timed
 
@@ -119,6 +120,18 @@ def convert(
 
 
 @app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="A name from `retinamatch models`, or a folder.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the repository.")],
+):
+    """Write a model as a repository for the Hub, with the code that opens it where this package is not installed."""
+    with _bad_input(ValueError, OSError):
+        results.check_output_folder(out)
+        export_repository(model, out)
+    typer.echo(f"written: {out}")
+
+
+@app.command()
 def models():
     """List the models that travel with the package."""
     for name in known_models():
@@ -156,6 +169,44 @@ def identity(
             results.check_output_file(json_file)
         figures = evaluate_identity(root, Registrar(model, transform, features=features), progress=True)
         _report(figures, json_file)
+
+
+@evaluate.command()
+def impostors(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of photographs, each of another eye.")],
+    pairs: Annotated[int, typer.Option(help="How many pairs to draw.")] = 300,
+    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    model: Model = DEFAULT_MODEL,
+    features: Features = "model",
+    json_file: JsonFile = None,
+):
+    """Register photographs of different eyes: how many are accepted, and by what margin the others are refused."""
+    with _bad_input(ValueError, OSError):
+        if json_file is not None:
+            results.check_output_file(json_file)
+        registrar = Registrar(model, features=features)
+        _report(evaluate_impostors(folders, registrar, pairs, seed, progress=True), json_file)
+
+
+@evaluate.command()
+def table(
+    root: Annotated[Path, typer.Argument(help="Folder in FIRE's layout.")],
+    model: Annotated[list[str], typer.Option("--model", help="Models to compare.")] = (DEFAULT_MODEL,),
+    baseline: Annotated[bool, typer.Option(help="RootSIFT as well.")] = True,
+):
+    """Compare models, transforms and degradations on FIRE: a table of mean AUC, and failed pairs in brackets."""
+    with _bad_input(ValueError, OSError):
+        registrars = {name: Registrar(name) for name in model}
+        if baseline:
+            registrars["RootSIFT"] = Registrar(features="rootsift")
+        figures = compare_on_fire(root, registrars, progress=True)
+    levels = sorted({row["degrade"] for row in figures})
+    typer.echo("| features | transform | clean |" + "".join(f" degraded {level} |" for level in levels[1:]))
+    typer.echo("| --- | --- |" + " --- |" * len(levels))
+    for name, kind in dict.fromkeys((row["features"], row["transform"]) for row in figures):
+        rows = [row for row in figures if (row["features"], row["transform"]) == (name, kind)]
+        cells = [f" {row['auc']['mean']:.3f} ({row['failed']}) |" for row in rows]
+        typer.echo(f"| {name} | {kind} |" + "".join(cells))
 
 
 def main():

@@ -6,12 +6,11 @@ from transformers import PreTrainedConfig
 
 @strict
 class LKSuperRetinaConfig(PreTrainedConfig):
-    r"""
-    Configuration of [`LKSuperRetinaModel`], a convolutional keypoint detector and descriptor for the retina.
+    r"""Configuration of [`LKSuperRetinaModel`], a convolutional keypoint detector and descriptor for the retina.
 
-    The defaults are the LK-SuperRetina of the reverse-knowledge-distillation paper (arXiv 2307.10698, 3,960,322 parameters);
-    `kernel_sizes=()` with `activation="relu"` is the plain SuperRetina (arXiv 2207.07932, 3,001,217 parameters);
-    [`LKSuperRetinaConfig.small`] is the member that trains and runs on two cores.
+    The defaults are the LK-SuperRetina of the reverse-knowledge-distillation paper (arXiv 2307.10698, 3,960,322
+    parameters); `kernel_sizes=()` with `activation="relu"` is the plain SuperRetina (arXiv 2207.07932, 3,001,217
+    parameters); [`LKSuperRetinaConfig.small`] is the member that trains and runs on two cores.
 
     Args:
         num_channels (`int`, *optional*, defaults to 1):
@@ -19,7 +18,8 @@ class LKSuperRetinaConfig(PreTrainedConfig):
         encoder_widths (`tuple[int, ...]`, *optional*, defaults to `(64, 64, 128, 128)`):
             Channels of the four encoder stages, at strides 1, 2, 4 and 8. The decoder mirrors them.
         kernel_sizes (`tuple[int, ...]`, *optional*, defaults to `(1, 3, 5)`):
-            Odd sizes of the parallel convolutions in the large-kernel block of stages 2 to 4. Empty: a plain 3x3 convolution.
+            Odd sizes of the parallel convolutions in the large-kernel block of stages 2 to 4. Empty: a plain 3x3
+            convolution.
         activation (`str`, *optional*, defaults to `"prelu"`):
             `"prelu"` (one scalar shared by encoder and descriptor head) or `"relu"`. The decoder always uses ReLU.
         align_corners (`bool`, *optional*, defaults to `True`):
@@ -40,7 +40,8 @@ class LKSuperRetinaConfig(PreTrainedConfig):
         border (`int`, *optional*, defaults to 8):
             No keypoint lies closer than this many input pixels to the rim of the field of view or of the image.
         ratio_threshold (`float`, *optional*, defaults to 0.95):
-            A match is kept when the distance to the nearest descriptor is below this share of that to the second nearest.
+            A match is kept when the distance to the nearest descriptor is below this share of that to the second
+            nearest.
         matching_temperature (`float`, *optional*, defaults to 0.07):
             Temperature of the dual softmax over cosine similarities that gives the matching scores.
     """

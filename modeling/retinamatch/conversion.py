@@ -1,7 +1,8 @@
 """Published checkpoints (SuperRetina, LKUNET), downloaded by the user, to folders of this package.
 
-The two networks are told apart by the names in their state dict: LKUNET has `conv2` to `conv4` with branches `a`, `b`, `c` (1x1, 3x3, 5x5;
-`d`, 7x7, in one trial of its authors), SuperRetina has plain `conv2a`, `conv2b`. Only weights are read (`weights_only=True`).
+The two networks are told apart by the names in their state dict: LKUNET has `conv2` to `conv4` with branches `a`,
+`b`, `c` (1x1, 3x3, 5x5; `d`, 7x7, in one trial of its authors), SuperRetina has plain `conv2a`, `conv2b`. Only
+weights are read (`weights_only=True`).
 """
 
 import os

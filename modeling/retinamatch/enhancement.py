@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+
 _CELL = 8  # pixels of the grid on which slow local statistics are kept
 
 
@@ -33,7 +34,8 @@ def local_normalize(image: Tensor, mask: Tensor, sigma: float = 24.0, epsilon: f
 
     The statistics are taken inside the field of view alone, so the black surround does not leak into the rim. First the
     whole field is brought to mean 0 and standard deviation 1, then a Gaussian neighbourhood; `epsilon` (in units of
-    the global standard deviation) keeps empty regions from being blown up to noise. Training and inference call this same function.
+    the global standard deviation) keeps empty regions from being blown up to noise. Training and inference call this
+    same function.
 
     Args:
         image: (batch, 1, height, width), any affine range of grey values.

@@ -5,10 +5,11 @@ import shutil
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel
+from transformers import AutoModelForKeypointMatching, PreTrainedModel
 
 from . import pipeline
 from .image_processing_retina import RetinaImageProcessor
+from .registration import find_model
 
 
 _HEADS = {
@@ -63,4 +64,22 @@ def save_repository(
             config._auto_class = head._auto_class = processor_class._auto_class = None
 
 
-__all__ = ["save_repository"]
+def export_repository(model: str | os.PathLike, folder: str | os.PathLike) -> None:
+    """Write a model of the package, or a saved one, as a repository with its code and its card.
+
+    Args:
+        model: A name of `known_models`, a folder, or a repository of the Hub.
+        folder: Where to write.
+
+    Raises:
+        UnknownNameError: The model does not exist.
+    """
+    source = find_model(model)
+    network = AutoModelForKeypointMatching.from_pretrained(source, dtype=torch.float32, trust_remote_code=False)
+    save_repository(network, RetinaImageProcessor.from_pretrained(source), folder)
+    card = Path(source) / "README.md"
+    if card.is_file():
+        shutil.copy(card, folder)
+
+
+__all__ = ["export_repository", "save_repository"]

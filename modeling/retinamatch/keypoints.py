@@ -1,7 +1,7 @@
 """From dense maps to keypoints, descriptors and matches; shared by every network of the package.
 
-Pixels are those of the network's input; the centre of the top-left pixel is (0, 0). All steps run in float32 (bf16 heat maps
-make ties) and are deterministic. Results of a batch are padded with zeros and carry a mask.
+Pixels are those of the network's input; the centre of the top-left pixel is (0, 0). All steps run in float32 (bf16
+heat maps make ties) and are deterministic. Results of a batch are padded with zeros and carry a mask.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,7 @@ from transformers.utils import ModelOutput
 
 @dataclass
 class RetinaDenseOutput(ModelOutput):
-    """
-    Dense output of a network.
+    """Dense output of a network.
 
     Args:
         heatmap_logits (`torch.FloatTensor` of shape `(batch_size, 1, height, width)`):
@@ -30,14 +29,14 @@ class RetinaDenseOutput(ModelOutput):
 
 @dataclass
 class RetinaKeypointOutput(ModelOutput):
-    """
-    Keypoints of a batch of images, zero-padded to the largest number.
+    """Keypoints of a batch of images, zero-padded to the largest number.
 
     Args:
         loss (`torch.FloatTensor` of shape `()`, *optional*, returned when `labels` is given):
             Soft Dice loss of the heat map.
         keypoints (`torch.FloatTensor` of shape `(batch_size, num_keypoints, 2)`):
-            Relative (x, y): `(pixel + 0.5) / size` of the original photograph when `image_frames` is given, else of the input.
+            Relative (x, y): `(pixel + 0.5) / size` of the original photograph when `image_frames` is given, else of
+            the input.
         scores (`torch.FloatTensor` of shape `(batch_size, num_keypoints)`):
             Heat-map values in (0, 1), falling.
         descriptors (`torch.FloatTensor` of shape `(batch_size, num_keypoints, descriptor_dim)`):
@@ -58,8 +57,7 @@ class RetinaKeypointOutput(ModelOutput):
 
 @dataclass
 class RetinaMatchingOutput(ModelOutput):
-    """
-    Keypoints and matches of a batch of pairs.
+    """Keypoints and matches of a batch of pairs.
 
     Args:
         loss (`torch.FloatTensor` of shape `()`, *optional*, returned when `labels` is given):
@@ -222,8 +220,8 @@ def mutual_nearest_matches(
         temperature: Of the dual softmax over cosine similarities that scores the matches.
 
     Returns:
-        Matches (batch, 2, k) int64 with k = max(n, m): index in the other set or -1; scores (batch, 2, k): the product of
-        the two softmax probabilities, 0 for none.
+        Matches (batch, 2, k) int64 with k = max(n, m): index in the other set or -1; scores (batch, 2, k): the
+        product of the two softmax probabilities, 0 for none.
     """
     n, m = descriptors0.shape[1], descriptors1.shape[1]
     batch, width = descriptors0.shape[0], max(n, m)

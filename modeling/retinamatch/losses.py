@@ -28,8 +28,8 @@ def balanced_cross_entropy(
 ) -> Tensor:
     """Binary cross-entropy of a heat map in which keypoints are rare.
 
-    The Dice loss has no gradient left once a map is empty, and a network without normalisation can fall into that hole in
-    its first hundred steps; this one always pulls it out.
+    The Dice loss has no gradient left once a map is empty, and a network without normalisation can fall into that
+    hole in its first hundred steps; this one always pulls it out.
 
     Args:
         logits: (batch, 1, height, width), before the sigmoid.
@@ -58,7 +58,8 @@ def contrastive_loss(
         anchors: (batch, n, dim), unit length.
         positives: (batch, n, dim), unit length; row i corresponds to anchor i.
         mask: (batch, n) bool, true where row i is a correspondence.
-        ignore: (batch, n, n) bool, pairs (anchor, positive) too close to count as negatives; the diagonal is never ignored.
+        ignore: (batch, n, n) bool, pairs (anchor, positive) too close to count as negatives; the diagonal is never
+            ignored.
         temperature: Divides the similarities.
 
     Returns:
@@ -70,16 +71,14 @@ def contrastive_loss(
         unusable |= ignore & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
     logits = logits.masked_fill(unusable, -1e4)
     target = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
-    per_point = F.cross_entropy(logits.mT, target, reduction="none") + F.cross_entropy(
-        logits, target, reduction="none"
-    )
+    per_point = F.cross_entropy(logits.mT, target, reduction="none") + F.cross_entropy(logits, target, reduction="none")
     return (per_point * mask).sum(1) / (2 * mask.sum(1).clamp_min(1))
 
 
-def triplet_loss(
-    anchors: Tensor, positives: Tensor, mask: Tensor, random_index: Tensor, margin: float = 0.8
-) -> Tensor:
-    """Hinge loss of SuperRetina on cosine distances, with one hard and one random negative, plus the mean squared cosine of them.
+def triplet_loss(anchors: Tensor, positives: Tensor, mask: Tensor, random_index: Tensor, margin: float = 0.8) -> Tensor:
+    """Hinge loss of SuperRetina on cosine distances, with one hard and one random negative.
+
+    The mean squared cosine of the negatives is added to it.
 
     Args:
         anchors: (batch, n, dim), unit length.

@@ -1,4 +1,4 @@
-"""LK-SuperRetina: a U-shaped keypoint detector and descriptor with large kernels, and plain SuperRetina as its special case.
+"""LK-SuperRetina: a U-shaped keypoint detector and descriptor with large kernels; plain SuperRetina without them.
 
 One dense network and two heads without parameters: any saved class opens as any other.
 """
@@ -72,8 +72,8 @@ class DecoderStage(nn.Module):
 class DescriptorHead(nn.Module):
     """The published head: from the stride-8 features over a stride-16 bottleneck back to stride 8.
 
-    The 4x4 convolution has no padding and stride 2, the transposed one doubles again: cell j of the map sees stride-8 cell j + 1,
-    so the centre of its first cell lies on input pixel 8 + 3.5.
+    The 4x4 convolution has no padding and stride 2, the transposed one doubles again: cell j of the map sees
+    stride-8 cell j + 1, so the centre of its first cell lies on input pixel 8 + 3.5.
     """
 
     stride, offset, smallest_input = 8, 11.5, 32
@@ -92,7 +92,7 @@ class DescriptorHead(nn.Module):
 
 
 class FineDescriptorHead(nn.Module):
-    """Ours, at stride 4: the stride-8 features, upsampled, joined with the stride-4 ones; cell j lies on input pixel 4 j + 1.5."""
+    """Ours, at stride 4: both last stages joined; the centre of cell j lies on input pixel 4 j + 1.5."""
 
     stride, offset, smallest_input = 4, 1.5, 8
 
@@ -134,7 +134,8 @@ class LKSuperRetinaModel(LKSuperRetinaPreTrainedModel):
         widths, kernels = tuple(config.encoder_widths), tuple(config.kernel_sizes)
         inputs = (config.num_channels, *widths[:3])
         self.encoder = nn.ModuleList(
-            EncoderStage(i, o, kernels if stage else ()) for stage, (i, o) in enumerate(zip(inputs, widths, strict=True))
+            EncoderStage(i, o, kernels if stage else ())
+            for stage, (i, o) in enumerate(zip(inputs, widths, strict=True))
         )
         self.activation = nn.PReLU() if config.activation == "prelu" else nn.ReLU()
         skips = widths[2::-1]
@@ -152,6 +153,7 @@ class LKSuperRetinaModel(LKSuperRetinaPreTrainedModel):
 
         Args:
             pixel_values: (batch_size, num_channels, height, width), any size; padded inside to a multiple of 8.
+            **kwargs: Not used; pipelines and heads may pass more.
 
         Returns:
             `RetinaDenseOutput`; the heat map has exactly the input's height and width.
@@ -243,6 +245,7 @@ class LKSuperRetinaForKeypointDetection(LKSuperRetinaPreTrainedModel):
             image_frames: (batch_size, 4), from the image processor; see `relative_to_photograph`.
             labels: (batch_size, height, width), target heat map in [0, 1].
             output_descriptor_map: Return the dense descriptors too.
+            **kwargs: Not used.
 
         Returns:
             `RetinaKeypointOutput`.
@@ -288,7 +291,9 @@ class LKSuperRetinaForKeypointMatching(LKSuperRetinaPreTrainedModel):
             pixel_values: (batch_size, 2, num_channels, height, width) or (2 * batch_size, num_channels, height, width).
             pixel_mask: The same without channels, non-zero inside the field of view.
             image_frames: (..., 4), from the image processor; see `relative_to_photograph`.
-            labels: (batch_size, n, 4), corresponding points (x0, y0, x1, y1) in pixels of the two inputs, NaN for padding.
+            labels: (batch_size, n, 4), corresponding points (x0, y0, x1, y1) in pixels of the two inputs, NaN for
+                padding.
+            **kwargs: Not used.
 
         Returns:
             `RetinaMatchingOutput`.

@@ -1,7 +1,8 @@
 """The `keypoint-matching` pipeline, put right for images that are not square and for batches.
 
-transformers' own (5.17 and 5.23) hands PIL's (width, height) where (height, width) is expected and fails on `batch_size` above 1;
-`tests/test_pipeline.py` keeps a strict expected failure on it that will tell when upstream has caught up.
+transformers' own (5.17 and 5.23) hands PIL's (width, height) where (height, width) is expected and fails on
+`batch_size` above 1; `tests/test_pipeline.py` keeps a strict expected failure on it that will tell when upstream has
+caught up.
 """
 
 import torch
@@ -17,9 +18,9 @@ TASK = "retina-keypoint-matching"
 class RetinaKeypointMatchingPipeline(KeypointMatchingPipeline):
     """Matches the keypoints of two photographs; the same calls and answers as the pipeline `keypoint-matching`.
 
-    Call it with a pair `[image0, image1]` or a list of pairs (paths, URLs or PIL images) and optionally `threshold`. For every match
-    it gives `{"keypoint_image_0": {"x", "y"}, "keypoint_image_1": {"x", "y"}, "score"}`, x and y in pixels of the photographs,
-    the best match first; for a list of pairs a list of such lists.
+    Call it with a pair `[image0, image1]` or a list of pairs (paths, URLs or PIL images) and optionally `threshold`.
+    For every match it gives `{"keypoint_image_0": {"x", "y"}, "keypoint_image_1": {"x", "y"}, "score"}`, x and y in
+    pixels of the photographs, the best match first; for a list of pairs a list of such lists.
     """
 
     def __call__(self, inputs, threshold: float = 0.0, batch_size: int = 1, **kwargs):

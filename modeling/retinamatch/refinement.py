@@ -1,8 +1,8 @@
 """Matches to a fraction of a pixel: look again, around the place that a first transform predicts.
 
-A keypoint of one photograph need not have been detected in the other one to have a place there: its descriptor is compared with the
-dense descriptors on a small grid around the predicted place, and the top of the similarities is the match. This gives many more
-matches than two detectors that must agree, evenly spread, and finer than either.
+A keypoint of one photograph need not have been detected in the other one to have a place there: its descriptor is
+compared with the dense descriptors on a small grid around the predicted place, and the top of the similarities is
+the match. This gives many more matches than two detectors that must agree, evenly spread, and finer than either.
 """
 
 from collections.abc import Callable
@@ -27,8 +27,8 @@ def locate(
         reach: Half the side of the square window in working pixels.
 
     Returns:
-        Places (n, 2) in pixels of the photograph, the similarity there (n,), and whether the similarity has its maximum inside
-        the window (n,): on the edge of it the true place may lie further out.
+        Places (n, 2) in pixels of the photograph, the similarity there (n,), and whether the similarity has its
+        maximum inside the window (n,): on the edge of it the true place may lie further out.
     """
     steps = int(np.ceil(reach / SPACING))
     axis = np.arange(-steps, steps + 1) * SPACING * scale

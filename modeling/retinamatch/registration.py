@@ -183,12 +183,14 @@ class Registrar:
             return [rootsift_keypoints(photo) for photo in photos]
         inputs = self.processor(photos, return_tensors="pt").to(self.device)
         with torch.inference_mode():
-            found = self.model(**inputs)
-        height, width = inputs["pixel_values"].shape[-2:]
+            found = self.model(**inputs, output_descriptor_map=True)
+        canvas = inputs["pixel_values"].shape[-2:]
         frames = inputs["image_frames"].double().cpu().numpy()
         return [
-            _photograph_keypoints(*parts, size=photo.shape[:2], canvas=(height, width))
-            for *parts, photo in zip(found.keypoints, found.descriptors, found.scores, found.mask, frames, photos)
+            _photograph_keypoints(
+                found, i, frames[i], photo.shape[:2], canvas, self.model.base_model.sample_descriptors
+            )
+            for i, photo in enumerate(photos)
         ]
 
     def match(self, moving: Keypoints, fixed: Keypoints) -> tuple[np.ndarray, np.ndarray]:
@@ -318,50 +320,67 @@ def _cached_registrar(model: str) -> Registrar:
     return Registrar(model)
 
 
+def find_model(model: str | Path) -> str | Path:
+    """Find where a model lies: in the package, in a folder, or on the Hub.
+
+    Raises:
+        UnknownNameError: It is none of these; the sentence lists the models of the package.
+    """
+    name = str(model)
+    if name in known_models():
+        return WEIGHTS / name
+    if (Path(name) / "config.json").is_file():
+        return Path(name)
+    if _HUB_NAME.fullmatch(name) and not Path(name).exists():
+        return name
+    raise _unknown_model(name)
+
+
+def _unknown_model(name: str) -> UnknownNameError:
+    known = ", ".join(known_models()) or "none"
+    return UnknownNameError(f"Unknown model {name!r}; known are: {known}, and any folder written by save_pretrained.")
+
+
 def _load(model: str | Path) -> tuple[RetinaImageProcessor, torch.nn.Module]:
     """Load processor and detector of a model given by name, folder or Hub repository."""
-    name = str(model)
-    known = known_models()
-    unknown = UnknownNameError(
-        f"Unknown model {name!r}; known are: {', '.join(known) or 'none'}, and any folder written by save_pretrained."
-    )
-    if name in known:
-        source = WEIGHTS / name
-    elif (Path(name) / "config.json").is_file():
-        source = Path(name)
-    elif _HUB_NAME.fullmatch(name) and not Path(name).exists():
-        source = name
-    else:
-        raise unknown
+    source = find_model(model)
     try:
         # Weights are stored in half precision, which CPUs compute slowly; without trust_remote_code=False a folder that
         # carries its own code asks before it is opened with the classes of this package.
         detector = AutoModelForKeypointDetection.from_pretrained(source, dtype=torch.float32, trust_remote_code=False)
         return RetinaImageProcessor.from_pretrained(source), detector
     except (OSError, ValueError) as error:
-        raise unknown from error
+        raise _unknown_model(str(model)) from error
 
 
-def _photograph_keypoints(points, descriptors, scores, mask, frame, size, canvas) -> Keypoints:
+def _photograph_keypoints(found, i, frame, size, canvas, sample_descriptors) -> Keypoints:
     """Bring the padded keypoints of one image back to the pixels of its photograph.
 
     Args:
-        points: (K, 2) relative to the photograph, `(pixel + 0.5) / size`.
-        descriptors: (K, D).
-        scores: (K,).
-        mask: (K,), 1 for keypoints and 0 for padding.
+        found: `RetinaKeypointOutput` of a batch, keypoints relative to the photographs, with descriptor maps.
+        i: Which image of the batch.
         frame: (4,) the rectangle of the photograph that the canvas shows, (x0, y0, x1, y1) relative to the photograph.
         size: (height, width) of the photograph.
         canvas: (height, width) of the model's input.
+        sample_descriptors: The model's, from a descriptor map and pixels of its input to descriptors.
     """
-    height, width = size
-    mask = mask.bool()
+    mask, dense = found.mask[i].bool(), found.descriptor_map[i : i + 1]
+    span, whole = np.array(size[::-1]), np.array(canvas[::-1])
+
+    def describe(points: np.ndarray) -> np.ndarray:
+        pixels = ((points + 0.5) / span - frame[:2]) / (frame[2:] - frame[:2]) * whole - 0.5
+        with torch.inference_mode():
+            pixels = torch.as_tensor(pixels, dtype=torch.float32, device=dense.device)
+            return sample_descriptors(dense, pixels[None])[0].cpu().numpy()
+
     return Keypoints(
-        points=points[mask].double().cpu().numpy() * (width, height) - 0.5,
-        descriptors=descriptors[mask].float().cpu().numpy(),
-        scores=scores[mask].float().cpu().numpy(),
-        size=(height, width),
-        scale=float(frame[2] - frame[0]) * width / canvas[1],
+        points=found.keypoints[i][mask].double().cpu().numpy() * span - 0.5,
+        descriptors=found.descriptors[i][mask].float().cpu().numpy(),
+        scores=found.scores[i][mask].float().cpu().numpy(),
+        size=tuple(size),
+        scale=float(frame[2] - frame[0]) * span[0] / whole[0],
+        center=tuple((frame[:2] + frame[2:]) / 2 * span - 0.5),  # the canvas shows the field of view in its middle
+        describe=describe,
     )
 
 
@@ -397,6 +416,7 @@ __all__ = [
     "Registration",
     "UnknownNameError",
     "check_transform",
+    "find_model",
     "known_models",
     "register",
     "timed",

@@ -1,0 +1,135 @@
+"""Whether to believe a transform: the evidence in figures, and the rule in words.
+
+Two photographs of different eyes also have keypoints that look alike, and the estimator finds the transform that most
+of them agree with. What tells a true transform is that far more keypoints find a partner at the place that it predicts
+than at places that it does not predict: the same guided search, displaced by more than its own reach, shows what chance
+gives with these very keypoints. That comparison needs no assumption on the features, and it is what the rule rests on.
+"""
+
+from dataclasses import asdict, dataclass
+
+import cv2
+import numpy as np
+
+from .guided_matching import guided_matches
+
+
+# How far the displaced searches look away from the predicted place, in working pixels: far more than an inlier's
+# radius.
+DISPLACEMENT = 24.0
+DIRECTIONS = 8
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The figures behind a decision.
+
+    Attributes:
+        inliers: matches within the inlier radius of the place that the transform predicts.
+        chance: mean number of such matches in the displaced searches.
+        excess: (inliers - chance) / sqrt(chance + 1): about the number of standard deviations beyond chance.
+        span: area of the convex hull of the inliers as a share of the fixed field of view.
+        overlap: share of the fixed field of view that the moving one covers.
+        smallest_scale, largest_scale: local magnification over the overlap, between photographs at working size.
+        stretch: largest quotient of the magnifications in two directions at one place.
+        folded: whether the transform mirrors or folds the retina anywhere in the overlap.
+    """
+
+    inliers: int
+    chance: float
+    excess: float
+    span: float
+    overlap: float
+    smallest_scale: float
+    largest_scale: float
+    stretch: float
+    folded: bool
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+
+def gather_evidence(moving, fixed, transform, inliers: np.ndarray, settings) -> Evidence:
+    """Measures what speaks for a transform.
+
+    Args:
+        moving: `Keypoints` of the moving photograph.
+        fixed: `Keypoints` of the fixed photograph.
+        transform: from pixels of the moving photograph to pixels of the fixed one.
+        inliers: (K, 2) rows of the moving and of the fixed keypoints that agree with it.
+        settings: `EstimationSettings`.
+    """
+    predicted = transform(moving.points)
+    angles = 2 * np.pi * np.arange(DIRECTIONS) / DIRECTIONS
+    steps = DISPLACEMENT * fixed.scale * np.column_stack([np.cos(angles), np.sin(angles)])
+    counts = [_count(predicted + step, moving, fixed, settings) for step in [(0.0, 0.0), *steps]]
+    number, chance = counts[0], float(np.mean(counts[1:]))
+    span = 0.0
+    if len(inliers) > 2:
+        hull = cv2.convexHull(fixed.normalize(fixed.points[inliers[:, 1]]).astype(np.float32))
+        span = float(cv2.contourArea(hull) / np.pi)
+    grid, share = _overlap(moving, fixed, transform)
+    smallest, largest, stretch, folded = _shape(transform, grid, moving.scale / fixed.scale)
+    excess = (number - chance) / np.sqrt(chance + 1)
+    return Evidence(number, chance, float(excess), span, share, smallest, largest, stretch, folded)
+
+
+def reason_to_refuse(evidence: Evidence, settings) -> str:
+    """Gives the reason why there is no reliable match, in words; empty when nothing speaks against the transform."""
+    low, high = settings.scale_range
+    if evidence.inliers < settings.minimum_inliers:
+        return f"only {evidence.inliers} matches agree on one transform, at least {settings.minimum_inliers} are needed"
+    if evidence.excess < settings.minimum_excess:
+        return (
+            f"{evidence.inliers} matches agree on one transform, but chance alone gives about {evidence.chance:.0f} "
+            "in these photographs"
+        )
+    if evidence.span < settings.minimum_span:
+        return f"the matches that agree span only {100 * evidence.span:.1f} per cent of the field of view"
+    if evidence.folded:
+        return "the transform that most matches agree on folds or mirrors the retina"
+    if not (low <= evidence.smallest_scale and evidence.largest_scale <= high):
+        return (
+            f"the transform that most matches agree on magnifies {evidence.smallest_scale:.2f} to "
+            f"{evidence.largest_scale:.2f} times, which photographs of one eye do not"
+        )
+    if evidence.stretch > settings.maximum_stretch:
+        return f"the transform that most matches agree on stretches the retina {evidence.stretch:.1f} times one way"
+    return ""
+
+
+def _count(predicted: np.ndarray, moving, fixed, settings) -> int:
+    return len(guided_matches(predicted, moving, fixed, settings.inlier_radius, settings.ratio)[0])
+
+
+def _overlap(moving, fixed, transform) -> tuple[np.ndarray, float]:
+    """Gives a grid, (G, 2), of the moving field in the fixed one, and the share of the fixed one covered."""
+    steps = np.linspace(-1, 1, 41)
+    grid = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
+    grid = moving.denormalize(grid[np.hypot(*grid.T) <= 1])
+    grid = grid[_in_picture(grid, moving)]
+    mapped = transform(grid)
+    shared = (np.linalg.norm(fixed.normalize(mapped), axis=1) <= 1) & _in_picture(mapped, fixed)
+    # The area that the shared part covers in the fixed photograph, from that of each grid cell.
+    cell = (steps[1] - steps[0]) ** 2 * moving.radius**2
+    area = np.abs(np.linalg.det(transform.jacobian(grid[shared]))).sum() * cell
+    return grid[shared], float(min(area / (np.pi * fixed.radius**2), 1.0))
+
+
+def _in_picture(points: np.ndarray, keypoints) -> np.ndarray:
+    height, width = keypoints.size
+    return (points >= -0.5).all(1) & (points[:, 0] <= width - 0.5) & (points[:, 1] <= height - 0.5)
+
+
+def _shape(transform, grid: np.ndarray, scale: float) -> tuple[float, float, float, bool]:
+    """Gives the smallest and largest magnification, the largest stretch, and whether the transform folds anywhere."""
+    if len(grid) == 0:
+        return 0.0, 0.0, 0.0, True
+    jacobian = transform.jacobian(grid) * scale
+    values = np.linalg.svd(jacobian, compute_uv=False)
+    folded = bool((np.linalg.det(jacobian) <= 0).any())
+    stretch = float((values[:, 0] / np.maximum(values[:, 1], 1e-9)).max())
+    return float(values[:, 1].min()), float(values[:, 0].max()), stretch, folded
+
+
+__all__ = ["Evidence", "gather_evidence", "reason_to_refuse"]

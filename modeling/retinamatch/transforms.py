@@ -1,0 +1,509 @@
+"""The transforms between two photographs of one eye: similarity, affine, homography, quadratic, cubic.
+
+A transform maps pixels of the MOVING photograph to pixels of the FIXED one. Points are float64 arrays of shape (N, 2),
+(x, y), with the centre of the top-left pixel at (0, 0). No decisions are made here: `estimation` decides which class
+the evidence supports and whether to believe it.
+
+The retina is a curved surface: seen by a weakly perspective camera, a quadric gives exactly the quadratic class (Can et
+al., "A feature-based, robust, hierarchical algorithm for registering pairs of images of the curved human retina", PAMI
+2002). A polynomial says nothing about places far from the points it was fitted on, so the polynomial classes carry
+their support, the convex hull of those points, and go on along their tangent outside of it: how far a place is carried
+grows with its distance from the support like a straight line, never like a parabola.
+"""
+
+import cv2
+import numpy as np
+
+from .polynomials import (
+    inside_hull,
+    monomial_derivatives,
+    monomial_second_derivatives,
+    monomials,
+    nearest_on_hull,
+)
+
+
+# The field between the nodes of the warping grid is interpolated linearly; at 16 pixels the error stays under 0.01
+# pixel.
+_GRID_STEP = 16
+# Rows of the warped image computed at once, so that large photographs need little memory beside their own.
+_STRIP_ROWS = 512
+_INTERPOLATIONS = {0: cv2.INTER_NEAREST, 1: cv2.INTER_LINEAR, 3: cv2.INTER_CUBIC}
+
+
+class Transform:
+    """Base of all transforms: what they share is calling, warping and JSON.
+
+    Attributes:
+        name: the word for the class on the command line and in JSON.
+        minimum_points: number of point pairs that determine the class.
+    """
+
+    name: str
+    minimum_points: int
+
+    @classmethod
+    def fit(cls, moving_points, fixed_points, weights=None) -> "Transform":
+        """Fits by weighted least squares of the distance in the fixed photograph.
+
+        Args:
+            moving_points: (N, 2) pixels of the moving photograph.
+            fixed_points: (N, 2) pixels of the fixed photograph, the same points of the retina.
+            weights: (N,) non-negative weights of the squared distances; points of weight 0 do not count at all.
+
+        Raises:
+            ValueError: too few points, points that do not determine the class (for example all on one line), values
+                that are not finite, shapes that do not agree.
+        """
+        raise NotImplementedError
+
+    def __call__(self, points) -> np.ndarray:
+        """Maps pixels of the moving photograph, (N, 2), to pixels of the fixed one, (N, 2)."""
+        raise NotImplementedError
+
+    def inverse(self, points) -> np.ndarray:
+        """Maps pixels of the fixed photograph to the moving one, (N, 2); NaN where nothing is mapped there."""
+        raise NotImplementedError
+
+    def jacobian(self, points) -> np.ndarray:
+        """Gives the derivative, (N, 2, 2): row = x or y fixed, column = x or y moving."""
+        raise NotImplementedError
+
+    def warp(self, image: np.ndarray, size: tuple[int, int] | None = None, order: int = 1, fill=0) -> np.ndarray:
+        """Draws the moving photograph on the pixel grid of the fixed one.
+
+        Args:
+            image: (H, W) or (H, W, C) of the moving photograph, any type OpenCV interpolates (uint8, uint16, float32,
+                ...).
+            size: (height, width) of the fixed photograph; that of `image` when None.
+            order: 0 nearest pixel, 1 linear, 3 cubic.
+            fill: value where the moving photograph has no pixel, a number or one per channel.
+
+        Returns:
+            Array of shape `size` (and C) and the type of `image`.
+        """
+        if order not in _INTERPOLATIONS:
+            raise ValueError(f"The interpolation order must be one of {sorted(_INTERPOLATIONS)}, got {order}.")
+        height, width = image.shape[:2] if size is None else size
+        grid = self._inverse_grid(height, width)
+        border = tuple(np.broadcast_to(np.atleast_1d(fill).astype(float), (4,))) if np.ndim(fill) == 0 else tuple(fill)
+        warped = np.empty((height, width) + image.shape[2:], dtype=image.dtype)
+        for top in range(0, height, _STRIP_ROWS):
+            rows = np.arange(top, min(top + _STRIP_ROWS, height))
+            strip = _interpolate_grid(grid, rows, width)
+            # A place that nothing is mapped to has no coordinate; far outside of the photograph it receives `fill`.
+            strip = np.where(np.isfinite(strip), strip, -1e4).clip(-1e4, 1e6).astype(np.float32)
+            pixels = cv2.remap(
+                image,
+                strip[..., 0],
+                strip[..., 1],
+                _INTERPOLATIONS[order],
+                borderMode=cv2.BORDER_CONSTANT,
+                borderValue=border,
+            )
+            warped[rows] = pixels.reshape(warped[rows].shape)
+        return warped
+
+    def _inverse_grid(self, height: int, width: int) -> np.ndarray:
+        """Gives the inverse at every `_GRID_STEP`-th pixel of the fixed photograph, (rows, columns, 2)."""
+        xs = np.arange(0, width - 1 + _GRID_STEP, _GRID_STEP, dtype=np.float64)
+        ys = np.arange(0, height - 1 + _GRID_STEP, _GRID_STEP, dtype=np.float64)
+        nodes = np.stack(np.meshgrid(xs, ys), axis=-1)
+        return self.inverse(nodes.reshape(-1, 2)).reshape(nodes.shape)
+
+    def to_dict(self) -> dict:
+        """Gives plain numbers, lists and strings for JSON; `from_dict` gives the same transform back."""
+        raise NotImplementedError
+
+    @staticmethod
+    def from_dict(data: dict) -> "Transform":
+        """Builds the transform that `to_dict` wrote, of whatever class it was.
+
+        Raises:
+            ValueError: the class is not known, or a value is missing.
+        """
+        known = transform_class(data.get("class"))
+        try:
+            return known._from_dict(data)
+        except KeyError as error:
+            raise ValueError(f"The {known.name} transform to read has no entry {error}.") from None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.to_dict()})"
+
+
+class Homography(Transform):
+    """A plane seen by two cameras: eight parameters, one 3x3 matrix.
+
+    Attributes:
+        matrix: (3, 3) float64; its third row is positive at the points it was fitted on.
+    """
+
+    name = "homography"
+    minimum_points = 4
+
+    def __init__(self, matrix):
+        matrix = np.array(matrix, dtype=np.float64)
+        if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
+            raise ValueError(f"A {self.name} is a finite 3x3 matrix, got shape {matrix.shape}.")
+        self.matrix = matrix
+
+    @classmethod
+    def fit(cls, moving_points, fixed_points, weights=None) -> "Homography":
+        moving, fixed, weights = _check_points(cls, moving_points, fixed_points, weights)
+        to_moving, to_fixed = _normalization(moving, weights), _normalization(fixed, weights)
+        moving, fixed = _affine_map(to_moving, moving), _affine_map(to_fixed, fixed)
+        matrix = _direct_linear_homography(moving, fixed, np.sqrt(weights))
+        matrix = _refine_homography(matrix, moving, fixed, np.sqrt(weights))
+        matrix = np.linalg.inv(to_fixed) @ matrix @ to_moving
+        return cls(matrix / max(abs(matrix[2, 2]), 1e-12))
+
+    def __call__(self, points) -> np.ndarray:
+        return _projective_map(self.matrix, _as_points(points))
+
+    def inverse(self, points) -> np.ndarray:
+        return _projective_map(np.linalg.inv(self.matrix), _as_points(points))
+
+    def jacobian(self, points) -> np.ndarray:
+        points = _as_points(points)
+        mapped = _projective_map(self.matrix, points)
+        depth = points @ self.matrix[2, :2] + self.matrix[2, 2]
+        return (self.matrix[None, :2, :2] - mapped[:, :, None] * self.matrix[None, 2:, :2]) / depth[:, None, None]
+
+    def to_dict(self) -> dict:
+        return {"class": self.name, "matrix": self.matrix.tolist()}
+
+    @classmethod
+    def _from_dict(cls, data: dict) -> "Homography":
+        return cls(data["matrix"])
+
+
+class Affine(Homography):
+    """Translation and a linear map: six parameters, a 3x3 matrix with the last row 0, 0, 1."""
+
+    name = "affine"
+    minimum_points = 3
+
+    @classmethod
+    def fit(cls, moving_points, fixed_points, weights=None) -> "Affine":
+        moving, fixed, weights = _check_points(cls, moving_points, fixed_points, weights)
+        to_moving, to_fixed = _normalization(moving, weights), _normalization(fixed, weights)
+        moving, fixed = _affine_map(to_moving, moving), _affine_map(to_fixed, fixed)
+        root = np.sqrt(weights)[:, None]
+        solution = _least_squares(cls, np.column_stack([moving, np.ones(len(moving))]) * root, fixed * root)
+        matrix = np.vstack([solution.T, [0.0, 0.0, 1.0]])
+        return cls(np.linalg.inv(to_fixed) @ matrix @ to_moving)
+
+
+class Similarity(Affine):
+    """Shift, rotation and one scale: four parameters; never a mirror image."""
+
+    name = "similarity"
+    minimum_points = 2
+
+    @classmethod
+    def fit(cls, moving_points, fixed_points, weights=None) -> "Similarity":
+        moving, fixed, weights = _check_points(cls, moving_points, fixed_points, weights)
+        to_moving, to_fixed = _normalization(moving, weights), _normalization(fixed, weights)
+        moving, fixed = _affine_map(to_moving, moving), _affine_map(to_fixed, fixed)
+        # Unknowns a, b, tx, ty of [[a, -b, tx], [b, a, ty]]: x and y rows interleaved.
+        rows = np.zeros((2 * len(moving), 4))
+        rows[0::2, 0], rows[0::2, 1], rows[0::2, 2] = moving[:, 0], -moving[:, 1], 1.0
+        rows[1::2, 0], rows[1::2, 1], rows[1::2, 3] = moving[:, 1], moving[:, 0], 1.0
+        root = np.repeat(np.sqrt(weights), 2)
+        a, b, tx, ty = _least_squares(cls, rows * root[:, None], fixed.reshape(-1) * root)
+        matrix = np.array([[a, -b, tx], [b, a, ty], [0.0, 0.0, 1.0]])
+        return cls(np.linalg.inv(to_fixed) @ matrix @ to_moving)
+
+
+class Polynomial(Transform):
+    """A polynomial per axis inside its support, its tangent outside.
+
+    Args:
+        coefficients: (T, 2), one row per monomial of the normalised moving point (u, v) in the order of `monomials`,
+            one column per axis of the fixed photograph in pixels.
+        center: (x, y) in pixels of the moving photograph, where (u, v) = (0, 0).
+        scale: pixels of the moving photograph per unit of u and v.
+        support: (K, 2) corners of the convex area that the fitted points cover, in order, in pixels of the moving
+            photograph.
+    """
+
+    degree: int
+
+    def __init__(self, coefficients, center, scale: float, support):
+        self.coefficients = np.array(coefficients, dtype=np.float64)
+        self.center = np.array(center, dtype=np.float64)
+        self.scale = float(scale)
+        self.support = np.array(support, dtype=np.float64)
+        if self.coefficients.shape != (self.minimum_points, 2):
+            raise ValueError(
+                f"A {self.name} transform has {self.minimum_points} coefficients for each of two axes, "
+                f"got an array of shape {self.coefficients.shape}."
+            )
+        if self.support.ndim != 2 or self.support.shape[1] != 2 or len(self.support) < 1:
+            raise ValueError(f"The support of a transform is a list of (x, y) corners, got shape {self.support.shape}.")
+
+    @classmethod
+    def fit(cls, moving_points, fixed_points, weights=None) -> "Polynomial":
+        moving, fixed, weights = _check_points(cls, moving_points, fixed_points, weights)
+        center = np.average(moving, axis=0, weights=weights)
+        scale = max(float(np.sqrt(np.average(((moving - center) ** 2).sum(1), weights=weights))), 1e-12)
+        shift = np.average(fixed, axis=0, weights=weights)
+        root = np.sqrt(weights)[:, None]
+        coefficients = _least_squares(
+            cls, monomials((moving - center) / scale, cls.degree) * root, (fixed - shift) * root
+        )
+        coefficients[0] += shift
+        hull = cv2.convexHull(moving.astype(np.float32), returnPoints=False).ravel()
+        return cls(coefficients, center, scale, moving[hull])
+
+    def __call__(self, points) -> np.ndarray:
+        points = _as_points(points)
+        nearest, _ = self._project(points)
+        mapped = monomials((nearest - self.center) / self.scale, self.degree) @ self.coefficients
+        return mapped + np.einsum("nij,nj->ni", self._inner_jacobian(nearest), points - nearest)
+
+    def jacobian(self, points) -> np.ndarray:
+        points = _as_points(points)
+        nearest, slide = self._project(points)
+        # d/dp [T(q) + J(q) (p - q)] = J(q) + H(q)[dq/dp] (p - q), q being the nearest point of the support. The second
+        # term is zero on the border, so the derivative is continuous there.
+        bend = np.einsum("nijk,nkl,nj->nil", self._inner_hessian(nearest), slide, points - nearest)
+        return self._inner_jacobian(nearest) + bend
+
+    def inverse(self, points) -> np.ndarray:
+        """Newton's method from the tangent at the centre; NaN where it finds no point within 1e-6 pixel."""
+        points = _as_points(points)
+        middle = self.support.mean(0, keepdims=True)
+        back = np.linalg.pinv(self.jacobian(middle)[0])
+        found = middle + (points - self(middle)) @ back.T
+        error = np.linalg.norm(self(found) - points, axis=1)
+        open_points = np.flatnonzero(error > 1e-9)
+        for _ in range(40):
+            if len(open_points) == 0:
+                break
+            start = found[open_points]
+            matrices = self.jacobian(start)
+            singular = np.abs(np.linalg.det(matrices)) < 1e-12
+            matrices[singular] = np.eye(2)
+            step = np.linalg.solve(matrices, (points[open_points] - self(start))[..., None])[..., 0]
+            # A full step where it helps, a shorter one where it overshoots.
+            best, best_error = start, error[open_points]
+            length = 1.0
+            for _ in range(5):
+                trial = start + length * step
+                trial_error = np.linalg.norm(self(trial) - points[open_points], axis=1)
+                better = trial_error < best_error
+                best, best_error = np.where(better[:, None], trial, best), np.where(better, trial_error, best_error)
+                length /= 2
+                if better.all():
+                    break
+            stuck = best_error >= error[open_points]
+            found[open_points], error[open_points] = best, best_error
+            open_points = open_points[(best_error > 1e-9) & ~stuck]
+        found[~(error < 1e-6)] = np.nan
+        return found
+
+    def _project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Gives the nearest point of the support, (N, 2), and its derivative by the point, (N, 2, 2)."""
+        nearest = points.copy()
+        slide = np.broadcast_to(np.eye(2), (len(points), 2, 2)).copy()
+        outer = np.flatnonzero(~inside_hull(points, self.support) & np.isfinite(points).all(1))
+        nearest[outer], along = nearest_on_hull(points[outer], self.support)
+        # Beyond an edge the nearest point slides along it; beyond a corner (`along` is zero) it stays.
+        slide[outer] = along[:, :, None] * along[:, None, :]
+        return nearest, slide
+
+    def _inner_jacobian(self, points: np.ndarray) -> np.ndarray:
+        du, dv = monomial_derivatives((points - self.center) / self.scale, self.degree)
+        return np.stack([du @ self.coefficients, dv @ self.coefficients], axis=-1) / self.scale
+
+    def _inner_hessian(self, points: np.ndarray) -> np.ndarray:
+        second = monomial_second_derivatives((points - self.center) / self.scale, self.degree)  # (N, 2, 2, T)
+        return np.einsum("njkt,ti->nijk", second, self.coefficients) / self.scale**2
+
+    def to_dict(self) -> dict:
+        return {
+            "class": self.name,
+            "coefficients": self.coefficients.tolist(),
+            "center": self.center.tolist(),
+            "scale": self.scale,
+            "support": self.support.tolist(),
+        }
+
+    @classmethod
+    def _from_dict(cls, data: dict) -> "Polynomial":
+        return cls(data["coefficients"], data["center"], data["scale"], data["support"])
+
+
+class Quadratic(Polynomial):
+    """Second order: six coefficients per axis. The class of the curved retina."""
+
+    name = "quadratic"
+    minimum_points = 6
+    degree = 2
+
+
+class Cubic(Polynomial):
+    """Third order: ten coefficients per axis; needs many points that cover the overlap."""
+
+    name = "cubic"
+    minimum_points = 10
+    degree = 3
+
+
+TRANSFORMS: dict[str, type[Transform]] = {
+    known.name: known for known in (Similarity, Affine, Homography, Quadratic, Cubic)
+}
+
+
+def transform_class(name: str) -> type[Transform]:
+    """Gives the class of that name.
+
+    Raises:
+        ValueError: the name is not known; the sentence lists the known ones.
+    """
+    if name not in TRANSFORMS:
+        raise ValueError(f"Unknown transform {name!r}; known are: {', '.join(TRANSFORMS)}.")
+    return TRANSFORMS[name]
+
+
+def _as_points(points) -> np.ndarray:
+    points = np.asarray(points, dtype=np.float64)
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise ValueError(f"Points are an array of shape (N, 2), got {points.shape}.")
+    return points
+
+
+def _check_points(kind: type[Transform], moving, fixed, weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gives the point pairs of positive weight, or says in one sentence why they cannot be fitted."""
+    moving, fixed = _as_points(moving), _as_points(fixed)
+    weights = np.ones(len(moving)) if weights is None else np.asarray(weights, dtype=np.float64)
+    if not len(moving) == len(fixed) == len(weights) or weights.ndim != 1:
+        raise ValueError(
+            "Moving points, fixed points and weights must agree in number, "
+            f"got {len(moving)}, {len(fixed)} and {weights.shape}."
+        )
+    if not (
+        np.isfinite(moving).all() and np.isfinite(fixed).all() and np.isfinite(weights).all() and (weights >= 0).all()
+    ):
+        raise ValueError("Points must be finite and weights finite and not negative.")
+    used = weights > 0
+    if used.sum() < kind.minimum_points:
+        raise ValueError(f"A {kind.name} transform needs at least {kind.minimum_points} point pairs, got {used.sum()}.")
+    return moving[used], fixed[used], weights[used]
+
+
+def _least_squares(kind: type[Transform], design: np.ndarray, target: np.ndarray) -> np.ndarray:
+    # Columns of one size, so that the rank says whether the points determine the class and not in which units they
+    # come.
+    size = np.linalg.norm(design, axis=0)
+    size[size == 0] = 1.0
+    solution, _, rank, _ = np.linalg.lstsq(design / size, target, rcond=1e-9)
+    if rank < design.shape[1]:
+        raise _degenerate(kind)
+    return solution / (size if target.ndim == 1 else size[:, None])
+
+
+def _degenerate(kind: type[Transform]) -> ValueError:
+    return ValueError(
+        f"The points do not determine a {kind.name} transform: they coincide or lie on one line or curve."
+    )
+
+
+def _normalization(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Gives the 3x3 matrix that brings points to mean 0 and mean distance sqrt(2) (Hartley, PAMI 1997)."""
+    center = np.average(points, axis=0, weights=weights)
+    distance = np.average(np.linalg.norm(points - center, axis=1), weights=weights)
+    factor = np.sqrt(2) / max(distance, 1e-12)
+    return np.array([[factor, 0, -factor * center[0]], [0, factor, -factor * center[1]], [0, 0, 1.0]])
+
+
+def _affine_map(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    return points @ matrix[:2, :2].T + matrix[:2, 2]
+
+
+def _projective_map(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    mapped = points @ matrix[:, :2].T + matrix[:, 2]
+    depth = mapped[:, 2:]
+    # Beyond the horizon there is nothing to see.
+    return np.where(depth > 1e-9 * np.abs(matrix[2]).max(), mapped[:, :2] / np.where(depth == 0, 1.0, depth), np.nan)
+
+
+def _direct_linear_homography(moving: np.ndarray, fixed: np.ndarray, root: np.ndarray) -> np.ndarray:
+    """Solves the linear equations of a homography for normalised points; `root` is the square root of the weights."""
+    rows = np.zeros((2 * len(moving), 9))
+    homogeneous = np.column_stack([moving, np.ones(len(moving))])
+    rows[0::2, 0:3] = homogeneous
+    rows[0::2, 6:9] = -fixed[:, :1] * homogeneous
+    rows[1::2, 3:6] = homogeneous
+    rows[1::2, 6:9] = -fixed[:, 1:] * homogeneous
+    rows *= np.repeat(root, 2)[:, None]
+    _, values, vectors = np.linalg.svd(rows, full_matrices=len(rows) < 9)
+    if values[7] < 1e-9 * values[0]:
+        raise _degenerate(Homography)
+    matrix = vectors[8].reshape(3, 3)
+    depth = homogeneous @ matrix[2]
+    if np.sum(depth) < 0:
+        matrix, depth = -matrix, -depth
+    if depth.min() <= 1e-6 * np.abs(matrix).max():
+        raise ValueError("The points do not determine a homography: some of them would lie beyond its horizon.")
+    return matrix
+
+
+def _refine_homography(matrix: np.ndarray, moving: np.ndarray, fixed: np.ndarray, root: np.ndarray) -> np.ndarray:
+    """Minimises the distances themselves by Gauss-Newton steps; the linear solution weights them by depth."""
+    homogeneous = np.column_stack([moving, np.ones(len(moving))])
+    matrix = matrix / np.linalg.norm(matrix)
+
+    def residual(candidate):
+        mapped = homogeneous @ candidate.T
+        return ((mapped[:, :2] / mapped[:, 2:] - fixed) * root[:, None]), mapped
+
+    error, mapped = residual(matrix)
+    for _ in range(5):
+        rows = np.zeros((2 * len(moving), 9))
+        scaled = homogeneous / mapped[:, 2:] * root[:, None]
+        rows[0::2, 0:3] = scaled
+        rows[0::2, 6:9] = -scaled * mapped[:, :1] / mapped[:, 2:]
+        rows[1::2, 3:6] = scaled
+        rows[1::2, 6:9] = -scaled * mapped[:, 1:2] / mapped[:, 2:]
+        # The matrix's own size is free: the step of minimal norm leaves it alone.
+        step = np.linalg.lstsq(rows, -error.reshape(-1), rcond=1e-12)[0]
+        candidate = matrix + step.reshape(3, 3)
+        if (homogeneous @ candidate[2]).min() <= 0:
+            break
+        candidate_error, candidate_mapped = residual(candidate)
+        gain = np.sum(error**2) - np.sum(candidate_error**2)
+        if gain <= 0:
+            break
+        matrix, error, mapped = candidate / np.linalg.norm(candidate), candidate_error, candidate_mapped
+        mapped = mapped / np.linalg.norm(candidate)
+        if gain <= 1e-12 * np.sum(error**2):
+            break
+    return matrix
+
+
+def _interpolate_grid(grid: np.ndarray, rows: np.ndarray, width: int) -> np.ndarray:
+    """Interpolates the nodes of `_inverse_grid` at every pixel of some rows, (rows, width, 2)."""
+    left, x_share = np.divmod(np.arange(width), _GRID_STEP)
+    top, y_share = np.divmod(rows, _GRID_STEP)
+    right, bottom = np.minimum(left + 1, grid.shape[1] - 1), np.minimum(top + 1, grid.shape[0] - 1)
+    x_share, y_share = (x_share / _GRID_STEP)[None, :, None], (y_share / _GRID_STEP)[:, None, None]
+    # Float32 holds pixel coordinates of the largest photograph to a thousandth and halves the memory.
+    nodes = grid.astype(np.float32)
+    lines = nodes[top] * (1 - y_share) + nodes[bottom] * y_share
+    return lines[:, left] * (1 - x_share) + lines[:, right] * x_share
+
+
+__all__ = [
+    "Affine",
+    "Cubic",
+    "Homography",
+    "Polynomial",
+    "Quadratic",
+    "Similarity",
+    "TRANSFORMS",
+    "Transform",
+    "transform_class",
+]

@@ -1,0 +1,227 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from retinamatch.estimation import (
+    NO_RELIABLE_MATCH,
+    REGISTERED,
+    EstimationSettings,
+    Keypoints,
+    estimate,
+    mutual_matches,
+)
+from retinamatch.eye_model import EyeModel
+from retinamatch.transforms import TRANSFORMS, Homography, Similarity
+
+
+TURN = EyeModel(angle=0.05, shift=(0.7, -0.3), magnification=1.02)
+SIZE = 768
+
+
+def keypoint_set(points, descriptors, size=(SIZE, SIZE), scale=1.0, center=None):
+    descriptors = descriptors / np.linalg.norm(descriptors, axis=1, keepdims=True)
+    scores = np.ones(len(points), np.float32)
+    return Keypoints(np.asarray(points, float), descriptors.astype(np.float32), scores, size, scale, center)
+
+
+def in_field(rng, number):
+    angle, radius = rng.uniform(0, 2 * np.pi, number), 370 * np.sqrt(rng.uniform(0, 1, number))
+    return 383.5 + radius[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
+
+
+def visits(rng, truth, number=700, noise=0.7, blur=0.5, keep=None):
+    """Keypoints of two photographs of one eye: what lies in both is found in both seven times out of ten."""
+    points, descriptors = in_field(rng, number), rng.normal(size=(number, 64))
+    mapped = truth(points)
+    shared = (np.linalg.norm(mapped - 383.5, axis=1) < 370) & (rng.random(number) < 0.7)
+    if keep is not None:
+        shared &= keep(points)
+    seen = mapped[shared] + rng.normal(0, noise, (shared.sum(), 2))
+    seen_descriptors = descriptors[shared] + blur * rng.normal(size=(shared.sum(), 64))
+    others = number - len(seen)
+    moving = keypoint_set(points, descriptors)
+    fixed = keypoint_set(
+        np.vstack([seen, in_field(rng, others)]), np.vstack([seen_descriptors, rng.normal(size=(others, 64))])
+    )
+    return moving, fixed
+
+
+def turned(points, model=TURN):
+    return model((points - 383.5) / 384) * 384 + 383.5
+
+
+def overlap_grid(truth):
+    steps = np.linspace(20, 748, 30)
+    grid = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
+    return grid[(np.linalg.norm(grid - 383.5, axis=1) < 370) & (np.linalg.norm(truth(grid) - 383.5, axis=1) < 370)]
+
+
+def error(found, truth):
+    grid = overlap_grid(truth)
+    return np.linalg.norm(found.transform(grid) - truth(grid), axis=1)
+
+
+def run(moving, fixed, transform="auto", **settings):
+    settings = replace(EstimationSettings(), **settings)
+    return estimate(moving, fixed, *mutual_matches(moving, fixed), transform, settings)
+
+
+@pytest.fixture
+def pair(rng):
+    return visits(rng, turned)
+
+
+@pytest.mark.parametrize("kind", TRANSFORMS)
+def test_every_class_is_estimated(pair, kind):
+    found = run(*pair, kind)
+    assert found.status == REGISTERED and found.reason == ""
+    assert found.transform.name == kind
+    # What one class cannot follow of the turn differs much: 12 pixels for a plane, next to nothing for a polynomial.
+    limit = {"similarity": 25, "affine": 12, "homography": 10, "quadratic": 1.5, "cubic": 1.0}[kind]
+    assert error(found, turned).mean() < limit
+    right = (
+        np.linalg.norm(turned(pair[0].points[found.matches[:, 0]]) - pair[1].points[found.matches[:, 1]], axis=1) < 3
+    )
+    assert right[found.inliers].mean() > 0.97 and found.inliers[right].mean() > 0.9
+    assert found.inliers.sum() > 150
+    assert len(found.matches) == len(found.scores) == len(found.inliers)
+
+
+def test_auto_follows_the_curve(pair):
+    found = run(*pair)
+    assert found.transform.name in ("quadratic", "cubic")
+    assert error(found, turned).mean() < 1.0
+    assert 0.3 < found.residual < 2.0
+    assert found.evidence["start"] == "turn of the eye"
+    assert found.evidence["held_out"]["quadratic"] < found.evidence["held_out"]["homography"] / 2
+
+
+def test_auto_does_not_bend_what_is_straight(rng):
+    straight = Similarity([[0.99, -0.1, 30], [0.1, 0.99, -20], [0, 0, 1]])
+    found = run(*visits(rng, straight, number=150))
+    assert found.status == REGISTERED
+    assert error(found, straight).max() < 2.0
+
+
+def test_overlap(rng):
+    moving, fixed = visits(rng, turned)
+    grid = overlap_grid(turned)
+    share = len(grid) / len(overlap_grid(lambda points: points))
+    assert abs(run(moving, fixed).overlap - share) < 0.06
+    assert run(moving, moving).overlap > 0.97
+
+
+@pytest.mark.parametrize("kind", ["auto", "quadratic", "cubic"])
+def test_where_no_keypoint_lies(rng, kind):
+    """Matches in a small part of the overlap alone: what is known of eyes carries the transform through the rest."""
+    moving, fixed = visits(
+        rng, turned, number=1500, keep=lambda points: np.linalg.norm(points - (250, 450), axis=1) < 110
+    )
+    found = run(moving, fixed, kind)
+    assert found.status == REGISTERED
+    assert error(found, turned).max() < 12
+    everywhere = np.array([(-500.0, -500.0), (1300.0, -500.0), (1300.0, 1300.0), (-500.0, 1300.0)])
+    assert np.linalg.norm(found.transform(everywhere) - turned(everywhere), axis=1).max() < 250
+
+
+def test_a_picture_with_itself(pair):
+    for kind in ("auto", *TRANSFORMS):
+        found = run(pair[0], pair[0], kind)
+        assert found.status == REGISTERED
+        assert np.abs(found.transform(pair[0].points) - pair[0].points).max() < 0.1
+
+
+def test_photographs_of_any_size(rng):
+    """Another size, another scale and a field of view that is not in the middle change nothing but the pixels."""
+    moving, fixed = visits(rng, turned)
+    expected = run(moving, fixed, "quadratic")
+
+    def place(points):
+        return points * 3.7 + [250, 90]
+
+    large = replace(
+        fixed, points=place(fixed.points), size=(3100, 3600), scale=3.7, center=tuple(place(np.full(2, 383.5)))
+    )
+    found = run(moving, large, "quadratic")
+    assert found.status == REGISTERED
+    assert np.abs(found.transform(moving.points) - place(expected.transform(moving.points))).max() < 1.0
+    assert abs(found.residual / 3.7 - expected.residual) < 0.1
+
+
+def test_mostly_false_matches(rng):
+    moving, fixed = visits(rng, turned, number=900, blur=1.3)
+    matches, scores = mutual_matches(moving, fixed)
+    wrong = np.column_stack([rng.permutation(900), rng.permutation(900)])[: 4 * len(matches)]
+    matches, scores = np.vstack([matches, wrong]), np.concatenate([scores, np.ones(len(wrong), np.float32)])
+    found = estimate(moving, fixed, matches, scores, "quadratic")
+    assert found.status == REGISTERED
+    assert error(found, turned).mean() < 2.0
+
+
+def test_what_is_no_eye_starts_from_a_homography(rng):
+    sheared = Homography([[1.0, 0.25, -60], [-0.1, 0.85, 70], [1e-4, -2e-4, 1]])
+    found = run(*visits(rng, sheared), "homography")
+    assert found.status == REGISTERED
+    assert found.evidence["start"] == "homography"
+    assert error(found, sheared).mean() < 0.5
+
+
+def test_deterministic(pair):
+    first, second = run(*pair), run(*pair)
+    assert first.transform.to_dict() == second.transform.to_dict()
+    assert np.array_equal(first.matches, second.matches)
+
+
+def test_evidence_is_ready_for_json(pair):
+    written = json.loads(json.dumps(run(*pair).evidence, allow_nan=False))
+    assert written["excess"] > 10 and written["inliers"] > written["chance"]
+    assert 0.8 < written["smallest_scale"] < 1 < written["largest_scale"] < 1.3
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_different_eyes(seed):
+    rng = np.random.default_rng(seed)
+    moving, fixed = (keypoint_set(in_field(rng, 800), rng.normal(size=(800, 16))) for _ in range(2))
+    found = run(moving, fixed)
+    assert found.status == NO_RELIABLE_MATCH
+    assert found.reason and found.reason[0].islower() and "\n" not in found.reason
+
+
+def test_mirrored(rng):
+    def mirror(points):
+        return [767, 0] + points * [-1, 1]
+
+    found = run(*visits(rng, mirror))
+    assert found.status == NO_RELIABLE_MATCH
+
+
+def test_hardly_any_keypoints(rng):
+    full = keypoint_set(in_field(rng, 100), rng.normal(size=(100, 16)))
+    for number in (0, 1, 3, 5):
+        few = keypoint_set(full.points[:number], full.descriptors[:number].astype(float).reshape(number, 16) + 0.0)
+        found = run(few, full)
+        assert found.status == NO_RELIABLE_MATCH and f"moving photograph shows only {number} keypoints" in found.reason
+        assert found.transform is None and np.isnan(found.residual) and found.inliers.shape == (len(found.matches),)
+        assert "fixed photograph" in run(full, few).reason
+
+
+def test_hardly_any_matches(rng):
+    full = keypoint_set(in_field(rng, 100), rng.normal(size=(100, 16)))
+    for number in (0, 2, 5):
+        matches = np.column_stack([np.arange(number)] * 2)
+        found = estimate(full, full, matches, np.ones(number))
+        assert found.status == NO_RELIABLE_MATCH and f"only {number} keypoints look alike" in found.reason
+
+
+def test_all_matches_at_one_place(rng):
+    points = np.full((40, 2), 300.0)
+    same = keypoint_set(points, rng.normal(size=(40, 16)))
+    found = run(same, same)
+    assert found.status == NO_RELIABLE_MATCH and found.reason
+
+
+def test_unknown_transform(pair):
+    with pytest.raises(ValueError, match="'spline'.*similarity, affine"):
+        run(*pair, "spline")

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+
+from retinamatch.estimation import Keypoints
+from retinamatch.guided_matching import guided_matches, mutual_matches
+
+
+def keypoints(points, descriptors, scale=1.0):
+    descriptors = np.asarray(descriptors, np.float32)
+    descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
+    points = np.asarray(points, np.float64)
+    return Keypoints(points, descriptors, np.ones(len(points), np.float32), (1000, 1000), scale)
+
+
+@pytest.fixture
+def pair(rng):
+    """200 keypoints, shuffled in the second photograph, moved by (5, -3)."""
+    points, descriptors = rng.uniform(50, 950, (200, 2)), rng.normal(size=(200, 16))
+    order = rng.permutation(200)
+    noisy = descriptors[order] + 0.1 * rng.normal(size=(200, 16))
+    return keypoints(points, descriptors), keypoints(points[order] + [5, -3], noisy), order
+
+
+def test_mutual_matches(pair):
+    moving, fixed, order = pair
+    matches, scores = mutual_matches(moving, fixed)
+    assert len(matches) > 180
+    assert (order[matches[:, 1]] == matches[:, 0]).all()
+    assert scores.dtype == np.float32 and ((scores > 0.9) & (scores <= 1)).all()
+    assert len(mutual_matches(moving, fixed, ratio=0.1)[0]) < len(matches)
+
+
+def test_mutual_means_both_ways():
+    moving = keypoints([(0, 0), (1, 0)], [(1, 0.0), (1, 0.1)])
+    fixed = keypoints([(0, 0), (1, 0)], [(1, 0.02), (0, 1.0)])
+    matches, _ = mutual_matches(moving, fixed, ratio=1.0)
+    assert matches.tolist() == [[0, 0]]
+
+
+def test_ratio_refuses_repeated_patterns():
+    moving = keypoints([(0, 0), (50, 0)], [(1, 0.0), (0, 1.0)])
+    fixed = keypoints([(0, 0), (50, 0), (90, 0)], [(1, 0.1), (1, -0.11), (0, 1.0)])
+    assert mutual_matches(moving, fixed, ratio=0.8)[0].tolist() == [[1, 2]]
+
+
+def test_nothing_to_match(pair):
+    empty = keypoints(np.zeros((0, 2)), np.ones((0, 16)))
+    for a, b in ((empty, pair[1]), (pair[0], empty), (empty, empty)):
+        assert mutual_matches(a, b)[0].shape == (0, 2)
+        assert guided_matches(a.points, a, b, 5.0, 0.9)[0].shape == (0, 2)
+
+
+def test_guided_matches_are_near_and_best(pair):
+    moving, fixed, order = pair
+    predicted = moving.points + [5, -3]
+    matches, scores = guided_matches(predicted, moving, fixed, 2.0, 0.95)
+    assert len(matches) == 200 and (order[matches[:, 1]] == matches[:, 0]).all()
+    assert scores.min() > 0.9
+    # Displaced by more than the radius, only chance neighbours are left.
+    assert len(guided_matches(predicted + 4, moving, fixed, 2.0, 0.95)[0]) < 10
+
+
+def test_guided_matches_agree_with_all_pairs_of_distances(rng):
+    """The cell lists find exactly the pairs that a full table of distances finds."""
+    moving = keypoints(rng.uniform(-300, 1300, (300, 2)), rng.normal(size=(300, 8)), 2.0)
+    fixed = keypoints(rng.uniform(0, 1000, (400, 2)), rng.normal(size=(400, 8)), 2.0)
+    radius = 30.0
+    near = np.linalg.norm(moving.points[:, None] - fixed.points[None], axis=2) < radius * fixed.scale
+    similarity = np.where(near, moving.descriptors @ fixed.descriptors.T, -2)
+    best, back = similarity.argmax(1), similarity.argmax(0)
+    wanted = {(i, best[i]) for i in range(300) if back[best[i]] == i and near[i].any()}
+    matches, _ = guided_matches(moving.points, moving, fixed, radius, ratio=1.0)
+    assert {tuple(match) for match in matches} == wanted and len(wanted) > 50
+
+
+def test_guided_ratio_knows_a_rival_from_a_second_detection():
+    """The same place found twice is no rival; another place nearby that looks the same is one."""
+    moving = keypoints([(100, 100)], [(1, 0.0)])
+    twice = keypoints([(100, 100), (101, 100)], [(1, 0.1), (1, 0.11)])
+    rival = keypoints([(100, 100), (106, 100)], [(1, 0.1), (1, 0.11)])
+    assert len(guided_matches(moving.points, moving, twice, 8.0, 0.9)[0]) == 1
+    assert len(guided_matches(moving.points, moving, rival, 8.0, 0.9)[0]) == 0
+
+
+def test_nowhere_is_not_matched(pair):
+    moving, fixed, _ = pair
+    predicted = np.full_like(moving.points, np.nan)
+    predicted[:5] = moving.points[:5] + [5, -3]
+    assert set(guided_matches(predicted, moving, fixed, 2.0, 0.95)[0][:, 0]) == set(range(5))
