@@ -13,37 +13,44 @@ class TestValues:
     def test_new_again_absent(self):
         expansion = KeypointExpansion(2)
         spot = np.array([[50.0, 60.0]], np.float32)
-        expansion.update(1, spot, np.zeros(0, bool), NONE)
+        expansion.update(1, spot, NONE, NONE)
         assert expansion.values[1].tolist() == [5] and len(expansion.labels(1)) == 1 and len(expansion.labels(0)) == 0
-        expansion.update(1, spot + 2, np.array([True]), NONE)
+        expansion.update(1, spot + 2, spot, NONE)
         assert expansion.values[1].tolist() == [6] and len(expansion.points[1]) == 1
-        expansion.update(1, NONE, np.array([True]), NONE)
-        expansion.update(1, NONE, np.array([True]), NONE)
+        expansion.update(1, NONE, spot, NONE)
+        expansion.update(1, NONE, spot, NONE)
         assert expansion.values[1].tolist() == [4] and len(expansion.labels(1)) == 0
-        expansion.update(1, NONE, np.array([False]), NONE)
+        expansion.update(1, NONE, spot + 40, NONE)
         assert expansion.values[1].tolist() == [4], "a place that was not visible loses nothing"
 
     def test_worthless_candidates_go(self):
         expansion = KeypointExpansion(1)
-        expansion.update(0, np.array([[5.0, 5.0]]), np.zeros(0, bool), NONE)
+        expansion.update(0, np.array([[5.0, 5.0]]), NONE, NONE)
         for _ in range(5):
-            expansion.update(0, NONE, np.ones(len(expansion.points[0]), bool), NONE)
+            expansion.update(0, NONE, expansion.points[0], NONE)
         assert len(expansion.points[0]) == 0
 
     def test_annotated_places_need_no_expansion(self):
         expansion = KeypointExpansion(1)
-        expansion.update(0, np.array([[5.0, 5.0], [50.0, 5.0]]), np.zeros(0, bool), np.array([[6.0, 6.0]], np.float32))
+        expansion.update(0, np.array([[5.0, 5.0], [50.0, 5.0]]), NONE, np.array([[6.0, 6.0]], np.float32))
         assert expansion.points[0].tolist() == [[50.0, 5.0]]
 
     def test_values_do_not_grow_without_end(self):
         expansion = KeypointExpansion(1)
         for _ in range(100):
-            expansion.update(0, np.array([[9.0, 9.0]]), np.ones(len(expansion.points[0]), bool), NONE)
+            expansion.update(0, np.array([[9.0, 9.0]]), expansion.points[0], NONE)
         assert expansion.values[0].tolist() == [20]
+
+    def test_a_photograph_can_stand_twice_in_a_batch(self):
+        expansion = KeypointExpansion(1)
+        before = expansion.points[0]
+        expansion.update(0, np.array([[9.0, 9.0]]), before, NONE)
+        expansion.update(0, np.array([[50.0, 9.0]]), before, NONE)
+        assert expansion.values[0].tolist() == [5, 5]
 
     def test_state_comes_back(self):
         first, second = KeypointExpansion(1), KeypointExpansion(1)
-        first.update(0, np.array([[9.0, 9.0]]), np.zeros(0, bool), NONE)
+        first.update(0, np.array([[9.0, 9.0]]), NONE, NONE)
         second.load_state_dict(first.state_dict())
         assert second.labels(0).tolist() == [[9.0, 9.0]]
 

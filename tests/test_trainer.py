@@ -75,7 +75,7 @@ def train(settings, resume=False):
     trainer = Trainer(settings, build_model(settings.model), method, len(store))
     # Candidates that the run will see fade: a state that a checkpoint must carry.
     places = np.stack(np.meshgrid(np.arange(30, 170, 20), np.arange(30, 170, 20)), -1).reshape(-1, 2)
-    method.expansion.update(0, places, np.zeros(0, bool), np.zeros((0, 2)))
+    method.expansion.update(0, places, places[:0], places[:0])
     trainer.run(resume)
     return {name: value.clone() for name, value in trainer.network.state_dict().items()}, method
 

@@ -37,20 +37,21 @@ class KeypointExpansion:
         """Return the candidates of a photograph that count as labels, (n, 2) photograph pixels."""
         return self.points[index][self.values[index] >= self.threshold]
 
-    def update(self, index: int, found: np.ndarray, visible: np.ndarray, annotated: np.ndarray) -> None:
+    def update(self, index: int, found: np.ndarray, shown: np.ndarray, annotated: np.ndarray) -> None:
         """Take in what one pair of views showed.
 
         Args:
             index: Of the photograph.
             found: (n, 2), confirmed detections in photograph pixels.
-            visible: (m,) bool, for every candidate so far whether its place lay in both views.
+            shown: (m, 2), the candidates whose place lay in both views. (Places, not a mask: a photograph can stand twice
+                in a batch, and the first update changes the list.)
             annotated: (k, 2), annotated keypoints, which need no expansion.
         """
         points, values = self.points[index], self.values[index].copy()
         found = found[_distance(found, annotated) > self.radius]
         near = _distance(points, found) <= self.radius
         values[near] = np.minimum(values[near] + self.again, self.ceiling)
-        values[visible & ~near] -= self.absent
+        values[(_distance(points, shown) < 1e-3) & ~near] -= self.absent
         found = found[_distance(found, points) > self.radius]
         kept = values > 0
         self.points[index] = np.concatenate([points[kept], found.astype(np.float32)])

@@ -293,13 +293,13 @@ class Teacher:
             for points, mask in ((first, views.masks[0]), (one.to_second(first), views.masks[1])):
                 visible &= ((points >= 10) & (points <= self.views.size - 11)).all(-1)[0]
                 visible &= sample_at(mask[row : row + 1], points)[0, 0] > 0.99
-            updates.append((index, found[row], visible.cpu().numpy()))
+            updates.append((index, found[row], candidates[0, visible].cpu().numpy()))
         return updates
 
     def after_step(self, updates) -> None:
         """Take in the confirmed keypoints of all processes, in the order of the photographs."""
-        for index, found, visible in sorted(updates, key=lambda update: update[0]):
-            self.expansion.update(index, found, visible, self.store.photographs[index].labels)
+        for index, found, shown in sorted(updates, key=lambda update: update[0]):
+            self.expansion.update(index, found, shown, self.store.photographs[index].labels)
 
     def state_dict(self) -> dict:
         """Return what a checkpoint must hold beside the network."""
