@@ -43,8 +43,8 @@ class KeypointExpansion:
         Args:
             index: Of the photograph.
             found: (n, 2), confirmed detections in photograph pixels.
-            shown: (m, 2), the candidates whose place lay in both views. (Places, not a mask: a photograph can stand twice
-                in a batch, and the first update changes the list.)
+            shown: (m, 2), the candidates whose place lay in both views. (Places, not a mask: a photograph can stand
+                twice in a batch, and the first update changes the list.)
             annotated: (k, 2), annotated keypoints, which need no expansion.
         """
         points, values = self.points[index], self.values[index].copy()

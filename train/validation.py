@@ -1,10 +1,19 @@
-"""Validation on patients never trained on: warped pairs with known geometry, the same ones every time."""
+"""Validation on patients never trained on: warped pairs with known geometry, the same ones every time.
+
+python -m train.validation WEIGHTS build/heldout [--pairs 24]
+"""
+
+import json
+from typing import Annotated
 
 import numpy as np
 import torch
+import typer
+from transformers import AutoModel
 
 from retinamatch.estimation import Keypoints, estimate
 from retinamatch.keypoints import RetinaDenseOutput, mutual_nearest_matches
+from retinamatch.registration import find_model
 
 from .data import PhotographStore
 from .views import ViewSettings, make_views, pixel_grid, sample_at
@@ -78,9 +87,9 @@ def validate(network, store: PhotographStore, count: int, device="cpu", seed: in
                 descriptors=d.cpu().numpy(),
                 scores=np.ones(len(s)),
                 size=(PAIRS.size, PAIRS.size),
-                scale=1.0,
+                describe=_describe(network, maps),
             )
-            for s, d in zip(sets, descriptors, strict=True)
+            for s, d, maps in zip(sets, descriptors, dense.descriptor_map.split(1), strict=True)
         ]
         matched = (matches >= 0).nonzero()[:, 0]
         result = estimate(
@@ -112,4 +121,27 @@ def validate(network, store: PhotographStore, count: int, device="cpu", seed: in
     }
 
 
+def _describe(network, descriptor_map):
+    def describe(points: np.ndarray) -> np.ndarray:
+        points = torch.as_tensor(points, dtype=torch.float32, device=descriptor_map.device)
+        with torch.inference_mode():
+            return network.sample_descriptors(descriptor_map, points[None])[0].cpu().numpy()
+
+    return describe
+
+
+def main(
+    weights: Annotated[str, typer.Argument(help="Folder of saved weights, or a name from `retinamatch models`.")],
+    packs: Annotated[list[str], typer.Argument(help="Folders with validation-*.parquet.")],
+    pairs: Annotated[int, typer.Option(help="Number of pairs.")] = 24,
+) -> None:
+    """Print the figures of saved weights on held-out photographs."""
+    network = AutoModel.from_pretrained(find_model(weights), dtype=torch.float32, trust_remote_code=False)
+    network.to(memory_format=torch.channels_last)
+    print(json.dumps(validate(network, PhotographStore.read(packs, "validation"), pairs), indent=2))
+
+
 __all__ = ["PAIRS", "validate"]
+
+if __name__ == "__main__":
+    typer.run(main)
