@@ -14,8 +14,9 @@ from tqdm.auto import tqdm
 from transformers.utils import logging
 
 from . import results
+from .calibration import calibrate
 from .conversion import convert_checkpoint
-from .evaluation import compare_on_fire, evaluate_fire, evaluate_identity, evaluate_impostors
+from .evaluation import compare_on_fire, evaluate_fire, evaluate_identity
 from .hub import export_repository
 from .photographs import PhotographError, read_photograph
 from .registration import DEFAULT_MODEL, Registrar, Registration, UnknownNameError, known_models, timed
@@ -173,19 +174,21 @@ def identity(
 
 @evaluate.command()
 def impostors(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of photographs, each of another eye.")],
-    pairs: Annotated[int, typer.Option(help="How many pairs to draw.")] = 300,
-    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    folders: Annotated[list[Path], typer.Argument(help="Photographs or folders of them, each of another eye.")],
+    pairs: Annotated[int, typer.Option(help="How many pairs of different eyes to draw.")] = 400,
+    every: Annotated[int, typer.Option(min=1, help="Take every n-th photograph of a folder.")] = 1,
     model: Model = DEFAULT_MODEL,
     features: Features = "model",
     json_file: JsonFile = None,
 ):
-    """Register photographs of different eyes: how many are accepted, and by what margin the others are refused."""
+    """Register photographs of different eyes and mirror images: how many are accepted, and by what margin."""
     with _bad_input(ValueError, OSError):
         if json_file is not None:
             results.check_output_file(json_file)
-        registrar = Registrar(model, features=features)
-        _report(evaluate_impostors(folders, registrar, pairs, seed, progress=True), json_file)
+        photographs = []
+        for path in folders:
+            photographs += sorted(p for p in path.iterdir() if p.is_file())[::every] if path.is_dir() else [path]
+        _report(calibrate(photographs, Registrar(model, features=features), pairs, progress=True), json_file)
 
 
 @evaluate.command()

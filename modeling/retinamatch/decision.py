@@ -1,9 +1,15 @@
 """Whether to believe a transform: the evidence in figures, and the rule in words.
 
 Two photographs of different eyes also have keypoints that look alike, and the estimator finds the transform that most
-of them agree with. What tells a true transform is that far more keypoints find a partner at the place that it predicts
-than at places that it does not predict: the same guided search, displaced by more than its own reach, shows what chance
-gives with these very keypoints. That comparison needs no assumption on the features, and it is what the rule rests on.
+of them agree with. A true transform differs in three ways, and the rule asks for all three:
+
+1. Of the matches that were found by descriptor alone, before any transform, at least `minimum_agreeing` agree with it.
+2. They are at least `minimum_share` of those matches that lie in the overlap.
+3. Far more keypoints find a partner at the place that it predicts than at places that it does not predict: the same
+   guided search, displaced by more than its own reach, shows what chance gives with these very keypoints.
+
+Beside that, the transform has to be one that two photographs of an eye can have: no mirror image, no fold, no wild
+scale. `calibration.py` says where the thresholds come from.
 """
 
 from dataclasses import asdict, dataclass
@@ -25,16 +31,21 @@ class Evidence:
     """The figures behind a decision.
 
     Attributes:
-        inliers: matches within the inlier radius of the place that the transform predicts.
-        chance: mean number of such matches in the displaced searches.
+        agreeing: given matches within the inlier radius of the place that the transform predicts.
+        share: of the given matches in the overlap, those that agree.
+        inliers: matches of a guided search with the inlier radius.
+        chance: mean number of matches of the displaced searches.
         excess: (inliers - chance) / sqrt(chance + 1): about the number of standard deviations beyond chance.
         span: area of the convex hull of the inliers as a share of the fixed field of view.
         overlap: share of the fixed field of view that the moving one covers.
-        smallest_scale, largest_scale: local magnification over the overlap, between photographs at working size.
+        smallest_scale: least local magnification in the overlap, between photographs at working size.
+        largest_scale: largest local magnification in the overlap.
         stretch: largest quotient of the magnifications in two directions at one place.
         folded: whether the transform mirrors or folds the retina anywhere in the overlap.
     """
 
+    agreeing: int
+    share: float
     inliers: int
     chance: float
     excess: float
@@ -49,17 +60,23 @@ class Evidence:
         return asdict(self)
 
 
-def gather_evidence(moving, fixed, transform, inliers: np.ndarray, settings) -> Evidence:
+def gather_evidence(moving, fixed, given: np.ndarray, transform, inliers: np.ndarray, settings) -> Evidence:
     """Measures what speaks for a transform.
 
     Args:
         moving: `Keypoints` of the moving photograph.
         fixed: `Keypoints` of the fixed photograph.
+        given: (M, 2) rows of the keypoints that were matched by descriptor alone.
         transform: from pixels of the moving photograph to pixels of the fixed one.
         inliers: (K, 2) rows of the moving and of the fixed keypoints that agree with it.
         settings: `EstimationSettings`.
     """
     predicted = transform(moving.points)
+    target = predicted[given[:, 0]]
+    in_overlap = np.linalg.norm(fixed.normalize(target), axis=1) <= 1
+    distance = np.linalg.norm(target - fixed.points[given[:, 1]], axis=1)
+    agreeing = int((distance < settings.inlier_radius * fixed.scale).sum())
+    share = agreeing / max(int(in_overlap.sum()), agreeing, 1)
     angles = 2 * np.pi * np.arange(DIRECTIONS) / DIRECTIONS
     steps = DISPLACEMENT * fixed.scale * np.column_stack([np.cos(angles), np.sin(angles)])
     counts = [_count(predicted + step, moving, fixed, settings) for step in [(0.0, 0.0), *steps]]
@@ -68,21 +85,41 @@ def gather_evidence(moving, fixed, transform, inliers: np.ndarray, settings) -> 
     if len(inliers) > 2:
         hull = cv2.convexHull(fixed.normalize(fixed.points[inliers[:, 1]]).astype(np.float32))
         span = float(cv2.contourArea(hull) / np.pi)
-    grid, share = _overlap(moving, fixed, transform)
+    grid, overlap = _overlap(moving, fixed, transform)
     smallest, largest, stretch, folded = _shape(transform, grid, moving.scale / fixed.scale)
     excess = (number - chance) / np.sqrt(chance + 1)
-    return Evidence(number, chance, float(excess), span, share, smallest, largest, stretch, folded)
+    return Evidence(
+        agreeing=agreeing,
+        share=share,
+        inliers=number,
+        chance=chance,
+        excess=float(excess),
+        span=span,
+        overlap=overlap,
+        smallest_scale=smallest,
+        largest_scale=largest,
+        stretch=stretch,
+        folded=folded,
+    )
 
 
 def reason_to_refuse(evidence: Evidence, settings) -> str:
     """Gives the reason why there is no reliable match, in words; empty when nothing speaks against the transform."""
     low, high = settings.scale_range
-    if evidence.inliers < settings.minimum_inliers:
-        return f"only {evidence.inliers} matches agree on one transform, at least {settings.minimum_inliers} are needed"
+    if evidence.agreeing < settings.minimum_agreeing:
+        return (
+            f"only {evidence.agreeing} matches agree on one transform, "
+            f"at least {settings.minimum_agreeing} are needed to tell it from chance"
+        )
+    if evidence.share < settings.minimum_share:
+        return (
+            f"only {evidence.agreeing} matches agree on one transform, "
+            f"{100 * evidence.share:.0f} per cent of those in the overlap; between different eyes as many do"
+        )
     if evidence.excess < settings.minimum_excess:
         return (
-            f"{evidence.inliers} matches agree on one transform, but chance alone gives about {evidence.chance:.0f} "
-            "in these photographs"
+            f"the best transform brings {evidence.inliers} keypoints together, and chance alone would bring "
+            f"about {evidence.chance:.0f}"
         )
     if evidence.span < settings.minimum_span:
         return f"the matches that agree span only {100 * evidence.span:.1f} per cent of the field of view"

@@ -126,9 +126,10 @@ class EstimationSettings:
         refine_reaches: half the side of the window of the second look, one round each.
         minimum_similarity: cosine of two descriptors below which the second look has found nothing.
         inlier_radius: distance at which a match agrees with the quadratic transform.
-        minimum_inliers: least number of matches that agree.
-        minimum_excess: least excess of that number over what chance gives; see `decision.Evidence`.
-        minimum_span: least share of the fixed field of view that the agreeing matches span.
+        minimum_agreeing: least number of the given matches that agree.
+        minimum_share: least share of them among the given matches that lie in the overlap.
+        minimum_excess: least excess of the guided matches over what chance gives; see `decision.Evidence`.
+        minimum_span: least share of the fixed field of view that the guided matches span.
         scale_range: of the local magnification, between photographs at working size.
         maximum_stretch: largest quotient of the magnifications in two directions at one place.
     """
@@ -138,14 +139,15 @@ class EstimationSettings:
     start_radius: float = 12.0
     search_radii: tuple[float, ...] = (8.0, 5.0)
     final_radii: tuple[float, ...] = (5.0, 4.0)
-    ratio: float = 0.95
+    ratio: float = 0.9
     noise: tuple[float, float] = (0.5, 2.0)
     prior_weight: float = 30.0
     refine_reaches: tuple[float, ...] = (6.0, 4.0)
     minimum_similarity: float = 0.5
     inlier_radius: float = 3.0
-    minimum_inliers: int = 12
-    minimum_excess: float = 5.0
+    minimum_agreeing: int = 8
+    minimum_share: float = 0.12
+    minimum_excess: float = 3.0
     minimum_span: float = 0.02
     scale_range: tuple[float, float] = (0.5, 2.0)
     maximum_stretch: float = 2.0
@@ -190,7 +192,8 @@ def estimate(
     agreed = _agree(base, prior, moving, fixed, settings)
     if agreed is None:
         return _refused(matches, scores, f"too few of the {len(matches)} matches agree on one transform")
-    evidence = gather_evidence(moving, fixed, agreed.transform, agreed.matches[agreed.inliers], settings)
+    inliers = agreed.matches[agreed.inliers]
+    evidence = gather_evidence(moving, fixed, matches, agreed.transform, inliers, settings)
     reason = reason_to_refuse(evidence, settings)
     fine = agreed if reason else _look_again(agreed, prior, moving, fixed, settings)
     held_out = {}
@@ -209,7 +212,7 @@ def estimate(
         reason=reason,
         evidence={
             **evidence.to_dict(),
-            "given_matches": len(matches),
+            "given": len(matches),
             "start": base.name,
             "located": len(fine.moving),
             "held_out": held_out,
@@ -353,7 +356,7 @@ def _look_again(agreed: _Agreed, prior, moving: Keypoints, fixed: Keypoints, set
         p, q = np.vstack([forth[0], back[1]]), np.vstack([forth[1], back[0]])
         for _ in range(5):
             weights, _ = _tukey_weights(np.linalg.norm(predict(p) - q, axis=1) / fixed.scale, settings)
-            if np.count_nonzero(weights) < settings.minimum_inliers:
+            if np.count_nonzero(weights) < settings.minimum_matches:
                 return agreed
             predict = _fit(Quadratic, p, q, weights, prior, settings)
     inliers = np.linalg.norm(predict(p) - q, axis=1) < settings.inlier_radius * fixed.scale
@@ -431,7 +434,7 @@ def _richest_class(agreed: _Agreed, prior, settings: EstimationSettings) -> tupl
 
 def _refused(matches: np.ndarray, scores: np.ndarray, reason: str) -> Estimate:
     nothing = np.zeros(len(matches), dtype=bool)
-    evidence = {"given_matches": len(matches)}
+    evidence = {"given": len(matches)}
     return Estimate(None, matches, scores, nothing, float("nan"), 0.0, NO_RELIABLE_MATCH, reason, evidence)
 
 

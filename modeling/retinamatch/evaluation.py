@@ -251,52 +251,6 @@ def evaluate_identity(
     return {**counts, **lists}
 
 
-def evaluate_impostors(
-    folders: list[str | Path], registrar, pairs: int = 300, seed: int = 0, progress: bool = False
-) -> dict:
-    """Registers photographs of different eyes: what the decision rule has to refuse, and by what margin it does.
-
-    Args:
-        folders: of photographs, each of another eye; pairs are drawn within and across the folders.
-        registrar: a `Registrar`.
-        pairs: how many to draw.
-        seed: of the draw.
-        progress: show progress bars.
-
-    Returns:
-        A dict ready for JSON: `photographs`, `pairs`, `accepted` (names of the pairs that were believed), and the
-            largest values and 99th percentiles of `inliers` and `excess` (see `decision.Evidence`) over the pairs
-            for which a transform was estimated.
-
-    Raises:
-        ValueError: the folders hold fewer than two photographs.
-        PhotographError: a photograph cannot be read.
-    """
-    paths = [
-        path for folder in folders for path in sorted(Path(folder).glob("*")) if path.suffix.lower() in PHOTOGRAPHS
-    ]
-    if len(paths) < 2:
-        raise ValueError(f"{', '.join(map(str, folders))} hold {len(paths)} photographs; at least two are needed.")
-    every = list(combinations(range(len(paths)), 2))
-    rng = np.random.default_rng(seed)
-    drawn = [every[k] for k in np.sort(rng.choice(len(every), min(pairs, len(every)), replace=False))]
-    used = sorted({index for pair in drawn for index in pair})
-    bar = tqdm(used, desc="keypoints", unit="photo", disable=not progress)
-    keypoints = {index: registrar.keypoints([read_photograph(paths[index])])[0] for index in bar}
-    figures, accepted = {"inliers": [], "excess": []}, []
-    for i, j in tqdm(drawn, desc="different eyes", unit="pair", disable=not progress):
-        found = _estimate(registrar, keypoints[i], keypoints[j])
-        for name, values in figures.items():
-            values.append(found.evidence.get(name, 0))
-        if found.status == REGISTERED:
-            accepted.append({"moving": _short(paths[i]), "fixed": _short(paths[j])})
-    largest = {
-        name: {"99 %": float(np.quantile(values, 0.99)), "largest": float(np.max(values))}
-        for name, values in figures.items()
-    }
-    return {"photographs": len(used), "pairs": len(drawn), "accepted": accepted, **largest}
-
-
 def read_people(root: str | Path) -> dict[str, list[Path]]:
     """Lists the photographs of each person: the folders under `root` that hold any.
 
@@ -369,7 +323,6 @@ __all__ = [
     "degrade",
     "evaluate_fire",
     "evaluate_identity",
-    "evaluate_impostors",
     "read_fire",
     "read_people",
     "summarize",

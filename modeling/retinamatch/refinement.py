@@ -30,6 +30,8 @@ def locate(
         Places (n, 2) in pixels of the photograph, the similarity there (n,), and whether the similarity has its
         maximum inside the window (n,): on the edge of it the true place may lie further out.
     """
+    if len(predicted) == 0:
+        return np.zeros((0, 2)), np.zeros(0), np.zeros(0, bool)
     steps = int(np.ceil(reach / SPACING))
     axis = np.arange(-steps, steps + 1) * SPACING * scale
     side = len(axis)
