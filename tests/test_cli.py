@@ -228,3 +228,36 @@ def test_a_process_of_its_own(photographs, tmp_path):
     assert done.stdout == ""
     assert done.stderr.strip().splitlines() == ["retinamatch: missing.png does not exist."]
     assert os.listdir(tmp_path) == []
+
+
+def test_evaluate_table_is_markdown(fire_folder, monkeypatch):
+    figures = [
+        {"features": "a", "degrade": level, "transform": "quadratic", "auc": {"P": auc, "mean": auc}, "failed": level}
+        for level, auc in ((0, 0.9), (1, 0.8))
+    ]
+    monkeypatch.setattr(cli, "Registrar", lambda *args, **kwargs: None)
+    monkeypatch.setattr(cli, "compare_on_fire", lambda root, registrars, progress: figures)
+    result = run("evaluate", "table", fire_folder, "--no-baseline")
+    assert result.exit_code == 0, result.output
+    assert "| a | quadratic | 0.900 (0) | 0.800 (1) |" in result.output
+
+
+def test_evaluate_impostors(tmp_path, visits, other_eye):
+    for name, photo in (("a", visits.fixed.image), ("b", other_eye)):
+        Image.fromarray(photo).save(tmp_path / f"{name}.png")
+    result = run("evaluate", "impostors", tmp_path, "--features", "rootsift", "--json", tmp_path / "out.json")
+    assert result.exit_code == 0, result.output
+    figures = json.loads((tmp_path / "out.json").read_text())
+    assert figures["different"]["pairs"] == 1 and figures["mirrored"]["pairs"] == 2
+    assert figures["different"]["accepted"] == figures["mirrored"]["accepted"] == 0
+    assert run("evaluate", "impostors", tmp_path / "a.png", "--features", "rootsift").exit_code == 2
+
+
+def test_export_writes_a_repository_with_code(tmp_path):
+    result = run("export", DEFAULT_MODEL, tmp_path / "repository")
+    assert result.exit_code == 0, result.output
+    assert {"config.json", "model.safetensors", "README.md", "modeling_lk_superretina.py", "pipeline.py"} <= set(
+        os.listdir(tmp_path / "repository")
+    )
+    assert "auto_map" in json.loads((tmp_path / "repository" / "config.json").read_text())
+    assert run("export", "no-such-model", tmp_path / "other").exit_code == 2

@@ -121,9 +121,9 @@ def test_where_no_keypoint_lies(rng, kind):
     )
     found = run(moving, fixed, kind)
     assert found.status == REGISTERED
-    assert error(found, turned).max() < 12
+    assert error(found, turned).max() < 8
     everywhere = np.array([(-500.0, -500.0), (1300.0, -500.0), (1300.0, 1300.0), (-500.0, 1300.0)])
-    assert np.linalg.norm(found.transform(everywhere) - turned(everywhere), axis=1).max() < 250
+    assert np.linalg.norm(found.transform(everywhere) - turned(everywhere), axis=1).max() < 450
 
 
 def test_a_picture_with_itself(pair):
@@ -186,7 +186,7 @@ def test_different_eyes(seed):
     moving, fixed = (keypoint_set(in_field(rng, 800), rng.normal(size=(800, 16))) for _ in range(2))
     found = run(moving, fixed)
     assert found.status == NO_RELIABLE_MATCH
-    assert found.reason and found.reason[0].islower() and "\n" not in found.reason
+    assert found.reason and not found.reason.endswith(".") and "\n" not in found.reason
 
 
 def test_mirrored(rng):

@@ -7,6 +7,7 @@ from PIL import Image
 from retinamatch.estimation import Keypoints, mutual_matches
 from retinamatch.evaluation import (
     area_under_curve,
+    compare_on_fire,
     degrade,
     evaluate_fire,
     evaluate_identity,
@@ -150,6 +151,15 @@ def test_evaluate_fire_degrades_the_moving_image_alone(fire, monkeypatch):
     assert seen == [(2, "P01"), (2, "P02"), (2, "S01")]
 
 
+def test_compare_on_fire_agrees_with_evaluate_fire(fire):
+    found = compare_on_fire(fire, {"stand-in": ShiftRegistrar()}, transforms=("similarity", "quadratic"), levels=(0,))
+    assert [(row["features"], row["degrade"], row["transform"]) for row in found] == [
+        ("stand-in", 0, "similarity"),
+        ("stand-in", 0, "quadratic"),
+    ]
+    assert found[0]["auc"] == evaluate_fire(fire, ShiftRegistrar())["auc"]
+
+
 def test_read_fire_maps_image_two_to_image_one(fire):
     pair = read_fire(fire)[0]
     assert pair.fixed.name == "P01_1.png" and pair.moving.name == "P01_2.png" and pair.category == "P"
@@ -215,3 +225,12 @@ def test_real_pairs(data_root):
     assert len(pairs) == 23 and {pair.category for pair in pairs} == {"P"}
     assert all(pair.fixed_points.shape == (10, 2) for pair in pairs)
     assert len(read_people(data_root / "registration" / "ridb_dev")) == 10
+
+
+def test_a_comparison_agrees_with_single_evaluations(fire):
+    table = compare_on_fire(fire, {"shift": ShiftRegistrar()}, ("similarity", "homography"), (0,))
+    assert [(row["features"], row["transform"], row["degrade"]) for row in table] == [
+        ("shift", "similarity", 0),
+        ("shift", "homography", 0),
+    ]
+    assert table[0]["auc"] == evaluate_fire(fire, ShiftRegistrar())["auc"]

@@ -50,7 +50,8 @@ def rootsift_keypoints(photo: np.ndarray, maximum: int = MAXIMUM_KEYPOINTS) -> K
     order = np.lexsort((points[:, 0], points[:, 1], -scores))
     order = order[inner[order]][:maximum]
     descriptors = np.sqrt(descriptors[order] / np.maximum(descriptors[order].sum(1, keepdims=True), 1e-12))
-    return Keypoints(points[order], descriptors.astype(np.float32), scores[order], (height, width), scale)
+    center = view.center or ((x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2)
+    return Keypoints(points[order], descriptors.astype(np.float32), scores[order], (height, width), scale, center)
 
 
 __all__ = ["MAXIMUM_KEYPOINTS", "WORKING_SIZE", "rootsift_keypoints"]
