@@ -38,7 +38,7 @@ def test_degrade_is_deterministic_and_grows(photo):
 
 
 def test_degrade_does_what_it_says():
-    """On a uniform photograph: the mean falls by the contrast, the two sides differ by the ramp, the noise has its size."""
+    """A uniform photograph: the mean falls by the contrast, the sides differ by the ramp, the noise has its size."""
     photo = np.full((600, 600, 3), 150, np.uint8)
     for level in (1, 2, 3):
         result = degrade(photo, level, "name").astype(float)
