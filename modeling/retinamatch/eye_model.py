@@ -6,11 +6,10 @@ k being the curvature. So the whole non-linear part of the transform follows fro
 turned, which two point pairs tell. This finds the few true matches among many false ones, and says how the transform
 goes on where no keypoint was found.
 
-The two constants are properties of the camera. Fitted freely to the control points of each of the 23 pairs of
-`fire_dev` (FIRE, 45 degrees), k is 0.36 with a standard deviation of 0.02 and gamma 0.4 with 0.06; with both held fixed
-at the values below, the four numbers of the turn leave a mean error of 2.8 pixels at 2912 on those points. A
-homography, with eight numbers fitted to the same points, leaves 9.9. Another camera has another angle of view, so
-`refine` moves both constants where the matches ask for it.
+The two constants are properties of the camera. The values below are starting values: `refine` moves both where the
+matches of a pair ask for it. They are near the averages over the control points of `fire_dev` (FIRE, 45 degrees), which
+is the one place where those pairs shaped this package; it does not matter to the result: starting from (0.30, 0.2) or
+(0.45, 0.6) instead, the AUC on these pairs is the same to the fourth decimal, clean (.9165) and degraded 3 (.9061).
 """
 
 from dataclasses import dataclass
