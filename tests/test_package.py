@@ -60,7 +60,7 @@ def test_nothing_imports_torchvision():
 
 
 def test_command_line_and_drawing_are_on_top():
-    top = {"cli", "drawing", "results", "evaluation", "registration"}
+    top = {"cli", "drawing", "results", "evaluation", "registration", "hub"}
     for path in LIBRARY.glob("*.py"):
         if path.stem not in top | {"__init__"}:
             assert not {module for _, module in imported(path)[1]} & top, path
