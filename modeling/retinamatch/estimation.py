@@ -145,7 +145,7 @@ class EstimationSettings:
     refine_reaches: tuple[float, ...] = (6.0, 4.0)
     minimum_similarity: float = 0.5
     inlier_radius: float = 3.0
-    minimum_agreeing: int = 8
+    minimum_agreeing: int = 10
     minimum_share: float = 0.12
     minimum_excess: float = 3.0
     minimum_span: float = 0.02
