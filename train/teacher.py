@@ -244,9 +244,9 @@ class Teacher:
         first, second, mask = draw_correspondences(photographs, labels, keys, views, config.points)
         anchors = network.sample_descriptors(maps0, first)
         positives = network.sample_descriptors(maps1, second)
+        temperature = network.config.matching_temperature
         if config.descriptor_loss == "contrastive":
             near = torch.cdist(second, second) < config.near
-            temperature = network.config.matching_temperature
             losses["descriptor"] = contrastive_loss(anchors, positives, mask, near, temperature)
         else:
             draws = np.stack([np.random.default_rng((*k, 2)).integers(0, config.points, config.points) for k in keys])
@@ -255,7 +255,6 @@ class Teacher:
             n = config.localisation_points
             jitter = np.stack([np.random.default_rng((*k, 3)).uniform(-1, 1, (n, 2)) for k in keys])
             jitter = torch.from_numpy(jitter.astype(np.float32)).to(device)
-            temperature = network.config.matching_temperature
             losses["localisation"] = localisation_loss(
                 network, maps1, anchors[:, :n], second[:, :n], mask[:, :n], jitter, temperature
             )

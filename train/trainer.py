@@ -121,7 +121,7 @@ class Progress:
     """Where the run stands; saved and loaded with the state."""
 
     def __init__(self):
-        self.step, self.best, self.seconds = 0, -1.0, 0.0
+        self.step, self.best = 0, -1.0
 
     def state_dict(self):
         """Return the counters."""
@@ -205,7 +205,6 @@ class Trainer:
                 seconds = time.time() - started
                 done = (progress.step - 1) % 20 + 1
                 self.log(step=progress.step, seconds=seconds, **{k: v / done for k, v in sums.items()})
-                progress.seconds += seconds
                 sums, started = {}, time.time()
             if progress.step % config.checkpointing_steps == 0 or progress.step == last:
                 self.save_checkpoint()
