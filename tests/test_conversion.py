@@ -2,10 +2,14 @@
 
 import pytest
 import torch
+from swin_reference import SwinEncoder
 from torch import nn
+from typer.testing import CliRunner
 
+from retinamatch.cli import app
 from retinamatch.conversion import CheckpointError, convert_checkpoint
 from retinamatch.image_processing_retina import RetinaImageProcessor
+from retinamatch.modeling_swin_retina import SwinRetinaForKeypointMatching
 
 
 def double_conv(inputs, outputs):
@@ -77,6 +81,42 @@ def test_equal_maps_after_conversion(kernels, wrapped, tmp_path):
     assert tuple(again.config.kernel_sizes) == kernels
 
 
+@pytest.mark.parametrize("window, shape", [(3, (64, 96)), (4, (96, 128))])
+def test_equal_maps_of_the_student(window, shape, tmp_path):
+    torch.manual_seed(0)
+    reference = SwinEncoder(window=window).eval()
+    state = reference.state_dict()
+    torch.save({"net": state, "optimizer": {}, "epoch": 3}, tmp_path / "SwinEncoder.pth")
+    done = CliRunner().invoke(app, ["convert", str(tmp_path / "SwinEncoder.pth"), str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    model = SwinRetinaForKeypointMatching.from_pretrained(tmp_path / "out")
+    image = torch.rand(2, 1, *shape)
+    with torch.inference_mode():
+        logits, desc = reference(image)
+        dense = model.swin_retina(image)
+    assert logits.std() > 0.1
+    assert torch.allclose(dense.heatmap_logits, logits, atol=1e-4)
+    assert torch.allclose(dense.descriptor_map, desc, atol=1e-4)
+    assert model.config.window_size == window and model.config.ratio_threshold == 0.9
+    assert not any("teacher" in name for name in model.state_dict())
+
+
+def test_incomplete_students_are_refused_in_one_sentence(tmp_path):
+    state = SwinEncoder().state_dict()
+
+    def refused(changed, sentence):
+        torch.save(changed, tmp_path / "net.pth")
+        with pytest.raises(CheckpointError, match=sentence):
+            convert_checkpoint(tmp_path / "net.pth", tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+    refused({k: v for k, v in state.items() if k != "convDc.bias"}, "nothing for 1 weights.*descriptor_head.conv3.bias")
+    refused({k: v for k, v in state.items() if k != "convDa.bias"}, "nothing for.*descriptor_head.conv1.bias")
+    refused({k: v for k, v in state.items() if not k.startswith("swinViT.layers3")}, "nothing for.*layers.2")
+    refused({**state, "swinViT.layers1c.0.weight": torch.zeros(1)}, "1 names are unknown.*layers1c")
+    refused({**state, "convDb.weight": torch.zeros(2, 2, 4, 4)}, "shapes that do not fit")
+
+
 def test_the_processor_enhances_as_published(tmp_path):
     torch.save({"net": Reference().state_dict()}, tmp_path / "net.pth")
     convert_checkpoint(tmp_path / "net.pth", tmp_path / "out")
@@ -91,7 +131,7 @@ def test_other_files_are_refused_in_one_sentence(tmp_path):
     with pytest.raises(CheckpointError, match="cannot be read"):
         convert_checkpoint(tmp_path / "text.pth", tmp_path / "out")
     torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "other.pth")
-    with pytest.raises(CheckpointError, match="neither SuperRetina nor LKUNET"):
+    with pytest.raises(CheckpointError, match="neither SuperRetina nor LKUNET nor SwinEncoder"):
         convert_checkpoint(tmp_path / "other.pth", tmp_path / "out")
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(CheckpointError, match="no state dict"):

@@ -13,7 +13,14 @@ from safetensors import safe_open
 from transformers import AutoModel, AutoModelForKeypointDetection, AutoModelForKeypointMatching
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
-from retinamatch import LKSuperRetinaConfig, LKSuperRetinaForKeypointMatching, RetinaImageProcessor, known_models
+from retinamatch import (
+    LKSuperRetinaConfig,
+    LKSuperRetinaForKeypointMatching,
+    RetinaImageProcessor,
+    SwinRetinaConfig,
+    SwinRetinaForKeypointMatching,
+    known_models,
+)
 from retinamatch.hub import save_repository
 from retinamatch.registration import WEIGHTS
 
@@ -21,19 +28,30 @@ from retinamatch.registration import WEIGHTS
 SIZE = {"height": 128, "width": 128}
 
 
-def build():
+FAMILIES = ["lk_superretina", "swin_retina"]
+
+
+def build(family):
     torch.manual_seed(0)
-    config = LKSuperRetinaConfig.small(encoder_widths=(4, 6, 8, 10), descriptor_width=16, descriptor_dim=16)
-    model = LKSuperRetinaForKeypointMatching(config).eval()
+    if family == "swin_retina":
+        model = SwinRetinaForKeypointMatching(SwinRetinaConfig.tiny()).eval()
+    else:
+        config = LKSuperRetinaConfig.small(encoder_widths=(4, 6, 8, 10), descriptor_width=16, descriptor_dim=16)
+        model = LKSuperRetinaForKeypointMatching(config).eval()
     with torch.no_grad():
-        model.lk_superretina.heatmap.weight.normal_(std=1.0)
+        model.base_model.heatmap.weight.normal_(std=1.0)
     return model
 
 
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory):
+def repository(family, tmp_path_factory):
     folder = tmp_path_factory.mktemp("hub") / "repository"
-    save_repository(build(), RetinaImageProcessor(size=SIZE), folder)
+    save_repository(build(family), RetinaImageProcessor(size=SIZE), folder)
     return folder
 
 
@@ -43,24 +61,24 @@ def photos():
     return [Image.fromarray(rng.integers(0, 255, (120, 200, 3), dtype=np.uint8)) for _ in range(2)]
 
 
-def test_the_auto_classes_with_the_package(repository, photos):
+def test_the_auto_classes_with_the_package(family, repository, photos):
     processor = AutoImageProcessor.from_pretrained(repository, trust_remote_code=False)
     assert type(processor) is RetinaImageProcessor and processor.size["height"] == 128
     inputs = processor([photos], return_tensors="pt")
     for auto in (AutoModel, AutoModelForKeypointDetection, AutoModelForKeypointMatching):
         model, info = auto.from_pretrained(repository, trust_remote_code=False, output_loading_info=True)
         assert not info["missing_keys"] and not info["unexpected_keys"]
-        assert type(model).__module__ == "retinamatch.modeling_lk_superretina"
+        assert type(model).__module__ == f"retinamatch.modeling_{family}"
     with torch.inference_mode():
         found = model(**inputs)
-        dense, expected = (m.lk_superretina(inputs["pixel_values"]).heatmap_logits for m in (model, build()))
+        dense, expected = (m.base_model(inputs["pixel_values"]).heatmap_logits for m in (model, build(family)))
     (matches,) = processor.post_process_keypoint_matching(found, [[(120, 200), (120, 200)]])
     assert len(matches["keypoints0"]) > 3 and matches["keypoints0"].max() < 200
     assert torch.allclose(dense, expected, atol=0.02), "half precision on disk costs no more"
 
 
-def test_saving_leaves_no_trace_on_the_classes(repository, tmp_path):
-    model = build()
+def test_saving_leaves_no_trace_on_the_classes(family, tmp_path):
+    model = build(family)
     save_repository(model, RetinaImageProcessor(), tmp_path / "a")
     model.save_pretrained(tmp_path / "b")
     assert sorted(os.listdir(tmp_path / "b")) == ["config.json", "model.safetensors"]
@@ -98,7 +116,7 @@ print(json.dumps([names, found.keypoints.double().sum().item(), len(matches), ty
 """
 
 
-def test_the_same_as_remote_code_without_the_package(repository, photos, tmp_path):
+def test_the_same_as_remote_code_without_the_package(family, repository, photos, tmp_path):
     # -I: neither the current folder nor PYTHONPATH; the editable install of the package is blocked by a module of
     # its name.
     blocked = "import sys; sys.modules['retinamatch'] = None\n"
@@ -110,11 +128,10 @@ def test_the_same_as_remote_code_without_the_package(repository, photos, tmp_pat
     done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=300, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     names, total, matches, matcher = json.loads(done.stdout.splitlines()[-1])
-    assert names == [
-        "LKSuperRetinaModel",
-        "LKSuperRetinaForKeypointDetection",
-        "LKSuperRetinaForKeypointMatching",
-    ]
+    prefix = {"lk_superretina": "LKSuperRetina", "swin_retina": "SwinRetina"}[family]
+    assert names == [f"{prefix}{end}" for end in ("Model", "ForKeypointDetection", "ForKeypointMatching")]
+    other = next(name for name in FAMILIES if name != family)
+    assert not any(other in file for file in os.listdir(repository)), "only the files of the family travel"
     assert matcher == "RetinaKeypointMatchingPipeline" and matches > 3
     inputs = RetinaImageProcessor(size=SIZE)([photos], return_tensors="pt")
     model = AutoModelForKeypointMatching.from_pretrained(repository, trust_remote_code=False)

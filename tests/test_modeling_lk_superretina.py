@@ -110,7 +110,8 @@ class TestDense:
         """The receptive field of a cell, weighted by gradient, is centred on the pixel that stride and offset name."""
         torch.manual_seed(1)
         config = LKSuperRetinaConfig(**TINY, descriptor_stride=head_class.stride, align_corners=False)
-        head = head_class(config)
+        head = LKSuperRetinaModel(config).descriptor_head
+        assert type(head) is head_class
         for parameter in head.parameters():  # positive weights that do not prefer a side
             parameter.data.fill_(1.0 if parameter.ndim > 1 else 0.0)
         stage3, stage4 = torch.ones(1, 8, 48, 48), torch.ones(1, 10, 24, 24)

@@ -16,7 +16,7 @@ LIBRARY = REPOSITORY / "modeling" / "retinamatch"
 # The files that travel to the Hub as remote code.
 TRAVELLING = [
     *(f"{name}.py" for name in ("photographs", "field_of_view", "enhancement", "image_processing_retina")),
-    *(f"{name}.py" for name in ("keypoints", "losses", "pipeline")),
+    *(f"{name}.py" for name in ("keypoints", "keypoint_heads", "losses", "pipeline")),
     *sorted(path.name for path in LIBRARY.glob("configuration_*.py")),
     *sorted(path.name for path in LIBRARY.glob("modeling_*.py")),
 ]
@@ -60,7 +60,7 @@ def test_nothing_imports_torchvision():
 
 
 def test_command_line_and_drawing_are_on_top():
-    top = {"cli", "drawing", "results", "evaluation", "registration", "hub"}
+    top = {"cli", "drawing", "results", "evaluation", "registration", "hub", "series"}
     for path in LIBRARY.glob("*.py"):
         if path.stem not in top | {"__init__"}:
             assert not {module for _, module in imported(path)[1]} & top, path

@@ -14,11 +14,17 @@ from transformers.models.auto.image_processing_auto import (
 )
 
 from .configuration_lk_superretina import LKSuperRetinaConfig
+from .configuration_swin_retina import SwinRetinaConfig
 from .image_processing_retina import RetinaImageProcessor
 from .modeling_lk_superretina import (
     LKSuperRetinaForKeypointDetection,
     LKSuperRetinaForKeypointMatching,
     LKSuperRetinaModel,
+)
+from .modeling_swin_retina import (
+    SwinRetinaForKeypointDetection,
+    SwinRetinaForKeypointMatching,
+    SwinRetinaModel,
 )
 from .photographs import PhotographError, read_photograph
 from .pipeline import RetinaKeypointMatchingPipeline
@@ -26,15 +32,19 @@ from .registration import Registrar, Registration, known_models, register
 from .transforms import TRANSFORMS, Affine, Cubic, Homography, Quadratic, Similarity, Transform
 
 
-AutoConfig.register("lk_superretina", LKSuperRetinaConfig, exist_ok=True)
-AutoModel.register(LKSuperRetinaConfig, LKSuperRetinaModel, exist_ok=True)
-AutoModelForKeypointDetection.register(LKSuperRetinaConfig, LKSuperRetinaForKeypointDetection, exist_ok=True)
-AutoModelForKeypointMatching.register(LKSuperRetinaConfig, LKSuperRetinaForKeypointMatching, exist_ok=True)
-AutoImageProcessor.register(
-    LKSuperRetinaConfig,
-    image_processor_classes={"pil": RetinaImageProcessor, "torchvision": RetinaImageProcessor},
-    exist_ok=True,
-)
+for _config, _model, _detection, _matching in (
+    (LKSuperRetinaConfig, LKSuperRetinaModel, LKSuperRetinaForKeypointDetection, LKSuperRetinaForKeypointMatching),
+    (SwinRetinaConfig, SwinRetinaModel, SwinRetinaForKeypointDetection, SwinRetinaForKeypointMatching),
+):
+    AutoConfig.register(_config.model_type, _config, exist_ok=True)
+    AutoModel.register(_config, _model, exist_ok=True)
+    AutoModelForKeypointDetection.register(_config, _detection, exist_ok=True)
+    AutoModelForKeypointMatching.register(_config, _matching, exist_ok=True)
+    AutoImageProcessor.register(
+        _config,
+        image_processor_classes={"pil": RetinaImageProcessor, "torchvision": RetinaImageProcessor},
+        exist_ok=True,
+    )
 
 __all__ = [
     "TRANSFORMS",
@@ -52,6 +62,10 @@ __all__ = [
     "RetinaImageProcessor",
     "RetinaKeypointMatchingPipeline",
     "Similarity",
+    "SwinRetinaConfig",
+    "SwinRetinaForKeypointDetection",
+    "SwinRetinaForKeypointMatching",
+    "SwinRetinaModel",
     "Transform",
     "known_models",
     "read_photograph",

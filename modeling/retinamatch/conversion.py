@@ -1,10 +1,11 @@
-"""Published checkpoints (SuperRetina, LKUNET), downloaded by the user, to folders of this package.
+"""Published checkpoints (SuperRetina, LKUNET, SwinEncoder), downloaded by the user, to folders of this package.
 
-The two networks are told apart by the names in their state dict: LKUNET has `conv2` to `conv4` with branches `a`,
-`b`, `c` (1x1, 3x3, 5x5; `d`, 7x7, in one trial of its authors), SuperRetina has plain `conv2a`, `conv2b`. Only
-weights are read (`weights_only=True`).
+The networks are told apart by the names in their state dict: SwinEncoder, the student, has `swinViT`; LKUNET has
+`conv2` to `conv4` with branches `a`, `b`, `c` (1x1, 3x3, 5x5; `d`, 7x7, in one trial of its authors), SuperRetina has
+plain `conv2a`, `conv2b`. Only weights are read (`weights_only=True`).
 """
 
+import math
 import os
 import pickle
 import re
@@ -12,10 +13,42 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from .configuration_lk_superretina import LKSuperRetinaConfig
+from .configuration_swin_retina import SwinRetinaConfig
 from .image_processing_retina import PUBLISHED_ENHANCEMENT, RetinaImageProcessor
-from .modeling_lk_superretina import LKSuperRetinaForKeypointMatching, LKSuperRetinaModel
+from .modeling_lk_superretina import LKSuperRetinaForKeypointMatching
+from .modeling_swin_retina import SwinRetinaForKeypointMatching, SwinRetinaModel
+
+
+PUBLISHED_INFERENCE = {"nms_radius": 10, "border": 4, "ratio_threshold": 0.9}
+_DESCRIPTOR_HEAD = {
+    "convDa": "descriptor_head.conv1",
+    "convDb": "descriptor_head.conv2",
+    "convDc": "descriptor_head.conv3",
+    "trans_conv": "descriptor_head.upsample",
+}
+# Names of the student, which are MONAI's, from the left to ours, one replacement after the other.
+_STUDENT = [
+    (r"^swinViT\.patch_embed\.proj", r"encoder.embeddings.patch_embeddings.projection"),
+    (r"^swinViT\.layers(\d)\.0", lambda found: f"encoder.encoder.layers.{int(found[1]) - 1}"),
+    (r"\.norm1\.", ".layernorm_before."),
+    (r"\.norm2\.", ".layernorm_after."),
+    (r"\.attn\.relative", ".attention.relative_position_bias.relative"),
+    (r"\.attn\.proj", ".attention.o_proj"),
+    (r"\.attn\.qkv", ".attention.qkv"),
+    (r"\.mlp\.linear", ".mlp.fc"),
+    (r"^encoder10\.layer", "bottleneck"),
+    (r"^encoder([1-4])\.layer", lambda found: f"skips.{int(found[1]) - 1}"),
+    (r"^decoder([1-5])", lambda found: f"decoder.{5 - int(found[1])}"),
+    (r"\.transp_conv\.conv", ".upsample"),
+    (r"\.conv_block", ""),
+    (r"\.conv3\.conv", ".shortcut"),
+    (r"\.(conv[12])\.conv", r".\1"),
+    (r"^out\.conv\.conv", "heatmap"),
+    *((f"^{old}", new) for old, new in _DESCRIPTOR_HEAD.items()),
+]
 
 
 class CheckpointError(ValueError):
@@ -65,8 +98,7 @@ def rename(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], LKSuperRetinaCo
         else:
             pairs[f"conv{stage}a"] = f"encoder.{stage - 1}.conv"
             pairs[f"conv{stage}b"] = f"encoder.{stage - 1}.block"
-    pairs |= {"convDa": "descriptor_head.conv1", "convDb": "descriptor_head.conv2", "convDc": "descriptor_head.conv3"}
-    pairs |= {"trans_conv": "descriptor_head.upsample", "conv_last": "heatmap"}
+    pairs |= {**_DESCRIPTOR_HEAD, "conv_last": "heatmap"}
     for i, name in enumerate(("dconv_up3", "dconv_up2", "dconv_up1")):
         pairs |= {f"{name}.0": f"decoder.{i}.conv1", f"{name}.2": f"decoder.{i}.conv2"}
     names = {f"{old}.{part}": f"{new}.{part}" for old, new in pairs.items() for part in ("weight", "bias")}
@@ -75,8 +107,8 @@ def rename(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], LKSuperRetinaCo
     missing, unknown = sorted(set(names) - set(state)), sorted(set(state) - set(names))
     if missing or unknown:
         raise CheckpointError(
-            f"This is neither SuperRetina nor LKUNET: {len(missing)} weights are missing (first: {missing[:1]}), "
-            f"{len(unknown)} are unknown (first: {unknown[:1]})."
+            f"This is neither SuperRetina nor LKUNET nor SwinEncoder: {len(missing)} weights are missing "
+            f"(first: {missing[:1]}), {len(unknown)} are unknown (first: {unknown[:1]})."
         )
     block = "conv{}a" if large_kernels else "conv{}b"
     widths = [state[f"{name}.weight"].shape[0] for name in ("conv1b", *(block.format(s) for s in (2, 3, 4)))]
@@ -86,33 +118,95 @@ def rename(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], LKSuperRetinaCo
         activation="prelu" if large_kernels else "relu",
         descriptor_width=state["convDa.weight"].shape[0],
         descriptor_dim=state["trans_conv.weight"].shape[1],
-        nms_radius=10,
-        border=4,
-        ratio_threshold=0.9,
+        **PUBLISHED_INFERENCE,
     )
     return {new: state[old] for old, new in names.items()}, config
 
 
-def convert_checkpoint(path: str | os.PathLike, out: str | os.PathLike) -> LKSuperRetinaForKeypointMatching:
+def rename_student(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], SwinRetinaConfig]:
+    """Do for the student, SwinEncoder, what `rename` does; a teacher stored with it is dropped.
+
+    Args:
+        state: Names and tensors as in the published code.
+
+    Returns:
+        The state dict of `SwinRetinaModel` and its configuration, with the published inference settings.
+
+    Raises:
+        CheckpointError: Names are missing or left over.
+    """
+    renamed, origin = {}, {}
+    for name, value in state.items():
+        if name.startswith("teacher.") or name.endswith("relative_position_index"):
+            continue
+        ours = name
+        for pattern, replacement in _STUDENT:
+            ours = re.sub(pattern, replacement, ours)
+        qkv = ".attention.qkv." in ours  # queries, keys and values are one layer there, three here
+        for letter, part in zip("qkv", value.chunk(3)) if qkv else [("", value)]:
+            target = ours.replace("qkv", f"{letter}_proj")
+            renamed[target], origin[target] = part.contiguous(), name
+    try:
+        config = _student_config(renamed)
+    except KeyError as error:
+        raise CheckpointError(f"This is no complete SwinEncoder: it has nothing for {error}.") from error
+    with torch.device("meta"):
+        wanted = set(SwinRetinaModel(config).state_dict())
+    missing, unknown = sorted(wanted - set(renamed)), sorted(origin[name] for name in set(renamed) - wanted)
+    if missing or unknown:
+        raise CheckpointError(
+            f"This is no SwinEncoder as published: there is nothing for {len(missing)} weights (first: {missing[:1]}), "
+            f"{len(unknown)} names are unknown (first: {unknown[:1]})."
+        )
+    return renamed, config
+
+
+def _student_config(state: dict[str, Tensor]) -> SwinRetinaConfig:
+    """Read the architecture off the shapes of renamed weights; `KeyError` for one that is not there."""
+    embedding = state["encoder.embeddings.patch_embeddings.projection.weight"]
+    stages = [f"encoder.encoder.layers.{stage}.blocks" for stage in range(4)]
+    table = "attention.relative_position_bias.relative_position_bias_table"
+    tables = [state[f"{stage}.0.{table}"] for stage in stages]
+    return SwinRetinaConfig(
+        num_channels=embedding.shape[1],
+        embed_dim=embedding.shape[0],
+        depths=tuple(sum(n.startswith(stage) and n.endswith(table) for n in state) for stage in stages),
+        num_heads=tuple(table.shape[1] for table in tables),
+        window_size=(math.isqrt(len(tables[0])) + 1) // 2,
+        mlp_ratio=len(state[f"{stages[0]}.0.mlp.fc1.bias"]) / embedding.shape[0],
+        descriptor_width=len(state["descriptor_head.conv1.bias"]),
+        descriptor_dim=len(state["descriptor_head.upsample.bias"]),
+        **PUBLISHED_INFERENCE,
+    )
+
+
+def convert_checkpoint(path: str | os.PathLike, out: str | os.PathLike) -> PreTrainedModel:
     """Convert a published checkpoint to a folder that `from_pretrained` opens, with the published enhancement.
 
     Args:
-        path: `.pth` file of SuperRetina or LKUNET.
+        path: `.pth` file of SuperRetina, LKUNET or SwinEncoder.
         out: Folder to write.
 
     Returns:
-        The model that was saved.
+        The model that was saved, a `...ForKeypointMatching` of the family that the file is of.
 
     Raises:
-        CheckpointError: See `read_state_dict` and `rename`.
+        CheckpointError: See `read_state_dict`, `rename` and `rename_student`; or the shapes do not fit together.
     """
-    state, config = rename(read_state_dict(path))
-    model = LKSuperRetinaForKeypointMatching(config)
-    base: LKSuperRetinaModel = model.lk_superretina
-    base.load_state_dict(state)
+    state = read_state_dict(path)
+    if any(name.startswith("swinViT.") for name in state):
+        state, config = rename_student(state)
+        model = SwinRetinaForKeypointMatching(config)
+    else:
+        state, config = rename(state)
+        model = LKSuperRetinaForKeypointMatching(config)
+    try:
+        model.base_model.load_state_dict(state)
+    except RuntimeError as error:
+        raise CheckpointError(f"The weights in {path} have shapes that do not fit together.") from error
     model.save_pretrained(out)
     RetinaImageProcessor(**PUBLISHED_ENHANCEMENT).save_pretrained(out)
     return model
 
 
-__all__ = ["CheckpointError", "convert_checkpoint", "read_state_dict", "rename"]
+__all__ = ["CheckpointError", "convert_checkpoint", "read_state_dict", "rename", "rename_student"]

@@ -1,0 +1,233 @@
+"""What every network of the package shares: the published descriptor head, and the two tasks on top of dense maps.
+
+A network is a `PreTrainedModel` that mixes in `DenseKeypoints` and gives `RetinaDenseOutput`. Its two heads mix in
+`KeypointDetection` and `KeypointMatching`; they have no parameters, so any saved class opens as any other.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import initialization as init
+from transformers.utils import can_return_tuple
+
+from .keypoints import (
+    RetinaDenseOutput,
+    RetinaKeypointOutput,
+    RetinaMatchingOutput,
+    detect_keypoints,
+    mutual_nearest_matches,
+    sample_descriptors,
+)
+from .losses import contrastive_loss, dice_loss
+
+
+class DescriptorHead(nn.Module):
+    """The published head: from stride-8 features over a stride-16 bottleneck back to stride 8.
+
+    The 4x4 convolution has no padding and stride 2, the transposed one doubles again: cell j of the map sees
+    stride-8 cell j + 1, so the centre of its first cell lies on input pixel 8 + 3.5.
+    """
+
+    stride, offset, smallest_input = 8, 11.5, 32
+
+    def __init__(self, inputs: int, hidden: int, size: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, hidden, 3, padding=1)
+        self.conv2 = nn.Conv2d(hidden, hidden, 4, stride=2)
+        self.conv3 = nn.Conv2d(hidden, size, 1)
+        self.upsample = nn.ConvTranspose2d(size, size, 2, stride=2)
+
+    def forward(self, features: Tensor, activation: nn.Module) -> Tensor:
+        features = self.conv3(activation(self.conv2(activation(self.conv1(features)))))
+        return self.upsample(F.normalize(features, dim=1))
+
+
+def heatmap_layer(inputs: int) -> nn.Conv2d:
+    """1x1 convolution to heat-map logits that begins nearly empty, because keypoints are rare."""
+    layer = nn.Conv2d(inputs, 1, 1)
+    layer.initial_gain, layer.initial_bias = 0.02, -2.0
+    return layer
+
+
+@torch.no_grad()
+def initialize_convolution(layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
+    """He's initialisation. Only functions of `init` spare what a checkpoint has filled already."""
+    deviation = (2 / layer.weight[0].numel()) ** 0.5
+    init.normal_(layer.weight, std=getattr(layer, "initial_gain", 1.0) * deviation)
+    if layer.bias is not None:
+        init.constant_(layer.bias, getattr(layer, "initial_bias", 0.0))
+
+
+class DenseKeypoints:
+    """For networks with dense outputs and a `descriptor_head`: from their maps to keypoints."""
+
+    def check_input(self, pixel_values: Tensor, smallest: int) -> None:
+        """Refuse what the network cannot take.
+
+        Raises:
+            ValueError: When the input has the wrong number of axes or channels or is too small.
+        """
+        if pixel_values.ndim != 4 or pixel_values.shape[1] != self.config.num_channels:
+            wanted = f"(batch, {self.config.num_channels}, height, width)"
+            raise ValueError(f"`pixel_values` must have shape {wanted}, got {tuple(pixel_values.shape)}.")
+        height, width = pixel_values.shape[-2:]
+        if min(height, width) < smallest:
+            raise ValueError(f"`pixel_values` must be at least {smallest} x {smallest} pixels, got {height} x {width}.")
+
+    def sample_descriptors(self, descriptor_map: Tensor, keypoints: Tensor) -> Tensor:
+        """Read unit-length descriptors at keypoints (batch, num_keypoints, 2) given in input pixels."""
+        head = self.descriptor_head
+        return sample_descriptors(descriptor_map, keypoints, head.stride, head.offset)
+
+    def find_keypoints(self, dense: RetinaDenseOutput, pixel_mask: Tensor | None = None) -> RetinaKeypointOutput:
+        """Turn dense maps into keypoints in input pixels, with scores, descriptors and a bool mask."""
+        config = self.config
+        keypoints, scores, valid = detect_keypoints(
+            dense.heatmap_logits,
+            pixel_mask,
+            nms_radius=config.nms_radius,
+            threshold=config.keypoint_threshold,
+            border=config.border,
+            max_keypoints=config.max_keypoints,
+        )
+        descriptors = self.sample_descriptors(dense.descriptor_map, keypoints) * valid[..., None]
+        return RetinaKeypointOutput(keypoints=keypoints, scores=scores, descriptors=descriptors, mask=valid)
+
+
+def relative_to_photograph(keypoints: Tensor, size: Sequence[int], image_frames: Tensor | None) -> Tensor:
+    """Bring keypoints from input pixels to relative coordinates of the photograph.
+
+    Args:
+        keypoints: (batch, num_keypoints, 2) in input pixels.
+        size: Height and width of the input.
+        image_frames: (batch, 4), the rectangle (x0, y0, x1, y1) that the input covers in relative coordinates
+            of the photograph, from the image processor; None when the input is the photograph.
+
+    Returns:
+        (batch, num_keypoints, 2).
+    """
+    relative = (keypoints + 0.5) / keypoints.new_tensor(size[::-1])
+    if image_frames is None:
+        return relative
+    frames = image_frames.to(relative)[:, None]
+    return frames[..., :2] + relative * (frames[..., 2:] - frames[..., :2])
+
+
+class KeypointDetection:
+    """The task of a `...ForKeypointDetection`: keypoints, scores and descriptors of single photographs."""
+
+    @can_return_tuple
+    def forward(
+        self,
+        pixel_values: Tensor,
+        pixel_mask: Tensor | None = None,
+        image_frames: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_descriptor_map: bool = False,
+        **kwargs,
+    ) -> tuple | RetinaKeypointOutput:
+        """Detect keypoints.
+
+        Args:
+            pixel_values: (batch_size, num_channels, height, width).
+            pixel_mask: (batch_size, height, width), non-zero inside the field of view.
+            image_frames: (batch_size, 4), from the image processor; see `relative_to_photograph`.
+            labels: (batch_size, height, width), target heat map in [0, 1].
+            output_descriptor_map: Return the dense descriptors too.
+            **kwargs: Not used.
+
+        Returns:
+            `RetinaKeypointOutput`.
+        """
+        dense = self.base_model(pixel_values)
+        found = self.base_model.find_keypoints(dense, pixel_mask)
+        loss = None
+        if labels is not None:
+            inside = None if pixel_mask is None else pixel_mask[:, None]
+            loss = dice_loss(dense.heatmap_logits.float().sigmoid(), labels[:, None].float(), inside).mean()
+        keypoints = relative_to_photograph(found.keypoints, pixel_values.shape[-2:], image_frames)
+        return RetinaKeypointOutput(
+            loss=loss,
+            keypoints=keypoints * found.mask[..., None],
+            scores=found.scores,
+            descriptors=found.descriptors,
+            mask=found.mask.int(),
+            descriptor_map=dense.descriptor_map if output_descriptor_map else None,
+        )
+
+
+class KeypointMatching:
+    """The task of a `...ForKeypointMatching`: matches of pairs, mutual nearest neighbours with ratio test."""
+
+    @can_return_tuple
+    def forward(
+        self,
+        pixel_values: Tensor,
+        pixel_mask: Tensor | None = None,
+        image_frames: Tensor | None = None,
+        labels: Tensor | None = None,
+        **kwargs,
+    ) -> tuple | RetinaMatchingOutput:
+        """Match pairs; consecutive images are the pairs.
+
+        Args:
+            pixel_values: (batch_size, 2, num_channels, height, width) or (2 * batch_size, num_channels, height, width).
+            pixel_mask: The same without channels, non-zero inside the field of view.
+            image_frames: (..., 4), from the image processor; see `relative_to_photograph`.
+            labels: (batch_size, n, 4), corresponding points (x0, y0, x1, y1) in pixels of the two inputs, NaN for
+                padding.
+            **kwargs: Not used.
+
+        Returns:
+            `RetinaMatchingOutput`.
+
+        Raises:
+            ValueError: When the number of images is odd.
+        """
+        if pixel_values.ndim == 5:
+            pixel_values = pixel_values.flatten(0, 1)
+            pixel_mask = None if pixel_mask is None else pixel_mask.flatten(0, -3)
+            image_frames = None if image_frames is None else image_frames.flatten(0, -2)
+        if len(pixel_values) % 2:
+            raise ValueError(f"Matching takes pairs, hence an even number of images, got {len(pixel_values)}.")
+        dense = self.base_model(pixel_values)
+        found = self.base_model.find_keypoints(dense, pixel_mask)
+        loss = None
+        if labels is not None:
+            known = labels.isfinite().all(-1)
+            points = labels.nan_to_num().unflatten(-1, (2, 2)).transpose(1, 2).flatten(0, 1)  # (2 * batch, n, 2)
+            at = self.base_model.sample_descriptors(dense.descriptor_map, points).unflatten(0, (-1, 2))
+            loss = contrastive_loss(at[:, 0], at[:, 1], known, temperature=self.config.matching_temperature).mean()
+        keypoints = relative_to_photograph(found.keypoints, pixel_values.shape[-2:], image_frames)
+        keypoints = keypoints * found.mask[..., None]
+        descriptors, mask = found.descriptors.unflatten(0, (-1, 2)), found.mask.unflatten(0, (-1, 2))
+        matches, scores = mutual_nearest_matches(
+            descriptors[:, 0],
+            descriptors[:, 1],
+            mask[:, 0],
+            mask[:, 1],
+            ratio=self.config.ratio_threshold,
+            temperature=self.config.matching_temperature,
+        )
+        return RetinaMatchingOutput(
+            loss=loss,
+            matches=matches,
+            matching_scores=scores,
+            keypoints=keypoints.unflatten(0, (-1, 2)),
+            scores=found.scores.unflatten(0, (-1, 2)),
+            descriptors=descriptors,
+            mask=mask.int(),
+        )
+
+
+__all__ = [
+    "DenseKeypoints",
+    "DescriptorHead",
+    "KeypointDetection",
+    "KeypointMatching",
+    "heatmap_layer",
+    "initialize_convolution",
+    "relative_to_photograph",
+]
