@@ -20,13 +20,22 @@ STRAIGHT_DEGREES = 32.0
 # Vessels that only touch share a piece as wide as both together; the parent of two branches is narrower than that:
 # Murray's law makes it 2 ** (1 / 3) = 1.26 times one of two equal branches, not twice.
 TOUCHING_WIDTH = 0.8
+# Where four vessels meet in one place, opposite ones are one vessel up to this turn: two side branches that left there
+# on either side would lean forward by more together.
+OPPOSITE_DEGREES = 50.0
+# A vessel that turns by more than this in a crossing has a corner there.
+BENT_DEGREES = 20.0
+# Nodes are one place when the piece between them is shorter than this share of the widths of both vessels.
+SAME_PLACE_WIDTHS = 0.5
+# The lines of the vessels are followed back this many radii of a junction, no further: a branch that leaves at a small
+# angle meets the middle of its parent far from where anyone sees it leave.
+REACH_RADII = 1.5
 # Two keypoints nearer to each other than this share of the vessel's width, or of the field of view, are one.
-APART_WIDTHS = 0.75
-APART_OF_FIELD = 4 / 565
+APART_WIDTHS = 0.5
+APART_OF_FIELD = 3 / 565
 # The disc is a seventh to a fifth of a field of view of 45 to 30 degrees; this is its radius.
 DISC_OF_FIELD = 0.075
-DISC_APART_OF_FIELD = 12 / 565
-DISC_CLEAR_WIDTHS = 1.5
+DISC_APART_OF_FIELD = 7 / 565
 
 
 @dataclass
@@ -37,11 +46,14 @@ class Junctions:
         points: Places (N, 2), (x, y) in pixels of the vessel map, float64; the centre of the top-left pixel is (0, 0).
         types: `BIFURCATION` or `CROSSING` (N,), int8.
         widths: Width (N,) of the widest vessel that meets there, in pixels, float64.
+        directions: N sorted arrays of angles in radians, (-pi, pi], atan2(dy, dx) with x to the right and y down, of
+            the vessels that leave the keypoint: three at a bifurcation, four at a crossing.
     """
 
     points: np.ndarray
     types: np.ndarray
     widths: np.ndarray
+    directions: list[np.ndarray]
 
     def __len__(self) -> int:
         return len(self.points)
@@ -49,12 +61,11 @@ class Junctions:
 
 @dataclass
 class Stub:
-    """The beginning of a branch beyond the wall of its junction: its line, its width, how far the branch runs clear."""
+    """The beginning of a branch beyond the wall of its junction: its line and its width."""
 
     middle: np.ndarray
     direction: np.ndarray
     width: float
-    clear: float
     key: tuple[int, int]
 
 
@@ -69,6 +80,12 @@ class Candidate:
     @property
     def width(self) -> float:
         return max(stub.width for stub in self.stubs)
+
+    @property
+    def directions(self) -> np.ndarray:
+        angles = np.array([np.arctan2(*stub.direction[::-1]) for stub in self.stubs])
+        # A direction of (-1, -0.0) has the angle -pi, which is pi.
+        return np.sort(np.where(angles <= -np.pi, np.pi, angles))
 
 
 def find_junctions(vessels: np.ndarray, field_width: float | None = None) -> Junctions:
@@ -91,7 +108,7 @@ def find_junctions(vessels: np.ndarray, field_width: float | None = None) -> Jun
     else:
         vessels = vessels > vessels.max(initial=0) / 2
     if not vessels.any():
-        return Junctions(np.zeros((0, 2)), np.zeros(0, dtype=np.int8), np.zeros(0))
+        return Junctions(np.zeros((0, 2)), np.zeros(0, dtype=np.int8), np.zeros(0), [])
     if field_width is None:
         rows, columns = np.nonzero(vessels)
         field_width = float(max(np.ptp(rows), np.ptp(columns)) + 1)
@@ -104,6 +121,7 @@ def find_junctions(vessels: np.ndarray, field_width: float | None = None) -> Jun
         np.array([candidate.point for candidate in candidates]).reshape(-1, 2),
         np.array([candidate.kind for candidate in candidates], dtype=np.int8),
         np.array([candidate.width for candidate in candidates]),
+        [candidate.directions for candidate in candidates],
     )
 
 
@@ -127,8 +145,8 @@ def _read_nodes(graph: VesselGraph) -> list[Candidate]:
     for node in sorted(graph.places):
         if node in settled:
             continue
-        place, reach = graph.places[node], 2 * max(graph.radii[node], 0.5)
-        pairs = _straight_pairs(stubs[node]) if len(stubs[node]) == 4 else None
+        place, reach = graph.places[node], REACH_RADII * max(graph.radii[node], 0.5)
+        pairs = _opposite_pairs(stubs[node]) if len(stubs[node]) == 4 else None
         kind = BIFURCATION if pairs is None else CROSSING
         candidates.append(Candidate(_meeting_point(stubs[node], place, reach), kind, stubs[node]))
     return candidates
@@ -148,7 +166,7 @@ def _stub(graph: VesselGraph, key: tuple[int, int], radius: float) -> Stub:
     direction = np.linalg.svd(samples - middle, full_matrices=False)[2][0] if len(samples) > 1 else np.zeros(2)
     if direction @ (samples[-1] - samples[0]) < 0:
         direction = -direction
-    return Stub(middle, direction, float(np.median(widths[near])), float(walked[-1] - radius), key)
+    return Stub(middle, direction, float(np.median(widths[near])), key)
 
 
 def _bend(one: Stub, other: Stub) -> float:
@@ -159,16 +177,16 @@ def _bend(one: Stub, other: Stub) -> float:
     return float(np.degrees(np.arccos(cosines)).max())
 
 
-def _straight_pairs(stubs: list[Stub]) -> list[tuple[Stub, Stub]] | None:
-    """Split four stubs into two vessels that run straight through, or `None`."""
-    first, rest = stubs[0], stubs[1:]
-    best, best_bend = None, STRAIGHT_DEGREES
-    for partner in rest:
-        others = tuple(stub for stub in rest if stub is not partner)
-        bend = max(_bend(first, partner), _bend(*others))
-        if bend < best_bend:
-            best, best_bend = [(first, partner), others], bend
-    return best
+def _turn(one: Stub, other: Stub) -> float:
+    """By how many degrees a vessel turns that comes in by one stub and leaves by another."""
+    return float(np.degrees(np.arccos(np.clip(-(one.direction @ other.direction), -1, 1))))
+
+
+def _opposite_pairs(stubs: list[Stub]) -> list[tuple[Stub, Stub]] | None:
+    """Split the four stubs of one node into two vessels that cross there, or `None`."""
+    first, second, third, fourth = sorted(stubs, key=lambda stub: np.arctan2(*stub.direction[::-1]))
+    pairs = [(first, third), (second, fourth)]
+    return pairs if max(_turn(*pair) for pair in pairs) <= OPPOSITE_DEGREES else None
 
 
 def _passages(graph: VesselGraph, stubs: dict[int, list[Stub]]):
@@ -189,10 +207,16 @@ def _passages(graph: VesselGraph, stubs: dict[int, list[Stub]]):
         for partners in (far, far[::-1]):
             pairs = list(zip(near, partners))
             cost = max(_bend(*pair) for pair in pairs)
-            if cost > STRAIGHT_DEGREES:
-                continue
             width = sum(0.5 * (one.width + other.width) for one, other in pairs)
             point, sine = _cross(*pairs)
+            turn = max(_turn(*pair) for pair in pairs)
+            if point is not None and turn > BENT_DEGREES:
+                # That the chords cross is right, but where a vessel bends they cut its corner.
+                middle = 0.5 * (graph.places[first] + graph.places[second])
+                point = _meeting_point(near + far, middle, max(0.5 * bridge.length, graph.radii[first], 0.5))
+            one_place = point is not None and bridge.length <= SAME_PLACE_WIDTHS * width
+            if cost > STRAIGHT_DEGREES and not (one_place and max(_turn(*pair) for pair in pairs) <= OPPOSITE_DEGREES):
+                continue
             if point is not None and bridge.length <= (width + 2) / max(sine, 0.2) + 2:
                 yield cost, bridge, pairs, point
             elif point is None and np.median(bridge.widths) >= TOUCHING_WIDTH * width:
@@ -253,18 +277,19 @@ def find_disc(graph: VesselGraph, size: tuple[int, int], field_width: float) -> 
 def _thin_out(candidates: list[Candidate], field_width: float, disc: tuple[np.ndarray, float]) -> list[Candidate]:
     """Keep one keypoint where several describe the same place: the one of the widest vessel.
 
-    On the optic disc vessels overlap, leave the plane and are drawn differently by everybody: there a junction counts
-    only if every vessel runs clear of it for a while, and neighbours are kept at a larger distance.
+    On the optic disc vessels overlap and leave the plane. Its forks are as good as others where they are drawn apart;
+    where they are not, the skeleton of the blot has several nodes for one meeting of vessels. So neighbours are kept
+    at a larger distance there.
     """
     center, radius = disc
     kept: list[Candidate] = []
+    places = np.full((len(candidates), 2), np.inf)
     for candidate in sorted(candidates, key=lambda one: (-one.width, one.point[0], one.point[1])):
         apart = max(APART_OF_FIELD * field_width, APART_WIDTHS * candidate.width)
         if np.linalg.norm(candidate.point - center) < radius:
-            if any(stub.clear < DISC_CLEAR_WIDTHS * stub.width for stub in candidate.stubs):
-                continue
             apart = max(apart, DISC_APART_OF_FIELD * field_width)
-        if all(np.linalg.norm(candidate.point - other.point) >= apart for other in kept):
+        if (np.linalg.norm(places[: len(kept)] - candidate.point, axis=1) >= apart).all():
+            places[len(kept)] = candidate.point
             kept.append(candidate)
     return sorted(kept, key=lambda one: (one.point[1], one.point[0]))
 

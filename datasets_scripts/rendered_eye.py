@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .vessel_tree import TreeStyle, Vessel, find_junctions, grow_vessels
+from .tree_junctions import TreeJunctions, find_junctions
+from .vessel_tree import TreeStyle, Vessel, grow_vessels
 
 
 @dataclass
@@ -34,6 +35,7 @@ class RenderedEye:
         disc_radius: Degrees.
         vessels: Both trees.
         looks: Numbers that say how it looks (pigment, textures, cup, fovea).
+        meetings: Where the vessels meet, and how they leave from there.
     """
 
     seed: int
@@ -41,7 +43,7 @@ class RenderedEye:
     disc_radius: float
     vessels: list[Vessel]
     looks: dict[str, float]
-    _junctions: tuple[np.ndarray, np.ndarray, np.ndarray]
+    meetings: TreeJunctions
 
     def junctions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Where the vessels meet, seen from the front.
@@ -50,7 +52,7 @@ class RenderedEye:
             Points (N, 2) on the chart, degrees; types (N,), 0 bifurcation, 1 crossing; widths (N,) of the thinner
             vessel, degrees.
         """
-        return self._junctions
+        return self.meetings.points, self.meetings.types, self.meetings.widths
 
 
 def draw_eye(seed: int) -> RenderedEye:

@@ -69,6 +69,8 @@ class RenderedPhotograph:
         indices: (N,) position among the junctions of the eye: equal indices in two photographs are one place.
         vessels: float32 (H, W), absorption of the vessels alone, 0 to about 1.
         view: The geometry.
+        directions: N sorted arrays of angles in radians, (-pi, pi], atan2(dy, dx) in the frame of the photograph, of
+            the vessels that leave each keypoint: three at a bifurcation, four at a crossing.
     """
 
     image: np.ndarray
@@ -79,6 +81,7 @@ class RenderedPhotograph:
     indices: np.ndarray
     vessels: np.ndarray
     view: RetinaView
+    directions: list[np.ndarray]
 
 
 @dataclass
@@ -236,9 +239,16 @@ def render(
     mask = _field_mask(view, light, shape)
     kept, keypoints, widths = _visible_junctions(eye, view, light, mask, hidden)
     types = eye.junctions()[1][kept]
+    directions = [branch_directions(eye.meetings.branches[index], view) for index in kept]
     return RenderedPhotograph(
-        expose(image, mask, view, light, rng), mask, keypoints, types, widths, kept, absorption, view
+        expose(image, mask, view, light, rng), mask, keypoints, types, widths, kept, absorption, view, directions
     )
+
+
+def branch_directions(branches: list[np.ndarray], view: RetinaView) -> np.ndarray:
+    """Angles at which branches (K, 2), in degrees, leave their junction in a photograph, sorted."""
+    chords = [view.to_pixels(branch[[0, -1]]) for branch in branches]
+    return np.sort([np.arctan2(*(end - start)[::-1]) for start, end in chords])
 
 
 def _visible_junctions(
@@ -358,6 +368,7 @@ __all__ = [
     "RenderedPhotograph",
     "RenderedVisits",
     "RetinaView",
+    "branch_directions",
     "draw_eye",
     "draw_lesions",
     "draw_light",

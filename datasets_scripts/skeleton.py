@@ -103,10 +103,16 @@ def trace(vessels: np.ndarray) -> VesselGraph:
     neighbours = ndimage.convolve(skeleton.astype(np.uint8), EIGHT.astype(np.uint8), mode="constant") - 1
     clusters, count = ndimage.label(skeleton & (neighbours >= 3), structure=EIGHT)
     graph = VesselGraph()
-    for number, place in enumerate(ndimage.center_of_mass(clusters > 0, clusters, np.arange(1, count + 1)), start=1):
-        graph.places[number] = np.array([place[1] - 1.0, place[0] - 1.0])
-    for number, radius in enumerate(ndimage.maximum(distance, clusters, np.arange(1, count + 1)), start=1):
-        graph.radii[number] = float(radius)
+    rows, columns = np.nonzero(clusters)
+    numbers = clusters[rows, columns]
+    radii = np.zeros(count + 1)
+    np.maximum.at(radii, numbers, distance[rows, columns])
+    sizes = np.maximum(np.bincount(numbers, minlength=count + 1), 1)
+    x = np.bincount(numbers, columns, minlength=count + 1) / sizes
+    y = np.bincount(numbers, rows, minlength=count + 1) / sizes
+    for number in range(1, count + 1):
+        graph.places[number] = np.array([x[number] - 1.0, y[number] - 1.0])
+        graph.radii[number] = float(radii[number])
 
     # What is left without the clusters has at most two neighbours a pixel: simple paths, and rings without a junction.
     remaining = skeleton & (clusters == 0)

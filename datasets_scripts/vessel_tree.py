@@ -1,4 +1,4 @@
-"""Retinal vessel trees grown on a chart of the retina, with their bifurcations and crossings known exactly.
+"""Retinal vessel trees grown on a chart of the retina.
 
 The chart is flat, in degrees of visual angle, y downwards, the fovea at the origin. Main vessels leave the optic disc
 along drawn curves; the rest grows by space colonisation (Runions et al., "Modeling trees with a space colonization
@@ -16,8 +16,6 @@ from scipy.spatial import cKDTree
 STEP = 0.5  # degrees between the nodes of a growing tree
 SAMPLING = 0.15  # degrees between the points of a finished centre-line
 RETINA_RADIUS = 52.0  # degrees around the fovea that carry vessels
-
-BIFURCATION, CROSSING = 0, 1
 
 
 @dataclass
@@ -307,68 +305,11 @@ def grow_vessels(rng: np.random.Generator, disc: np.ndarray, style: TreeStyle) -
     return vessels
 
 
-def _crossings(vessels: list[Vessel]) -> tuple[np.ndarray, np.ndarray]:
-    """Intersects all centre-lines with each other.
-
-    Returns:
-        Points (N, 2), and the widths (N, 2) of the two vessels there.
-    """
-    start = np.concatenate([vessel.points[:-1] for vessel in vessels])
-    step = np.concatenate([np.diff(vessel.points, axis=0) for vessel in vessels])
-    width = np.concatenate([vessel.widths[:-1] for vessel in vessels])
-    label = np.concatenate([np.full(len(vessel.points) - 1, number) for number, vessel in enumerate(vessels)])
-    longest = np.linalg.norm(step, axis=1).max()
-    pairs = cKDTree(start + step / 2).query_pairs(longest, output_type="ndarray")
-    pairs = pairs[label[pairs[:, 0]] != label[pairs[:, 1]]]
-    one, two = pairs.T
-    denominator = step[one, 0] * step[two, 1] - step[one, 1] * step[two, 0]
-    # Vessels that meet at less than about 20 degrees have no place that could be called a crossing.
-    sine = np.abs(denominator) / (np.linalg.norm(step[one], axis=1) * np.linalg.norm(step[two], axis=1))
-    one, two, denominator = one[sine > 0.35], two[sine > 0.35], denominator[sine > 0.35]
-    gap = start[two] - start[one]
-    along_one = (gap[:, 0] * step[two, 1] - gap[:, 1] * step[two, 0]) / denominator
-    along_two = (gap[:, 0] * step[one, 1] - gap[:, 1] * step[one, 0]) / denominator
-    hit = (along_one >= 0) & (along_one < 1) & (along_two >= 0) & (along_two < 1)
-    points = start[one] + along_one[:, None] * step[one]
-    return points[hit], np.column_stack([width[one], width[two]])[hit]
-
-
-def find_junctions(vessels: list[Vessel], merge: float = 0.3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Lists the bifurcations and crossings of finished vessels.
-
-    Of junctions closer than `merge` degrees the one of the widest vessels stays: in a photograph they are one.
-
-    Args:
-        vessels: As from `grow_vessels`.
-        merge: Degrees.
-
-    Returns:
-        Points (N, 2) in degrees, types (N,) int8 (0 bifurcation, 1 crossing), and the width (N,) of the thinner vessel.
-    """
-    branches = [vessel for vessel in vessels if vessel.parent >= 0]
-    roots = np.array([vessel.points[0] for vessel in branches]).reshape(-1, 2)
-    thin = np.array([vessel.widths[:6].mean() for vessel in branches])
-    meeting, both = _crossings(vessels)
-    if len(meeting):  # a side branch touches its parent where it starts: that is no crossing
-        apart = cKDTree(roots).query(meeting)[0] > 0.05
-        meeting, both = meeting[apart], both[apart]
-    points = np.concatenate([roots, meeting])
-    types = np.repeat(np.array([BIFURCATION, CROSSING], np.int8), [len(roots), len(meeting)])
-    widths = np.concatenate([thin, both.min(axis=1)])
-    keep = np.ones(len(points), bool)
-    for one, two in sorted(cKDTree(points).query_pairs(merge)):
-        if keep[one] and keep[two]:
-            keep[one if widths[one] < widths[two] else two] = False
-    return points[keep], types[keep], widths[keep]
-
-
 __all__ = [
-    "BIFURCATION",
-    "CROSSING",
     "RETINA_RADIUS",
+    "SAMPLING",
     "TreeStyle",
     "Vessel",
-    "find_junctions",
     "grow_vessels",
     "main_vessels",
 ]

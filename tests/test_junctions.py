@@ -4,50 +4,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datasets_scripts.drawings import arms, away_from_disc, circle, draw_lines, turned
 from datasets_scripts.junctions import BIFURCATION, CROSSING, find_junctions
 
 
 FIELD = 565.0
 
 
-def draw(lines, size=(300, 300), width=5):
-    """Draw lines through sub-pixel points: a pixel is vessel when its centre is within half a width of the line."""
-    y, x = np.mgrid[: size[0], : size[1]]
-    canvas = np.zeros(size, dtype=bool)
-    for line in lines:
-        *points, thickness = line if np.isscalar(line[-1]) else (*line, width)
-        for (x0, y0), (x1, y1) in zip(points, points[1:]):
-            along = ((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / max((x1 - x0) ** 2 + (y1 - y0) ** 2, 1e-9)
-            along = np.clip(along, 0, 1)
-            canvas |= np.hypot(x - x0 - along * (x1 - x0), y - y0 - along * (y1 - y0)) <= thickness / 2
-    return canvas
-
-
-def rotated(points, angle, center=(150.0, 150.0)):
-    """Rotate points by `angle` degrees around `center`."""
-    turn = np.radians(angle)
-    matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    return [tuple(matrix @ (np.array(point) - center) + center) for point in points]
-
-
-def far_from_disc(vessels):
-    """Add one thick vessel in the far corner, so that the place taken for the optic disc is not under test."""
-    large = np.zeros((vessels.shape[0] + 200, vessels.shape[1] + 200), dtype=bool)
-    large[: vessels.shape[0], : vessels.shape[1]] = vessels
-    large[-60:-8, -40:-20] = True
-    return large
-
-
 def find(lines, width=5, **options):
-    return find_junctions(far_from_disc(draw(lines, width=width)), FIELD, **options)
-
-
-def arms(angles, length=100.0, center=(150.0, 150.0)):
-    """Lines from `center` at the given angles in degrees."""
-    return [
-        [center, (center[0] + length * np.cos(np.radians(a)), center[1] + length * np.sin(np.radians(a)))]
-        for a in angles
-    ]
+    return find_junctions(away_from_disc(draw_lines(lines, width=width)), FIELD, **options)
 
 
 @pytest.mark.parametrize("turn", [0, 17, 45, 73])
@@ -94,7 +59,7 @@ def test_two_branches_on_either_side_are_no_crossing():
 
 @pytest.mark.parametrize("turn", [0, 3, 45])
 def test_parallel_vessels_are_not_fused(turn):
-    lines = [rotated([(40.0, y), (260.0, y)], turn) for y in (150.0, 158.0)]
+    lines = [turned([(40.0, y), (260.0, y)], turn) for y in (150.0, 158.0)]
     assert len(find(lines)) == 0
 
 
@@ -118,17 +83,13 @@ def test_bifurcation_and_reunion_far_apart_stay():
 
 
 def test_loop_has_two_bifurcations():
-    angles = np.linspace(0, 2 * np.pi, 61)
-    circle = [(150 + 40 * np.cos(a), 150 + 40 * np.sin(a)) for a in angles]
-    found = find([circle, [(40.0, 150.0), (110.0, 150.0)], [(190.0, 150.0), (260.0, 150.0)]])
+    found = find([circle(), [(40.0, 150.0), (110.0, 150.0)], [(190.0, 150.0), (260.0, 150.0)]])
     assert found.types.tolist() == [BIFURCATION, BIFURCATION]
     assert np.abs(found.points[np.argsort(found.points[:, 0])] - [[110, 150], [190, 150]]).max() < 2.0
 
 
 def test_ring_without_junction_and_pinhole_give_nothing():
-    angles = np.linspace(0, 2 * np.pi, 61)
-    ring = [(150 + 40 * np.cos(a), 150 + 40 * np.sin(a)) for a in angles]
-    vessels = far_from_disc(draw([ring]) | draw([[(20.0, 40.0), (280.0, 40.0), 9]]))
+    vessels = away_from_disc(draw_lines([circle()]) | draw_lines([[(20.0, 40.0), (280.0, 40.0), 9]]))
     vessels[39:42, 140:142] = False
     assert len(find_junctions(vessels, FIELD)) == 0
 
@@ -148,17 +109,17 @@ def test_short_thin_branch_is_no_spur():
 
 def test_rough_walls_give_nothing():
     generator = np.random.default_rng(0)
-    vessels = draw([[(20.0, 150.0), (280.0, 170.0), 9]])
+    vessels = draw_lines([[(20.0, 150.0), (280.0, 170.0), 9]])
     for x, y in np.argwhere(vessels)[generator.choice(vessels.sum(), 120, replace=False)]:
         vessels[x - 1 : x + 2, y - 1 : y + 2] = True
-    assert len(find_junctions(far_from_disc(vessels), FIELD)) == 0
+    assert len(find_junctions(away_from_disc(vessels), FIELD)) == 0
 
 
-def test_crowded_disc_keeps_clear_junctions_only():
+def test_crowded_disc_is_one_place_at_most():
     # Eight thick vessels meet: a tangle in the middle. Two of them branch well outside.
     lines = [[*line, 9] for line in arms(range(0, 360, 45), 140.0)]
     lines += [[(150.0, 230.0), (190.0, 280.0), 4], [(230.0, 150.0), (280.0, 190.0), 4]]
-    found = find_junctions(draw(lines), FIELD)
+    found = find_junctions(draw_lines(lines), FIELD)
     distance = np.linalg.norm(found.points - 150.0, axis=1)
     assert (distance > 60).sum() == 2
     assert (distance < 42).sum() <= 1
@@ -171,12 +132,64 @@ def test_empty_map_and_wrong_shape():
 
 
 def test_numbers_and_bools_agree_and_runs_repeat():
-    vessels = far_from_disc(draw(arms([180, 30, -30])))
+    vessels = away_from_disc(draw_lines(arms([180, 30, -30])))
     first, again, number = (find_junctions(v, FIELD) for v in (vessels, vessels, vessels.astype(np.uint8) * 255))
     assert np.array_equal(first.points, again.points) and np.array_equal(first.points, number.points)
 
 
 def test_one_bit_image_from_pillow():
-    vessels = far_from_disc(draw(arms([180, 30, -30])))
+    vessels = away_from_disc(draw_lines(arms([180, 30, -30])))
     from_pillow = np.asarray(Image.fromarray(vessels.astype(np.uint8) * 255).convert("1"))
     assert np.array_equal(find_junctions(from_pillow, FIELD).points, find_junctions(vessels, FIELD).points)
+
+
+def directions_match(found, expected, tolerance):
+    """Whether two sets of angles, one in radians and one in degrees, agree; both in their order around."""
+    expected = np.sort(np.angle(np.exp(1j * np.radians(expected))))
+    errors = [np.abs(np.angle(np.exp(1j * (found - np.roll(expected, k))))).max() for k in range(len(found))]
+    return len(found) == len(expected) and np.degrees(min(errors)) < tolerance
+
+
+@pytest.mark.parametrize("turn", [0, 17, 45, 100])
+@pytest.mark.parametrize("width", [3, 7])
+def test_directions_lead_along_the_vessels(turn, width):
+    for angles in ((180, 40, -40), (180, 30, -60), (0, 180, 60, 240), (0, 180, 90, 270)):
+        angles = [angle + turn for angle in angles]
+        directions = find(arms(angles), width=width).directions
+        assert len(directions) == 1
+        assert (np.diff(directions[0]) > 0).all() and -np.pi < directions[0][0] and directions[0][-1] <= np.pi
+        assert directions_match(directions[0], angles, 12)
+
+
+def test_directions_of_a_crossing_with_a_bridge():
+    lines = [
+        [(150.0, 40.0), (150.0, 260.0), 11],
+        [(40.0, 144.0), (150.0, 144.0), 4],
+        [(150.0, 156.0), (260.0, 156.0), 4],
+    ]
+    found = find(lines)
+    assert found.types.tolist() == [CROSSING]
+    assert np.linalg.norm(found.points[0] - 150.0) < 3.0
+    assert directions_match(found.directions[0], [0, 90, 180, 270], 15)
+
+
+def test_bent_vessel_over_a_thick_one_is_a_crossing_at_the_bend():
+    found = find([[(150.0, 40.0), (150.0, 260.0), 11], [(60.0, 80.0), (150.0, 150.0), (260.0, 140.0), 3]])
+    assert found.types.tolist() == [CROSSING]
+    assert np.linalg.norm(found.points[0] - 150.0) < 1.5
+
+
+def test_clear_fork_on_the_disc_is_kept():
+    # The only vessels, so that the fork lies on what is taken for the disc.
+    found = find_junctions(draw_lines(arms([180, 40, -40]), 9), FIELD)
+    assert found.types.tolist() == [BIFURCATION]
+    assert np.linalg.norm(found.points[0] - 150.0) < 1.75
+
+
+def test_near_branches_of_one_side_stay_two():
+    lines = [
+        [(40.0, 150.0), (260.0, 150.0), 4],
+        [(150.0, 150.0), (170.0, 80.0), 2],
+        [(157.0, 150.0), (190.0, 220.0), 2],
+    ]
+    assert len(find(lines)) == 2

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from datasets_scripts.rendered_fundus import (
     render_visits,
     write_example_pair,
 )
-from datasets_scripts.vessel_tree import CROSSING
+from datasets_scripts.tree_junctions import CROSSING
 
 
 PLAIN = Light(blur=0.6, noise=0.5, vignette=0.1)
@@ -120,6 +121,34 @@ def test_keypoints_are_the_meeting_points_of_centre_lines(eye):
     for number in range(0, len(points), 29):
         nearest = sorted(distance(points[number], line) for line in lines)
         assert nearest[1] < (1e-6 if types[number] == CROSSING else 0.02), "two vessels pass through it"
+
+
+def test_directions_follow_the_vessels(eye):
+    photo = render(eye, 768, light=PLAIN, lesions=[], seed=2)
+    assert len(photo.directions) == len(photo.keypoints)
+    wide = np.flatnonzero(photo.widths > 1.5)
+    on, beside = [], []
+    for number in wide:
+        angles = photo.directions[number]
+        assert (np.diff(angles) >= 0).all() and -np.pi < angles[0] and angles[-1] <= np.pi
+        for turn, values in ((0.0, on), (0.5, beside)):
+            places = photo.keypoints[number] + 9 * np.column_stack([np.cos(angles + turn), np.sin(angles + turn)])
+            column, row = np.round(places).astype(int).T
+            values += list(photo.vessels[row.clip(0, 767), column.clip(0, 767)])
+    assert np.mean(np.array(on) > 0.03) > 0.93
+    assert np.mean(on) > 1.5 * np.mean(beside)
+    branches = np.array([len(angles) for angles in photo.directions])
+    assert (branches <= 3 + photo.types).all() and np.mean(branches == 3 + photo.types) > 0.95
+
+
+def test_directions_turn_with_the_camera(eye):
+    view = RetinaView(np.zeros(2), 45, 500, np.array([255.5, 255.5]))
+    plain = render(eye, 512, view=view, light=PLAIN, lesions=[])
+    rolled = render(eye, 512, view=replace(view, roll=0.4), light=PLAIN, lesions=[])
+    _, one, other = np.intersect1d(plain.indices, rolled.indices, return_indices=True)
+    for first, second in zip(one, other):
+        turned = np.sort(np.angle(np.exp(1j * (plain.directions[first] + 0.4))))
+        np.testing.assert_allclose(turned, rolled.directions[second], atol=1e-6)
 
 
 def test_branches_start_on_their_parents(eye):

@@ -1,0 +1,294 @@
+"""How good the keypoint labels are: measured on rendered eyes, whose junctions are known, and on hand-made drawings.
+
+python -m datasets_scripts.label_quality --eyes 20 --out build/label_quality.json
+"""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from scipy import ndimage
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial import cKDTree
+from skimage.filters import apply_hysteresis_threshold
+from skimage.morphology import remove_small_objects
+from tqdm import tqdm
+
+from .drawings import Drawing, drawings
+from .junctions import CROSSING, TYPE_NAMES, Junctions, find_junctions
+from .rendered_fundus import RenderedPhotograph, branch_directions, draw_eye, render
+from .tree_junctions import find_junctions as find_tree_junctions
+
+
+TOLERANCE, FIELD = 3.0, 565.0  # pixels, in a field of view this many pixels wide
+# Packs take the rendered eyes seed * 1,000,000 + 0, 1, 2, ...; these are eyes that no pack reaches.
+FIRST_EYE = 500_000
+# Absorption from which a vessel is seen and followed, and down to which it is then drawn, by who draws a vessel map.
+SEEN, FOLLOWED = 0.10, 0.06
+# Nobody draws a lonely piece of a vessel shorter than this, in degrees of visual angle.
+LEAST_VESSEL = 1.0
+# Nearer to the rim than this, in pixels of `FIELD`, the build keeps no keypoints.
+RIM_MARGIN = 4.0
+# Vessels overlap on the disc: which of their meetings are junctions is known to no renderer.
+DISC_RADII = 1.1
+
+
+@dataclass
+class Truth:
+    """What should be found in one rendered eye.
+
+    Attributes:
+        vessels: The vessel map as a person would draw it, bool (H, W).
+        field_width: Width of the field of view in pixels.
+        points: (N, 2) junctions that the map shows: all vessels drawn, and apart from each other, in pixels.
+        types: (N,) int8.
+        directions: N sorted arrays of angles.
+        half_shown: (M, 2) junctions with a vessel that fades before it is clear of the others, or runs along another
+            one, or next to another junction: an annotator might mark them, here or there; they count neither way.
+        judged: bool (H, W), inside the field of view, clear of the rim and of the disc.
+    """
+
+    vessels: np.ndarray
+    field_width: float
+    points: np.ndarray
+    types: np.ndarray
+    directions: list[np.ndarray]
+    half_shown: np.ndarray
+    judged: np.ndarray
+
+
+def draw_map(photo: RenderedPhotograph) -> np.ndarray:
+    """Turn the absorption of the vessels into a map as a person would draw it: whole vessels, down to the faint ones.
+
+    Returns:
+        bool (H, W).
+    """
+    vessels = apply_hysteresis_threshold(np.where(photo.mask, photo.vessels, 0), FOLLOWED, SEEN)
+    # As an area, for a vessel two pixels wide.
+    least = round(2 * LEAST_VESSEL * photo.view.pixels_per_degree)
+    return remove_small_objects(vessels, max_size=least, connectivity=2)
+
+
+def read_truth(seed: int, size: int) -> Truth:
+    """Photograph a rendered eye and say which junctions a label maker should find in its vessel map."""
+    eye = draw_eye(seed)
+    photo = render(eye, size, lesions=[])
+    view, vessels = photo.view, draw_map(photo)
+    points = view.to_pixels(eye.meetings.points)
+    rim = ndimage.distance_transform_edt(np.pad(photo.mask, 1))[1:-1, 1:-1]
+    y, x = np.mgrid[:size, :size]
+    disc, disc_radius = view.to_pixels(eye.disc), DISC_RADII * eye.disc_radius * view.pixels_per_degree
+    judged = (rim > RIM_MARGIN / FIELD * view.diameter) & (np.hypot(x - disc[0], y - disc[1]) > disc_radius)
+
+    shown, directions, half_shown = [], [], []
+    for index in np.flatnonzero(read_map(rim > 0, points)):
+        branches = eye.meetings.branches[index]
+        lines = [view.to_pixels(branch) for branch in branches]
+        drawn = np.array([read_map(vessels, line).all() for line in lines])
+        # Where a vessel ends in the junction, the two others are a bend.
+        complete = len(lines) == (4 if eye.meetings.types[index] == CROSSING else 3)
+        if complete and drawn.all() and _apart(vessels, lines):
+            shown.append(index)
+            directions.append(branch_directions(branches, view))
+        elif drawn.any():
+            half_shown.append(index)
+    # Of junctions that nearly coincide the eye lists one; the map may well show both.
+    every = find_tree_junctions(eye.vessels, merge=0.0).points
+    unlisted = every[cKDTree(eye.meetings.points).query(every)[0] > 1e-9]
+    inside = read_map(judged, points[shown])
+    return Truth(
+        vessels=vessels,
+        field_width=view.diameter,
+        points=points[shown][inside],
+        types=eye.meetings.types[shown][inside],
+        directions=[angles for angles, kept in zip(directions, inside) if kept],
+        half_shown=np.concatenate([points[half_shown], view.to_pixels(unlisted)]),
+        judged=judged,
+    )
+
+
+def _apart(vessels: np.ndarray, lines: list[np.ndarray]) -> bool:
+    """Whether the map shows background between the far ends of neighbouring branches (K, 2) of a junction."""
+    share = np.linspace(0, 1, 50)[:, None]
+    for number, one in enumerate(lines):
+        for other in lines[:number]:
+            neighbours = (one[-1] - one[0]) @ (other[-1] - other[0]) > 0
+            if neighbours and read_map(vessels, one[-1] * (1 - share) + other[-1] * share).all():
+                return False
+    return True
+
+
+def read_map(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Values of a map (H, W) at the pixels nearest to points (N, 2); those outside read as False."""
+    column, row = np.round(points).astype(int).T
+    within = (column >= 0) & (row >= 0) & (column < image.shape[1]) & (row < image.shape[0])
+    values = np.zeros(len(points), dtype=bool)
+    values[within] = image[row[within], column[within]]
+    return values
+
+
+def match(one: np.ndarray, other: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pair points (N, 2) and (M, 2) one to one: as many pairs as possible within the tolerance, then the nearest.
+
+    Returns:
+        Indices (K,) into the first, (K,) into the second, distances (K,).
+    """
+    distance = np.linalg.norm(one[:, None] - other[None], axis=2)
+    rows, columns = linear_sum_assignment(np.where(distance <= tolerance, distance, 1e3 * tolerance))
+    near = distance[rows, columns] <= tolerance
+    return rows[near], columns[near], distance[rows, columns][near]
+
+
+def judge(truth: Truth, found: Junctions) -> tuple[Counter, list[float], list[float]]:
+    """Compare the keypoints of one map with the truth.
+
+    Returns:
+        Counts; the distances of the matched in pixels of `FIELD`; the errors of their directions in degrees.
+    """
+    scale = FIELD / truth.field_width
+    inside = np.flatnonzero(read_map(truth.judged, found.points))
+    one, other, distance = match(truth.points * scale, found.points[inside] * scale, TOLERANCE)
+    other = inside[other]
+    # Keypoints at junctions that the map shows in part count neither way.
+    spare = np.setdiff1d(inside, other)
+    excused = spare[match(truth.half_shown * scale, found.points[spare] * scale, TOLERANCE)[1]]
+    counted = np.setdiff1d(inside, excused)
+    counts = Counter(
+        true=len(truth.points),
+        found=len(counted),
+        matched=len(one),
+        same_type=int((truth.types[one] == found.types[other]).sum()),
+        excused=len(excused),
+    )
+    for kind, name in enumerate(TYPE_NAMES):
+        counts[f"true {name}"] += int((truth.types == kind).sum())
+        counts[f"recalled {name}"] += int((truth.types[one] == kind).sum())
+        counts[f"found {name}"] += int((found.types[counted] == kind).sum())
+        counts[f"confirmed {name}"] += int((found.types[other] == kind).sum())
+    turns = [direction_error(truth.directions[i], found.directions[j]) for i, j in zip(one, other)]
+    return counts, list(distance), [turn for turn in turns if turn is not None]
+
+
+def direction_error(one: np.ndarray, other: np.ndarray) -> float | None:
+    """Mean difference in degrees of two sorted sets of angles, paired in their order around; `None` if they differ."""
+    if len(one) != len(other):
+        return None
+    differences = [np.abs(np.angle(np.exp(1j * (one - np.roll(other, shift))))).mean() for shift in range(len(one))]
+    return float(np.degrees(min(differences)))
+
+
+def judge_drawing(drawing: Drawing) -> bool:
+    """Whether every keypoint of a drawing is found, at its place and as what it is, and nothing else."""
+    found = find_junctions(drawing.vessels, FIELD)
+    one, other, _ = match(drawing.points, found.points, TOLERANCE)
+    complete = len(one) == len(drawing.points) == len(found)
+    return complete and bool((drawing.types[one] == found.types[other]).all())
+
+
+def measure(eyes: int, seed: int = 0, size: int = 768) -> dict:
+    """Measure the labels.
+
+    Args:
+        eyes: Number of rendered eyes; 0 for the drawings alone.
+        seed: Which eyes.
+        size: Height and width of their photographs in pixels.
+
+    Returns:
+        Figures that JSON can hold: `rendered` (`None` without eyes) and `drawings`, a list of cases.
+    """
+    counts, distances, turns = Counter(), [], []
+    first = seed * 1_000_000 + FIRST_EYE
+    for number in tqdm(range(first, first + eyes), desc="rendered eyes", unit="eye", disable=None):
+        truth = read_truth(number, size)
+        more, near, turn = judge(truth, find_junctions(truth.vessels, truth.field_width))
+        counts, distances, turns = counts + more, distances + near, turns + turn
+    cases: dict[str, list[bool]] = {}
+    for drawing in drawings():
+        cases.setdefault(drawing.case, []).append(judge_drawing(drawing))
+    table = [{"case": case, "drawings": len(right), "right": sum(right)} for case, right in cases.items()]
+    result = {"tolerance": TOLERANCE, "field_width": FIELD, "rendered": None, "drawings": table}
+    if eyes:
+        result["rendered"] = {"eyes": eyes, "seed": seed, "size": size, **_figures(counts, distances, turns)}
+    return result
+
+
+def _figures(counts: Counter, distances: list[float], turns: list[float]) -> dict:
+    def share(part: str, whole: str) -> float | None:
+        return round(counts[part] / counts[whole], 4) if counts[whole] else None
+
+    recall, precision = share("matched", "true"), share("matched", "found")
+    return {
+        "keypoints": counts["true"],
+        "found": counts["found"],
+        "not_counted": counts["excused"],
+        "recall": recall,
+        "precision": precision,
+        "f1": round(2 * counts["matched"] / max(counts["true"] + counts["found"], 1), 4),
+        "types": {
+            name: {
+                "keypoints": counts[f"true {name}"],
+                "recall": share(f"recalled {name}", f"true {name}"),
+                "precision": share(f"confirmed {name}", f"found {name}"),
+            }
+            for name in TYPE_NAMES
+        },
+        "type_accuracy": share("same_type", "matched"),
+        "median_error": round(float(np.median(distances)), 3) if distances else None,
+        "median_direction_error_degrees": round(float(np.median(turns)), 2) if turns else None,
+    }
+
+
+def describe(result: dict) -> str:
+    """The figures as lines of text."""
+    lines = [f"Tolerance {result['tolerance']:g} px in a field of view {result['field_width']:g} px wide."]
+    if rendered := result["rendered"]:
+        lines += [
+            f"{rendered['eyes']} rendered eyes, {rendered['keypoints']} keypoints, {rendered['found']} found "
+            f"({rendered['not_counted']} more where the map shows a junction in part, not counted)",
+            f"  recall {rendered['recall']}, precision {rendered['precision']}, F1 {rendered['f1']}",
+        ]
+        for name, figures in rendered["types"].items():
+            lines.append(
+                f"  {name}: {figures['keypoints']} keypoints, recall {figures['recall']}, "
+                f"precision {figures['precision']}"
+            )
+        lines += [
+            f"  type right {rendered['type_accuracy']} of the matched",
+            f"  median error {rendered['median_error']} px, of the directions "
+            f"{rendered['median_direction_error_degrees']} degrees",
+        ]
+    width = max(len(row["case"]) for row in result["drawings"])
+    lines.append("Drawings:")
+    lines += [f"  {row['case']:{width}}  {row['right']:3} of {row['drawings']}" for row in result["drawings"]]
+    return "\n".join(lines)
+
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def main(
+    eyes: Annotated[int, typer.Option(min=0, help="Number of rendered eyes.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Which eyes; no training pack of any seed holds them.")] = 0,
+    size: Annotated[int, typer.Option(min=256, help="Height and width of their photographs in pixels.")] = 768,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write the figures to.")] = None,
+) -> None:
+    """Measure the keypoint labels on rendered eyes and on drawings with known answers."""
+    if out is not None and not out.parent.is_dir():
+        typer.echo(f"Error: {out} cannot be written, because the folder {out.parent} does not exist.", err=True)
+        raise typer.Exit(2)
+    result = measure(eyes, seed, size)
+    typer.echo(describe(result))
+    if out is not None:
+        out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+__all__ = ["Truth", "describe", "judge", "judge_drawing", "match", "measure", "read_truth"]
+
+
+if __name__ == "__main__":
+    app()
