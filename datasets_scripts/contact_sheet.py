@@ -1,6 +1,6 @@
 """A sheet of labelled photographs to look at: what training will be told, drawn on what it will see.
 
-python -m datasets_scripts.contact_sheet build/pack --out sheet.png --split train --source chase_db1
+python -m datasets_scripts.contact_sheet build/dataset --out sheet.png --split train --source chase_db1
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,8 @@ import numpy as np
 import typer
 
 from .junctions import CROSSING
-from .parquet import SPLITS, LabelledPhotograph, ParquetError, read_split
+from .parquet import ParquetError, read_photographs
+from .schema import SPLITS, LabelledPhotograph
 
 
 # Told apart by shape as well, for eyes and printers that do not tell the colours apart.
@@ -98,7 +99,7 @@ app = typer.Typer(add_completion=False)
 def main(
     folder: Annotated[Path, typer.Argument(help="Folder that datasets_scripts.build wrote.")],
     out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("contact_sheet.png"),
-    split: Annotated[str, typer.Option(help="train or validation.")] = "train",
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "train",
     source: Annotated[str, typer.Option(help="Only photographs of this source.")] = "",
     count: Annotated[int, typer.Option(min=1, help="Largest number of photographs, spread over the split.")] = 12,
     columns: Annotated[int, typer.Option(min=1)] = 3,
@@ -108,7 +109,7 @@ def main(
     try:
         if split not in SPLITS:
             raise ParquetError(f"Unknown split {split!r}; known are {', '.join(SPLITS)}.")
-        photographs = [one for one in read_split(folder, split) if not source or one.source == source]
+        photographs = [one for one in read_photographs(folder, split) if not source or one.source == source]
         if not photographs:
             raise ParquetError(f"The split {split} of {folder} has no photograph of the source {source!r}.")
     except ParquetError as error:

@@ -3,7 +3,9 @@
 import glob
 import io
 import os
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -14,6 +16,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from retinamatch.enhancement import local_normalize
+
+
+CONFIGURATIONS = ("keypoints", "unlabelled")  # of the data set that `datasets_scripts.build` writes
 
 
 @dataclass
@@ -54,39 +59,113 @@ class PhotographStore:
 
     @classmethod
     def read(
-        cls, folders: list[str], split: str, limit: int | None = None, repeat: list[int] | None = None
+        cls,
+        data: list[str],
+        split: str,
+        limit: int | None = None,
+        repeat: dict[str, int] | None = None,
+        reader: str = "pyarrow",
     ) -> "PhotographStore":
-        """Read `FOLDER/SPLIT-*.parquet` of every folder, with pyarrow alone.
+        """Read the photographs of a split, labelled ones first.
 
         Args:
-            folders: Folders as `datasets_scripts.build` writes them.
-            split: "train" or "validation".
-            limit: Most photographs per folder; None for all.
-            repeat: How often an epoch sees the photographs of each folder; None for once.
+            data: Folders as `datasets_scripts.build` writes them, or names of such data sets on the Hub.
+            split: "train", "validation" or "test".
+            limit: Most photographs of each; None for all.
+            repeat: Source -> how often an epoch sees its photographs; once where it does not stand there.
+            reader: "pyarrow", which needs nothing else, or "datasets", which streams. The photographs are the same.
 
         Raises:
-            FileNotFoundError: When a folder holds no file of the split.
-            ValueError: When the photographs differ in size.
+            FileNotFoundError: When one of `data` has no such split, or is neither a folder nor on the Hub.
+            ValueError: When the photographs differ in size, or the reader is not known.
         """
+        if reader not in READERS:
+            raise ValueError(f"The reader must be one of {sorted(READERS)}, got {reader!r}.")
         photographs, samples = [], []
-        for folder, times in zip(folders, repeat or [1] * len(folders), strict=True):
-            files = sorted(glob.glob(os.path.join(folder, f"{split}-*.parquet")))
-            if not files:
-                raise FileNotFoundError(f"{folder} holds no {split}-*.parquet; build it with datasets_scripts.build.")
-            rows = [row for file in files for row in pq.read_table(file).to_pylist()][:limit]
-            for row in tqdm(rows, desc=f"{folder} {split}", leave=False, mininterval=5):
-                samples += [len(photographs)] * times
+        for name in data:
+            rows = islice(READERS[reader](name, split), limit)
+            for row in tqdm(rows, desc=f"{name} {split}", leave=False, mininterval=5):
+                samples += [len(photographs)] * (repeat or {}).get(row["source"], 1)
                 photographs.append(_decode(row))
         sizes = {tuple(photograph.image.shape) for photograph in photographs}
         if len(sizes) > 1:
             raise ValueError(f"Photographs of one run must have one size, got {sorted(sizes)}.")
         return cls(photographs, samples)
 
+    def keep_labels(self, share: float, seed: int) -> "PhotographStore":
+        """Return the same photographs with the labels of a share of the labelled patients; the rest is unlabelled.
+
+        Args:
+            share: Of the labelled patients, at least one; a smaller share is part of a larger one.
+            seed: Of the choice.
+
+        Raises:
+            ValueError: When the share is not above 0 and at most 1.
+        """
+        if not 0 < share <= 1:
+            raise ValueError(f"`labelled_share` must be above 0 and at most 1, got {share}.")
+        if share == 1:
+            return self
+        patients = sorted({(p.source, p.patient) for p in self.photographs if p.labels is not None})
+        order = np.random.default_rng((seed, 77)).permutation(len(patients))
+        kept = {patients[i] for i in order[: max(1, round(share * len(patients)))]}
+        return replace(
+            self, photographs=[p if (p.source, p.patient) in kept else replace(p, labels=None) for p in self.photographs]
+        )
+
+
+def _read_with_pyarrow(name: str, split: str) -> Iterator[dict]:
+    """Give the rows of a split out of its Parquet files, which the Hub's client fetches where they are not here."""
+    files = [file for config in CONFIGURATIONS for file in _parquet_files(name, config, split)]
+    if not files:
+        raise FileNotFoundError(_nothing(name, split))
+    for file in files:
+        for batch in pq.ParquetFile(file).iter_batches(batch_size=16):
+            yield from batch.to_pylist()
+
+
+def _parquet_files(name: str, config: str, split: str) -> list[str]:
+    if os.path.isdir(name):
+        return sorted(glob.glob(os.path.join(glob.escape(name), config, f"{split}-*.parquet")))
+    from huggingface_hub import HfApi, hf_hub_download
+
+    try:
+        found = HfApi().list_repo_files(name, repo_type="dataset")
+        wanted = sorted(file for file in found if file.startswith(f"{config}/{split}-") and file.endswith(".parquet"))
+        return [hf_hub_download(name, file, repo_type="dataset") for file in wanted]
+    except (OSError, ValueError) as error:  # not found, no network, offline, or no name of a repository
+        raise FileNotFoundError(f"{_nothing(name, split)} ({type(error).__name__} when the Hub was asked)") from error
+
+
+def _read_with_datasets(name: str, split: str) -> Iterator[dict]:
+    """Give the same rows by the `datasets` library, streaming."""
+    from datasets import Image, get_dataset_config_names, get_dataset_split_names, load_dataset
+
+    try:
+        configs = [config for config in CONFIGURATIONS if config in get_dataset_config_names(name)]
+        configs = [config for config in configs if split in get_dataset_split_names(name, config)]
+    except (OSError, ValueError) as error:
+        raise FileNotFoundError(f"{_nothing(name, split)} ({type(error).__name__} by datasets)") from error
+    if not configs:
+        raise FileNotFoundError(_nothing(name, split))
+    for config in configs:
+        rows = load_dataset(name, config, split=split, streaming=True)
+        for column in ("image", "mask"):
+            rows = rows.cast_column(column, Image(decode=False))
+        yield from rows
+
+
+def _nothing(name: str, split: str) -> str:
+    return f"{name} holds no keypoints/{split}-*.parquet or unlabelled/{split}-*.parquet; see datasets_scripts.build."
+
+
+READERS = {"pyarrow": _read_with_pyarrow, "datasets": _read_with_datasets}
+
 
 def _decode(row: dict) -> Photograph:
     image = np.asarray(Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB"))
     mask = (np.asarray(Image.open(io.BytesIO(row["mask"]["bytes"])).convert("L")) > 127).astype(np.uint8)
-    labels = row["keypoints"]
+    labels = row.get("keypoints")  # "unlabelled" has no such column
     return Photograph(
         image=torch.from_numpy(image.copy()).permute(2, 0, 1).contiguous(),
         mask=torch.from_numpy(mask),

@@ -34,8 +34,19 @@ PAIRS = ViewSettings(
 )
 
 
+WORKING_SIZE, FULL_SIZE = 768, 2912  # sides of the processor's canvas, and of FIRE's photographs
+
+
 @torch.no_grad()
-def validate(network, store: PhotographStore, count: int, device="cpu", seed: int = 1234) -> dict[str, float]:
+def validate(
+    network,
+    store: PhotographStore,
+    count: int,
+    device="cpu",
+    pairs: ViewSettings = PAIRS,
+    seed: int = 1234,
+    bf16: bool = True,
+) -> dict[str, float]:
     """Measure repeatability, matching score and registration on pairs of views of held-out photographs.
 
     Args:
@@ -43,22 +54,24 @@ def validate(network, store: PhotographStore, count: int, device="cpu", seed: in
         store: Held-out photographs, all of one size.
         count: Number of pairs; the photographs are taken in turn.
         device: Where to compute.
+        pairs: How different the views are; figures can be compared for the same settings alone.
         seed: Of the pairs.
+        bf16: Run the network in that precision.
 
     Returns:
         `repeatability` (share of the keypoints in the overlap that have one within 3 pixels in the other view),
         `matching_score` (share of them with a mutual match within 3 pixels), `auc` (mean over t = 1..25 of the share
         of pairs with mean registration error below t pixels at 2912, quadratic, over a grid in the overlap),
-        `registered` (share), `error` (median registration error of the registered pairs in pixels of the view).
+        `registered` (share), `error` (median registration error of the registered pairs in pixels of the view), `keypoints` (their number).
     """
     was_training = network.training
     network.eval()
     figures, errors, registered = {"repeatability": [], "matching_score": [], "keypoints": []}, [], 0
     for i in range(count):
         photograph = store.photographs[i * len(store) // count % len(store)]
-        views = make_views([photograph], [(seed, i)], PAIRS, device)
+        views = make_views([photograph], [(seed, i)], pairs, device)
         pixels = torch.cat(views.images).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
+        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=bf16):
             dense = network(pixels)
         dense = RetinaDenseOutput(
             heatmap_logits=dense.heatmap_logits.float(), descriptor_map=dense.descriptor_map.float()
@@ -73,7 +86,7 @@ def validate(network, store: PhotographStore, count: int, device="cpu", seed: in
 
         truth = views.warp.to_second(sets[0][None])
         seen = sample_at(views.masks[1], truth)[0, 0] > 0.99
-        distance = torch.cdist(truth[0], sets[1]) if len(sets[1]) else torch.full((len(sets[0]), 1), 1e3)
+        distance = torch.cdist(truth[0], sets[1]) if len(sets[1]) else truth.new_full((len(sets[0]), 1), 1e3)
         repeated = distance.amin(1) < 3
         right = (matches >= 0) & (distance.gather(1, matches.clamp_min(0)[:, None])[:, 0] < 3)
         figures["repeatability"].append(float(repeated[seen].float().mean()) if seen.any() else 0.0)
@@ -86,7 +99,7 @@ def validate(network, store: PhotographStore, count: int, device="cpu", seed: in
                 points=s.double().cpu().numpy(),
                 descriptors=d.cpu().numpy(),
                 scores=np.ones(len(s)),
-                size=(PAIRS.size, PAIRS.size),
+                size=(pairs.size, pairs.size),
                 describe=_describe(network, maps),
             )
             for s, d, maps in zip(sets, descriptors, dense.descriptor_map.split(1), strict=True)
@@ -99,7 +112,7 @@ def validate(network, store: PhotographStore, count: int, device="cpu", seed: in
             scores[matched].cpu().numpy(),
             transform="quadratic",
         )
-        grid = pixel_grid(PAIRS.size)[:: 16 * 7 + 5]
+        grid = pixel_grid(pairs.size)[:: 16 * 7 + 5]
         grid = grid[sample_at(views.masks[0].cpu(), grid[None])[0, 0] > 0.99]
         target = views.warp.to_second(grid[None].to(device)).cpu()
         both = sample_at(views.masks[1].cpu(), target)[0, 0] > 0.99
@@ -110,7 +123,7 @@ def validate(network, store: PhotographStore, count: int, device="cpu", seed: in
             error = float(np.linalg.norm(mapped - target[0][both].double().numpy(), axis=1).mean())
         errors.append(error)
     network.train(was_training)
-    full = np.array(errors) * 2912 / PAIRS.size
+    full = np.array(errors) * FULL_SIZE / WORKING_SIZE
     means = {name: float(np.mean(values)) for name, values in figures.items()}
     finite = [e for e in errors if np.isfinite(e)]
     return {
@@ -132,13 +145,14 @@ def _describe(network, descriptor_map):
 
 def main(
     weights: Annotated[str, typer.Argument(help="Folder of saved weights, or a name from `retinamatch models`.")],
-    packs: Annotated[list[str], typer.Argument(help="Folders with validation-*.parquet.")],
+    packs: Annotated[list[str], typer.Argument(help="Folders that datasets_scripts.build wrote, or names on the Hub.")],
     pairs: Annotated[int, typer.Option(help="Number of pairs.")] = 24,
+    split: Annotated[str, typer.Option(help="validation or test.")] = "validation",
 ) -> None:
     """Print the figures of saved weights on held-out photographs."""
     network = AutoModel.from_pretrained(find_model(weights), dtype=torch.float32, trust_remote_code=False)
     network.to(memory_format=torch.channels_last)
-    print(json.dumps(validate(network, PhotographStore.read(packs, "validation"), pairs), indent=2))
+    print(json.dumps(validate(network, PhotographStore.read(packs, split), pairs), indent=2))
 
 
 __all__ = ["PAIRS", "validate"]

@@ -1,0 +1,234 @@
+"""From a file of a source, or from a number, to a labelled photograph on the canvas that all of them share."""
+
+import numpy as np
+
+from retinamatch.field_of_view import FieldOfView, find_field_of_view
+from retinamatch.image_processing_retina import canvas
+from retinamatch.photographs import PhotographError, read_photograph
+
+from .annotation_files import read_annotation
+from .junctions import find_junctions
+from .schema import LabelledPhotograph
+from .sources import Photograph, open_image
+
+
+# Nearer to the rim than this, in pixels of a field of view 565 wide, a vessel's end and a junction look alike.
+RIM_MARGIN = 4.0
+# Rendered vessels thinner than this, in pixels of a field of view 768 wide, are felt rather than seen, and people who
+# draw vessel maps leave them out: their junctions would ask the detector for what is not in the picture.
+RENDERED_LEAST_WIDTH = 1.5
+RENDERED_LICENCE = "Apache-2.0"
+
+
+class LabellingError(ValueError):
+    """A photograph or its labels cannot be used; the message is one sentence for the user."""
+
+
+def label(photograph: Photograph, licence: str, redistributable: bool, size: int, labelled: bool) -> LabelledPhotograph:
+    """Read a photograph, find or read its keypoints, and put both on the canvas.
+
+    Args:
+        photograph: File of a source.
+        licence: Terms of the photograph.
+        redistributable: Whether they allow to pass it on.
+        size: Side of the square canvas in pixels: the field of view is cropped and scaled to it.
+        labelled: Whether to use its annotation or, without one, its vessel map.
+
+    Raises:
+        LabellingError: The image or its vessel map is missing, unreadable or does not fit.
+        AnnotationError: The annotation cannot be used.
+    """
+    photo = read(photograph)
+    view = find_field_of_view(photo)
+    labels = find_labels(photograph, photo, view) if labelled else {}
+    if labels and photograph.label_licence and photograph.label_licence != licence:
+        licence = f"{licence}; labels: {photograph.label_licence}"
+    pixels, mask, labels = on_canvas(photo, view, labels, size)
+    return LabelledPhotograph(
+        name=photograph.name,
+        image=pixels,
+        mask=mask,
+        source=photograph.source,
+        patient=photograph.patient,
+        eye=photograph.eye,
+        licence=licence,
+        redistributable=redistributable and (not labels or photograph.labels_redistributable),
+        **labels,
+    )
+
+
+def read(photograph: Photograph) -> np.ndarray:
+    """Read the image of a photograph, (H, W, 3) uint8.
+
+    Raises:
+        LabellingError: It cannot be read.
+    """
+    try:
+        if photograph.path.suffix != ".gz":
+            return read_photograph(photograph.path)
+        with open_image(photograph.path) as image:
+            return read_photograph(image)
+    except (PhotographError, OSError) as error:
+        raise LabellingError(f"The photograph {photograph.path} cannot be read: {error}") from error
+
+
+def has_labels(photograph: Photograph) -> bool:
+    """Tell whether a photograph has a vessel map or an annotation; a draft of an annotation does not count.
+
+    Raises:
+        AnnotationError: The annotation cannot be read.
+    """
+    if photograph.annotation is not None and photograph.annotation.suffix == ".json":
+        return read_annotation(photograph.annotation).complete
+    return photograph.annotation is not None or photograph.vessels is not None
+
+
+def find_labels(photograph: Photograph, photo: np.ndarray, view: FieldOfView) -> dict:
+    """Take keypoints from the annotation of a photograph, or find them in its vessel map.
+
+    Returns:
+        `keypoints`, `types`, `widths`, `directions` in pixels of the photograph, and `labelled_by`.
+
+    Raises:
+        LabellingError: It has neither, or its vessel map does not fit.
+        AnnotationError: The annotation cannot be used.
+    """
+    if photograph.annotation is not None:
+        found = read_annotation(photograph.annotation, size=(photo.shape[1], photo.shape[0]))
+        return {
+            "keypoints": found.points,
+            "types": found.types,
+            "widths": found.widths,
+            "directions": [np.zeros(0)] * len(found.points),
+            "labelled_by": found.annotator or "annotator",
+        }
+    found = find_junctions(read_vessels(photograph, photo.shape[:2]), field_width=view.box[2] - view.box[0])
+    return {
+        "keypoints": found.points,
+        "types": found.types,
+        "widths": found.widths,
+        "directions": found.directions,
+        "labelled_by": "vessel map",
+    }
+
+
+def read_vessels(photograph: Photograph, size: tuple[int, int]) -> np.ndarray:
+    """Read the vessel map of a photograph.
+
+    Args:
+        photograph: Whose map.
+        size: Height and width that it must have.
+
+    Returns:
+        Map (H, W), bool.
+
+    Raises:
+        LabellingError: It is missing, unreadable, or of another size than its image.
+    """
+    path = photograph.vessels
+    if path is None or not path.is_file():
+        raise LabellingError(f"Labels of {photograph.path} were asked for, but it has no vessel map and no annotation.")
+    try:
+        with open_image(path) as image:
+            pixels = np.asarray(image.convert("L"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise LabellingError(f"The vessel map {path} cannot be read as an image.") from error
+    if pixels.shape != size:
+        raise LabellingError(
+            f"The vessel map {path} has {pixels.shape[1]} x {pixels.shape[0]} pixels, its image {photograph.path} has "
+            f"{size[1]} x {size[0]}; they must agree."
+        )
+    return pixels > int(pixels.max()) // 2
+
+
+def on_canvas(photo: np.ndarray, view: FieldOfView, labels: dict, size: int) -> tuple[np.ndarray, np.ndarray, dict]:
+    """Crop a photograph to its field of view and scale it to a square canvas, labels along with it.
+
+    Args:
+        photo: Photograph (H, W, 3), uint8.
+        view: Its field of view.
+        labels: As of `find_labels`, in pixels of the photograph; or empty.
+        size: Side of the canvas in pixels.
+
+    Returns:
+        Canvas (size, size, 3), mask (size, size), and the labels that lie in the field of view, clear of its rim, in
+        pixels of the canvas.
+    """
+    pixels, mask, frame = canvas(photo, view, (size, size))
+    if not labels:
+        return pixels, mask, {}
+    height, width = photo.shape[:2]
+    x0, y0, x1, y1 = frame
+    keypoints = np.asarray(labels["keypoints"], dtype=np.float64).reshape(-1, 2)
+    placed = ((keypoints + 0.5) / [width, height] - [x0, y0]) / [x1 - x0, y1 - y0] * size - 0.5
+    inside = view.contains(keypoints, margin=RIM_MARGIN / 565 * (view.box[2] - view.box[0]))
+    inside &= ((placed > -0.5) & (placed < size - 0.5)).all(axis=1)
+    return (
+        pixels,
+        mask,
+        {
+            "keypoints": placed[inside],
+            "types": np.asarray(labels["types"])[inside],
+            "widths": np.asarray(labels["widths"])[inside] * size / ((x1 - x0) * width),
+            "directions": [angles for angles, kept in zip(labels["directions"], inside, strict=True) if kept],
+            "labelled_by": labels["labelled_by"],
+        },
+    )
+
+
+def render_photograph(number: int, size: int, seed: int, shot: int = 0) -> LabelledPhotograph:
+    """Draw the rendered eye with this number and photograph it; each eye is a person of its own.
+
+    Args:
+        number: Of the eye; packs of different seeds share no eye.
+        size: Side of the canvas in pixels.
+        seed: Of the data set.
+        shot: Another one is another camera, light and state of disease.
+    """
+    # Here, not above: the renderer is heavy to import and sets of real photographs do without it.
+    from .rendered_fundus import draw_eye, render
+
+    eye = draw_eye(rendered_eye_seed(number, seed))
+    photo = render(eye, size=size, seed=shot)
+    rows, columns = np.nonzero(photo.mask)
+    box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    view = FieldOfView(size, size, tuple(photo.view.center), photo.view.diameter / 2, tuple(map(float, box)), True)
+    visible = photo.widths >= RENDERED_LEAST_WIDTH / 768 * photo.view.diameter
+    labels = {
+        "keypoints": photo.keypoints[visible],
+        "types": photo.types[visible],
+        "widths": photo.widths[visible],
+        "directions": [angles for angles, seen in zip(photo.directions, visible, strict=True) if seen],
+        "labelled_by": "rendering",
+    }
+    pixels, mask, labels = on_canvas(photo.image, view, labels, size)
+    person = f"rendered_{seed}_{number:05d}"
+    return LabelledPhotograph(
+        name=person if shot == 0 else f"{person}_{shot}",
+        image=pixels,
+        mask=mask,
+        source="rendered",
+        patient=person,
+        eye="right" if eye.disc[0] > 0 else "left",
+        licence=RENDERED_LICENCE,
+        redistributable=True,
+        **labels,
+    )
+
+
+def rendered_eye_seed(number: int, seed: int) -> int:
+    """Seed of the rendered eye with this number in the data set of this seed."""
+    return seed * 1_000_000 + number
+
+
+__all__ = [
+    "LabellingError",
+    "find_labels",
+    "has_labels",
+    "label",
+    "on_canvas",
+    "read",
+    "read_vessels",
+    "render_photograph",
+    "rendered_eye_seed",
+]

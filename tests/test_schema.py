@@ -1,0 +1,82 @@
+"""Rows of the data set: what goes in comes out, and what does not fit is refused."""
+
+import numpy as np
+import pytest
+
+from datasets_scripts.schema import COLUMNS, CONFIGURATIONS, LabelledPhotograph, RowError, decode, encode
+
+
+def photograph(number=0, labelled=True, size=(40, 48)):
+    generator = np.random.default_rng(number)
+    count, labels = number % 4, {}
+    if labelled:
+        labels = {
+            "keypoints": generator.random((count, 2)) * 39,
+            "types": generator.integers(0, 2, count).astype(np.int8),
+            "widths": np.array([2.5, np.nan, 4.0])[:count],
+            "directions": [np.array([-1.0, 0.5, 3.0]), np.zeros(0), np.array([0.0, 1.0, 2.0, 3.0])][:count],
+            "labelled_by": "rendering",
+        }
+    return LabelledPhotograph(
+        name=f"photograph_{number}",
+        image=generator.integers(0, 256, (*size, 3), dtype=np.uint8),
+        mask=generator.random(size) > 0.5,
+        source="drawn",
+        patient=f"{number:02d}",
+        eye="left" if number % 2 else "",
+        licence="Apache-2.0",
+        redistributable=True,
+        **labels,
+    )
+
+
+@pytest.mark.parametrize("number, labelled", [(3, True), (0, True), (1, False)])
+def test_a_row_keeps_everything(number, labelled):
+    before = photograph(number, labelled)
+    after = decode(encode(before, jpeg_quality=None))
+    assert np.array_equal(after.image, before.image) and np.array_equal(after.mask, before.mask)
+    assert after.config == before.config == ("keypoints" if labelled else "unlabelled")
+    if labelled:
+        assert after.keypoints.shape == (number, 2)
+        assert np.allclose(after.keypoints, before.keypoints, atol=1e-5)
+        assert np.array_equal(after.types, before.types)
+        assert np.allclose(after.widths, before.widths, equal_nan=True)
+        assert all(np.allclose(one, other) for one, other in zip(after.directions, before.directions, strict=True))
+    else:
+        # "Not labelled" and "labelled, without any keypoint" are two things.
+        assert after.keypoints is None and after.types is None
+    for name in ("name", "source", "patient", "eye", "licence", "redistributable", "labelled_by"):
+        assert getattr(after, name) == getattr(before, name)
+
+
+def test_jpeg_keeps_the_colours_of_thin_vessels():
+    red_line = np.full((48, 48, 3), 200, dtype=np.uint8)
+    red_line[:, 24] = (200, 60, 40)
+    one = photograph(0, size=(48, 48))
+    one.image = red_line
+    row = encode(one)
+    assert row["image"]["bytes"][:2] == b"\xff\xd8" and row["image"]["path"] == "photograph_0.jpg"
+    # With the usual halved colour planes the line would differ by more than 60.
+    assert np.abs(decode(row).image.astype(int) - red_line).max() < 30
+
+
+@pytest.mark.parametrize("place", [(-1.0, 5.0), (47.6, 5.0), (5.0, 39.6), (np.nan, 5.0)])
+def test_a_keypoint_outside_is_refused(place):
+    one = photograph(1)
+    one.keypoints = np.array([place])
+    with pytest.raises(RowError, match=r"drawn/photograph_1: the point \(.*\) lies outside the 48 x 40 image"):
+        encode(one)
+
+
+@pytest.mark.parametrize("spoil", [{"types": None}, {"types": np.zeros(1, np.int8)}, {"widths": np.zeros(3)}])
+def test_lists_of_other_lengths_are_refused(spoil):
+    one = photograph(2)
+    for name, value in spoil.items():
+        setattr(one, name, value)
+    with pytest.raises(RowError, match="drawn/photograph_2: the lists of .* differ in length"):
+        encode(one)
+
+
+def test_every_column_is_explained():
+    explained = {name for names in COLUMNS for name in names.split(", ")}
+    assert explained == {name for features in CONFIGURATIONS.values() for name in features}
