@@ -77,7 +77,11 @@ def build(
         if report.errors:
             raise BuildError(f"Validation refuses the data set: {' '.join(report.errors)}")
         record = {
-            "options": {**asdict(options), "sources": sorted(use.source.name for use in uses)},
+            "options": {
+                **asdict(options),
+                "sources": sorted(use.source.name for use in uses),
+                "annotations": options.annotations is not None,  # where they lay is nobody's business
+            },
             "rows": nested(report.rows),
             "keypoints": nested(report.keypoints),
             "left_out": left_out,
@@ -163,6 +167,9 @@ def main(
     ] = _DEFAULTS.test_share,
     seed: Annotated[int, typer.Option(min=0, help="Of the splits, the pairs and the rendered eyes.")] = 0,
     every: Annotated[str, typer.Option(help="Take every n-th person: SOURCE=NUMBER, by comma.")] = "",
+    annotations: Annotated[
+        Path | None, typer.Option(help="Folder of annotations that replace the labels of the photographs they name.")
+    ] = None,
     png: Annotated[bool, typer.Option("--png", help="Store images without loss.")] = False,
     measured: Annotated[
         int, typer.Option(min=0, help="Rendered eyes on which the label maker is measured for the card.")
@@ -184,6 +191,7 @@ def main(
             test_share=test_share,
             seed=seed,
             every=_steps(every),
+            annotations=None if annotations is None else str(annotations),
             png=png,
             measured=measured,
         )

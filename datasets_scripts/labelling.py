@@ -1,12 +1,14 @@
 """From a file of a source, or from a number, to a labelled photograph on the canvas that all of them share."""
 
+from pathlib import Path
+
 import numpy as np
 
 from retinamatch.field_of_view import FieldOfView, find_field_of_view
 from retinamatch.image_processing_retina import canvas
 from retinamatch.photographs import PhotographError, read_photograph
 
-from .annotation_files import read_annotation
+from .annotation_files import Annotation, read_annotation
 from .junctions import find_junctions
 from .schema import LabelledPhotograph
 from .sources import Photograph, open_image
@@ -24,7 +26,14 @@ class LabellingError(ValueError):
     """A photograph or its labels cannot be used; the message is one sentence for the user."""
 
 
-def label(photograph: Photograph, licence: str, redistributable: bool, size: int, labelled: bool) -> LabelledPhotograph:
+def label(
+    photograph: Photograph,
+    licence: str,
+    redistributable: bool,
+    size: int,
+    labelled: bool,
+    correction: Path | None = None,
+) -> LabelledPhotograph:
     """Read a photograph, find or read its keypoints, and put both on the canvas.
 
     Args:
@@ -33,17 +42,27 @@ def label(photograph: Photograph, licence: str, redistributable: bool, size: int
         redistributable: Whether they allow to pass it on.
         size: Side of the square canvas in pixels: the field of view is cropped and scaled to it.
         labelled: Whether to use its annotation or, without one, its vessel map.
+        correction: Annotation to take instead, made on the photograph or on its canvas in a former build of this size.
+            Who names it vouches for its terms.
 
     Raises:
-        LabellingError: The image or its vessel map is missing, unreadable or does not fit.
-        AnnotationError: The annotation cannot be used.
+        LabellingError: The image or its vessel map is missing, unreadable or does not fit, or the correction is of
+            another size.
+        AnnotationError: The annotation or the correction cannot be used.
     """
     photo = read(photograph)
     view = find_field_of_view(photo)
-    labels = find_labels(photograph, photo, view) if labelled else {}
-    if labels and photograph.label_licence and photograph.label_licence != licence:
-        licence = f"{licence}; labels: {photograph.label_licence}"
+    labels, final = {}, {}
+    free = photograph.labels_redistributable
+    if correction is not None:
+        labels, final = read_correction(correction, photo.shape[:2], size)
+        free = True
+    elif labelled:
+        labels = find_labels(photograph, photo, view)
+        if photograph.label_licence and photograph.label_licence != licence:
+            licence = f"{licence}; labels: {photograph.label_licence}"
     pixels, mask, labels = on_canvas(photo, view, labels, size)
+    labels = final or labels
     return LabelledPhotograph(
         name=photograph.name,
         image=pixels,
@@ -52,7 +71,7 @@ def label(photograph: Photograph, licence: str, redistributable: bool, size: int
         patient=photograph.patient,
         eye=photograph.eye,
         licence=licence,
-        redistributable=redistributable and (not labels or photograph.labels_redistributable),
+        redistributable=redistributable and (not labels or free),
         **labels,
     )
 
@@ -83,6 +102,43 @@ def has_labels(photograph: Photograph) -> bool:
     return photograph.annotation is not None or photograph.vessels is not None
 
 
+def read_correction(path: Path, shape: tuple[int, int], size: int) -> tuple[dict, dict]:
+    """Read an annotation that takes the place of what the source says.
+
+    Args:
+        path: JSON of the annotation page.
+        shape: Height and width of the photograph.
+        size: Side of the canvas.
+
+    Returns:
+        Labels in pixels of the photograph, and labels in pixels of the canvas; one of them is empty.
+
+    Raises:
+        LabellingError: It was made on a picture of neither size.
+        AnnotationError: It cannot be read.
+    """
+    found = read_annotation(path)
+    labels = _from_annotation(found)
+    if found.size == (size, size):
+        return {}, labels
+    if found.size == shape[::-1]:
+        return labels, {}
+    raise LabellingError(
+        f"{path} was made on a picture of {found.size[0]} x {found.size[1]} pixels; the photograph has {shape[1]} x "
+        f"{shape[0]}, its canvas {size} x {size}."
+    )
+
+
+def _from_annotation(found: Annotation) -> dict:
+    return {
+        "keypoints": found.points,
+        "types": found.types,
+        "widths": found.widths,
+        "directions": [np.zeros(0)] * len(found.points),
+        "labelled_by": found.annotator or "annotator",
+    }
+
+
 def find_labels(photograph: Photograph, photo: np.ndarray, view: FieldOfView) -> dict:
     """Take keypoints from the annotation of a photograph, or find them in its vessel map.
 
@@ -94,14 +150,7 @@ def find_labels(photograph: Photograph, photo: np.ndarray, view: FieldOfView) ->
         AnnotationError: The annotation cannot be used.
     """
     if photograph.annotation is not None:
-        found = read_annotation(photograph.annotation, size=(photo.shape[1], photo.shape[0]))
-        return {
-            "keypoints": found.points,
-            "types": found.types,
-            "widths": found.widths,
-            "directions": [np.zeros(0)] * len(found.points),
-            "labelled_by": found.annotator or "annotator",
-        }
+        return _from_annotation(read_annotation(photograph.annotation, size=(photo.shape[1], photo.shape[0])))
     found = find_junctions(read_vessels(photograph, photo.shape[:2]), field_width=view.box[2] - view.box[0])
     return {
         "keypoints": found.points,

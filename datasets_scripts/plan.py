@@ -11,6 +11,7 @@ from pathlib import Path
 
 from retinamatch.evaluation import read_fire
 
+from .annotation_files import list_annotations, read_annotation
 from .fingerprints import without
 from .labelling import has_labels, label, render_photograph
 from .pairs import CATEGORIES, GRADES, Subject, fire_pair, rendered_visits, warped_pair
@@ -46,6 +47,8 @@ class BuildOptions:
         test_share: Share in the test split.
         seed: Of the splits, the pairs and the rendered eyes.
         every: Source name -> take only every n-th person.
+        annotations: Folder of annotations that take the place of what the sources say; those made on a split of a
+            former build, in pixels of its canvas, are among them.
         png: Store images without loss.
         measured: Number of rendered eyes on which the label maker is measured for the card; 0 for no measurement.
     """
@@ -62,6 +65,7 @@ class BuildOptions:
     test_share: float = 0.15
     seed: int = 0
     every: dict[str, int] = field(default_factory=dict)
+    annotations: str | None = None
     png: bool = False
     measured: int = 8
 
@@ -183,6 +187,7 @@ def plan(uses: list[Use], options: BuildOptions) -> dict[tuple[str, str], list[C
     jobs: dict[tuple[str, str], list] = defaultdict(list)
     size, seed, quality = options.size, options.seed, None if options.png else 95
 
+    corrections = find_corrections(options.annotations, uses)
     for use in uses:
         source, photographs = use.source, use.photographs
         if source.use == "evaluation":
@@ -200,8 +205,9 @@ def plan(uses: list[Use], options: BuildOptions) -> dict[tuple[str, str], list[C
             labelled = use.labels and has_labels(one)
             labelled &= one.labels_redistributable or not options.publishable
             terms = (source.licence, source.redistributable)
-            config, split = "keypoints" if labelled else "unlabelled", splits[one.patient]
-            jobs[config, split].append(partial(photograph_row, one, *terms, size, labelled, quality))
+            correction = corrections.get((source.name, one.name))
+            config, split = "keypoints" if labelled or correction else "unlabelled", splits[one.patient]
+            jobs[config, split].append(partial(photograph_row, one, *terms, size, labelled, quality, correction))
             if split == "test":
                 tests.append(partial(Subject.read, one, *terms, labelled))
         jobs["pairs", "test"] += warped_jobs(tests, size, seed)
@@ -240,9 +246,34 @@ def warped_jobs(subjects: list, size: int, seed: int) -> list:
     ]
 
 
-def photograph_row(photograph, licence, redistributable, size, labelled, quality) -> dict:
+def find_corrections(folder: str | None, uses: list[Use]) -> dict[tuple[str, str], Path]:
+    """Find whose annotation each file of a folder is; drafts are left out.
+
+    Returns:
+        (source, name of the photograph) -> file.
+
+    Raises:
+        AnnotationError: A file cannot be read.
+        BuildError: A file belongs to no photograph, or to several.
+    """
+    owners = defaultdict(set)
+    for use in uses:
+        for one in use.photographs:
+            for name in (one.name, f"{use.source.name}-{one.name}"):
+                owners[name].add((use.source.name, one.name))
+    found = {}
+    for name, path in (list_annotations(folder) if folder is not None else {}).items():
+        if len(owners[name]) != 1:
+            several = "several photographs" if owners[name] else "no photograph"
+            raise BuildError(f"The annotation {path} belongs to {several} of this build; SOURCE-NAME.json is wanted.")
+        if read_annotation(path).complete:
+            found[next(iter(owners[name]))] = path
+    return found
+
+
+def photograph_row(photograph, licence, redistributable, size, labelled, quality, correction=None) -> dict:
     """Read a file of a source as a row."""
-    return encode(label(photograph, licence, redistributable, size, labelled), quality)
+    return encode(label(photograph, licence, redistributable, size, labelled, correction), quality)
 
 
 def rendered_row(number: int, size: int, seed: int, shot: int, quality: int | None, labelled: bool) -> dict:

@@ -227,6 +227,32 @@ class TestSources:
         assert all(len(one.keypoints) == 1 and np.isnan(one.widths).all() for one in labelled)
         assert sum(len(rows) for rows in rows_of(tmp_path / "set", "unlabelled").values()) == 1
 
+    def test_annotations_replace_the_labels(self, root, tmp_path):
+        taken = options(sources=["hrf", "les_av"], size=96, validation_share=0, test_share=0)
+        build(root, tmp_path / "set", taken)
+        before = {row["name"]: decode(row) for row in rows_of(tmp_path / "set", "keypoints")["train"]}
+        marks = tmp_path / "marks"
+        marks.mkdir()
+        # One made on the canvas of the build, one on the photograph, one a draft.
+        place = before["01_h"].keypoints[0] + 3
+        write_annotation(marks / "01_h.json", Annotation("01_h.jpg", (96, 96), place[None], [1], "me"))
+        write_annotation(marks / "hrf-02_g.json", Annotation("02_g.jpg", (WIDTH, HEIGHT), [CENTER], [0], "me"))
+        write_annotation(marks / "11.json", Annotation("11.jpg", (96, 96), [[5, 5]], [0], "me", complete=False))
+        build(root, tmp_path / "set", options(**{**vars(taken), "annotations": str(marks)}))
+        after = {row["name"]: decode(row) for row in rows_of(tmp_path / "set", "keypoints")["train"]}
+        assert np.allclose(after["01_h"].keypoints, [place]) and after["01_h"].types.tolist() == [1]
+        assert np.abs(after["02_g"].keypoints - 47.5).max() < 0.6, "the centre of the field of view"
+        assert after["01_h"].labelled_by == "me" and after["01_h"].redistributable
+        for name in ("01_dr", "03_h", "11", "276"):
+            assert np.array_equal(after[name].keypoints, before[name].keypoints)
+
+        write_annotation(marks / "01_h.json", Annotation("01_h.jpg", (50, 50), [[5, 5]], [1], "me"))
+        with pytest.raises(BuildError, match="picture of 50 x 50 pixels; the photograph has 320 x 240, its canvas 96"):
+            build(root, tmp_path / "set", options(**{**vars(taken), "annotations": str(marks)}))
+        write_annotation(marks / "nobody.json", Annotation("nobody.jpg", (96, 96), [[5, 5]], [1], "me"))
+        with pytest.raises(BuildError, match="nobody.json belongs to no photograph of this build"):
+            build(root, tmp_path / "set", options(**{**vars(taken), "annotations": str(marks)}))
+
     def test_real_photographs(self, data_root, tmp_path):
         taken = options(sources=["chase_db1"], size=256, every={"chase_db1": 5}, validation_share=0.34, test_share=0)
         record = build(data_root, tmp_path / "set", taken)
