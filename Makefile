@@ -11,16 +11,27 @@ EXAMPLES := modeling/retinamatch/examples
 IS_RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 
 SMOKE := build/train-smoke
+# The folder of the data set, and where downloads of its sources lie; without one, rendered eyes alone.
+DATASET ?= build/dataset
+DATA ?= $(RETINAMATCH_DATA)
 TEACHER := $(BIN)/accelerate launch --cpu --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
-	-m train.teacher --config train/recipes/small.yaml --data $(SMOKE)/pack --repeat 1 \
+	-m train.teacher --config train/recipes/small.yaml --data $(SMOKE)/pack \
 	--output_dir $(SMOKE)/run --steps 4 --batch_size 1 --validation_pairs 2
+
+# For annotate: photographs, or the Parquet files of a configuration; and where one person's work goes.
+FOLDER ?= modeling/retinamatch/examples
+ANNOTATOR ?= $(or $(USER),me)
+# Not under out/, which `make clean` removes.
+ANNOTATIONS ?= runs/annotations/$(ANNOTATOR)
+# For demo.
+PORT ?= 7860
 
 # No command of these targets may ask the network for a model.
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup match test lint format train-smoke clean
+.PHONY: help setup match test lint format dataset train-smoke annotate demo clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,11 +52,21 @@ format: $(STAMP)  ## apply the style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+dataset: $(STAMP)  ## build the data set into DATASET: rendered eyes, and the sources found in DATA
+	$(BIN)/python -m datasets_scripts.build $(DATA) --out $(DATASET)
+
 train-smoke: $(STAMP)  ## four training steps on rendered photographs: stop after two, resume
 	rm -rf $(SMOKE)
-	$(BIN)/python -m datasets_scripts.build --rendered 4 --size 256 --validation-share 0.25 --out $(SMOKE)/pack
+	$(BIN)/python -m datasets_scripts.build --rendered 4 --unlabelled 0 --visits 0 --people 0 --measured 0 --test-share 0 \
+		--validation-share 0.25 --size 256 --out $(SMOKE)/pack
 	$(TEACHER) --stop_at 2
 	$(TEACHER) --resume
+
+annotate: $(STAMP)  ## set keypoints by hand in the browser: FOLDER of photographs, ANNOTATIONS, ANNOTATOR
+	$(BIN)/python -m datasets_scripts.annotate $(FOLDER) --out $(ANNOTATIONS) --annotator "$(ANNOTATOR)"
+
+demo: $(STAMP)  ## serve the web page at http://127.0.0.1:7860 (PORT); asks no network
+	$(BIN)/python -m space.app --port $(PORT)
 
 clean:  ## remove results and caches, keep the virtual environment
 	rm -rf $(SMOKE) dist out .pytest_cache .ruff_cache
@@ -68,5 +89,5 @@ $(BIN)/python:
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --retries 1 --no-deps -c constraints.txt \
 		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,data,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,data,space,dev]'
 	@touch $@
