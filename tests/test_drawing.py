@@ -3,10 +3,13 @@ import pytest
 
 from retinamatch.drawing import (
     INLIER_COLOR,
+    KEYPOINT_COLOR,
     MAXIMUM_SIDE,
     OUTLIER_COLOR,
+    beside,
     checkerboard,
     difference,
+    draw_heatmap,
     draw_matches,
     flicker,
     overlay,
@@ -141,3 +144,34 @@ def test_no_matches_give_the_photographs_alone():
     photo = np.full((100, 100, 3), 90, np.uint8)
     picture = draw_matches(photo, photo, make_registration(np.zeros((0, 2)), np.zeros((0, 2)), []))
     assert (picture[:100] == 90).all()
+
+
+def test_keypoints_are_marked_when_asked_for():
+    registration = make_registration([(50, 60), (200, 100)], [(60, 70), (210, 110)], [True, True])
+    photo = np.zeros((200, 300, 3), np.uint8)
+    plain = draw_matches(photo, photo, registration)
+    marked = draw_matches(photo, photo, registration, keypoints=True)
+    assert close_to(marked[:200], KEYPOINT_COLOR).sum() > close_to(plain[:200], KEYPOINT_COLOR).sum()
+
+
+@pytest.mark.parametrize("frame", [(0.0, 0.0, 1.0, 1.0), (0.25, -0.1, 1.25, 0.9)])
+def test_heat_map_lies_on_the_place_it_belongs_to(frame):
+    """A bright square of the photograph, and heat at its centre on the network's input: both fall on one pixel."""
+    frame = np.array(frame)
+    photo = np.zeros((400, 600, 3), np.uint8)
+    photo[195:206, 295:306] = 255
+    place = (np.array([300.5, 200.5]) / (600, 400) - frame[:2]) / (frame[2:] - frame[:2])
+    column, row = np.floor(place * (150, 100)).astype(int)
+    heat = np.zeros((100, 150), np.float32)
+    plain = draw_heatmap(photo, heat, frame)
+    assert plain.shape == (100, 150, 3)
+    assert np.unravel_index(plain[..., 0].argmax(), heat.shape) == pytest.approx((row, column), abs=1)
+    heat[row, column] = 1.0
+    hot = draw_heatmap(photo, heat, frame)
+    assert np.abs(hot.astype(int) - plain).sum(-1).nonzero() == (np.array([row]), np.array([column]))
+    assert hot[row, column].astype(int).sum() > 500
+
+
+def test_pictures_beside_each_other_have_one_height():
+    picture = beside([np.full((100, 80, 3), 9, np.uint8), np.full((50, 60, 3), 9, np.uint8)], gap=8)
+    assert picture.shape == (50, 40 + 8 + 60, 3) and (picture[:, 40:48] == 0).all()

@@ -9,6 +9,7 @@ from PIL import Image
 
 from retinamatch import registration as registration_module
 from retinamatch.configuration_lk_superretina import LKSuperRetinaConfig
+from retinamatch.estimation import EstimationSettings
 from retinamatch.image_processing_retina import RetinaImageProcessor
 from retinamatch.modeling_lk_superretina import LKSuperRetinaForKeypointDetection
 from retinamatch.photographs import PhotographError
@@ -212,3 +213,12 @@ def test_real_pair(data_root):
     control = np.loadtxt(data_root / "registration" / "fire_dev" / "Ground Truth" / "control_points_P01_1_2.txt")
     found = Registrar(features="rootsift", transform="quadratic").register(images / "P01_2.jpg", images / "P01_1.jpg")
     assert np.linalg.norm(found.transform(control[:, 2:]) - control[:, :2], axis=1).mean() < 5
+
+
+def test_thresholds_change_the_answer_without_new_keypoints(registrar, registered):
+    moving, fixed = registered.moving_keypoints, registered.fixed_keypoints
+    strict = registrar.register_keypoints(moving, fixed, "quadratic", ratio=0.7)
+    assert len(registrar.match(moving, fixed, 0.7)[0]) < len(registrar.match(moving, fixed)[0])
+    assert strict.registered and strict.evidence["given"] < registered.evidence["given"]
+    refused = registrar.register_keypoints(moving, fixed, settings=EstimationSettings(minimum_agreeing=10_000))
+    assert not refused.registered and "at least 10000 are needed" in refused.reason

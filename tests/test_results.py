@@ -11,6 +11,8 @@ from retinamatch.results import (
     check_output_file,
     check_output_folder,
     matches_text,
+    prune,
+    write_animation,
     write_registration,
     write_text,
 )
@@ -103,3 +105,21 @@ def test_matches_as_json(registered, refused):
     read = json.loads(matches_text(refused, as_json=True))
     assert read["status"] == "no reliable match" and read["reason"]
     assert not any(row["inlier"] for row in read["matches"])
+
+
+def test_animation_has_all_frames_and_never_flashes_fast(tmp_path):
+    frames = [np.full((40, 60, 3), level, np.uint8) for level in (20, 120, 220)]
+    write_animation(frames, tmp_path / "a.gif", seconds=0.01)
+    animation = Image.open(tmp_path / "a.gif")
+    assert animation.n_frames == 3 and animation.size == (60, 40) and animation.info["loop"] == 0
+    for number, level in enumerate((20, 120, 220)):
+        animation.seek(number)
+        assert animation.info["duration"] >= 330
+        assert np.abs(np.asarray(animation.convert("RGB")).astype(int) - level).max() <= 4
+
+
+def test_prune_takes_only_what_matches_and_was_not_kept(tmp_path):
+    for name in ("01_a_aligned.png", "02_b_aligned.png", "mine.png"):
+        (tmp_path / name).touch()
+    prune(tmp_path, ["[0-9]*_aligned.png"], ["01_a_aligned.png"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["01_a_aligned.png", "mine.png"]

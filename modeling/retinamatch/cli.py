@@ -20,6 +20,7 @@ from .evaluation import compare_on_fire, evaluate_fire, evaluate_identity
 from .hub import export_repository
 from .photographs import PhotographError, read_photograph
 from .registration import DEFAULT_MODEL, Registrar, Registration, UnknownNameError, known_models, timed
+from .series import SeriesError, gather, list_photographs, register_visits, write_series
 
 
 NO_MATCH = 1
@@ -109,8 +110,40 @@ def match(
 
 
 @app.command()
+def series(
+    folder: Annotated[Path, typer.Argument(help="Folder of three or more photographs of one eye, in order of names.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the pictures and series.json.")] = Path("out"),
+    fixed: Annotated[
+        str, typer.Option("--fixed", help="Name of the photograph that the others are registered to; else the first.")
+    ] = "",
+    transform: TransformName = "auto",
+    model: Model = DEFAULT_MODEL,
+    features: Features = "model",
+):
+    """Register a history to one photograph: aligned images, strip, animation, series.json; what fails is named."""
+    with _bad_input(SeriesError):
+        photographs = list_photographs(folder)
+        number = _position(fixed, photographs) if fixed else 0
+        if out.resolve() == folder.resolve():
+            raise SeriesError("The results go to another folder than that of the photographs; name one with --out.")
+        results.check_output_folder(out)
+        visits = register_visits(photographs, number, Registrar(model, transform, features=features))
+        outcome = gather(tqdm(visits, total=len(photographs), unit="visit", disable=None, leave=False), number)
+        written = write_series(outcome, out)
+    for visit in outcome.failed:
+        typer.echo(f"{visit.name} is left out: {visit.problem}", err=True)
+    if not outcome.registered:
+        typer.echo(f"no reliable match: nothing could be registered to {outcome.visits[number].name}")
+        raise typer.Exit(NO_MATCH)
+    typer.echo(
+        f"registered: {len(outcome.registered)} of {len(photographs) - 1} photographs to {outcome.visits[number].name}"
+    )
+    typer.echo("\n".join(str(path) for path in written))
+
+
+@app.command()
 def convert(
-    checkpoint: Annotated[Path, typer.Argument(help="Official .pth checkpoint of SuperRetina or LKUNET.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Official .pth checkpoint of SuperRetina, LKUNET or SwinEncoder.")],
     out: Annotated[Path, typer.Argument(help="Folder for the converted model.")],
 ):
     """Convert a published checkpoint, downloaded by yourself, to a folder that --model takes."""
@@ -236,6 +269,13 @@ def _register(moving: Path, fixed: Path, registrar: Registrar, bar: tqdm) -> tup
     registration.timings = {**timings, **registration.timings}
     bar.update()
     return registration, photos
+
+
+def _position(name: str, photographs: list[Path]) -> int:
+    names = [path.name for path in photographs]
+    if name not in names:
+        raise SeriesError(f"There is no {name} in the series; it has: {', '.join(names)}.")
+    return names.index(name)
 
 
 def _no_match(registration: Registration, err: bool = False):

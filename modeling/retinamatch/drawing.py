@@ -18,6 +18,7 @@ DARK = 15
 # Blue and orange stay apart for every kind of colour vision (Okabe and Ito); line style and marks say the same again.
 INLIER_COLOR = (86, 180, 233)
 OUTLIER_COLOR = (230, 159, 0)
+KEYPOINT_COLOR = (240, 240, 240)
 
 
 def overlay(fixed: np.ndarray, aligned: np.ndarray) -> np.ndarray:
@@ -72,7 +73,11 @@ def flicker(fixed: np.ndarray, aligned: np.ndarray) -> list[np.ndarray]:
 
 
 def draw_matches(
-    moving: np.ndarray, fixed: np.ndarray, registration: Registration, maximum: int = MAXIMUM_LINES
+    moving: np.ndarray,
+    fixed: np.ndarray,
+    registration: Registration,
+    maximum: int = MAXIMUM_LINES,
+    keypoints: bool = False,
 ) -> np.ndarray:
     """Draw both photographs side by side with lines between matches.
 
@@ -84,6 +89,7 @@ def draw_matches(
         fixed: (H', W', 3) the fixed photograph, drawn right.
         registration: Their registration.
         maximum: Most lines of either kind.
+        keypoints: Mark all keypoints with small squares, the matched ones too.
     """
     scale = min(1.0, MAXIMUM_SIDE / (moving.shape[1] + fixed.shape[1]), MAXIMUM_SIDE / max(len(moving), len(fixed)))
     left, right = _resized(moving, scale), _resized(fixed, scale)
@@ -93,6 +99,11 @@ def draw_matches(
     canvas[: len(left), : left.shape[1]] = left
     canvas[: len(right), left.shape[1] :] = right
 
+    if keypoints:
+        found = _resized_points(registration.moving_keypoints.points, left, moving)
+        _draw_squares(canvas, found, unit)
+        found = _resized_points(registration.fixed_keypoints.points, right, fixed) + (left.shape[1], 0)
+        _draw_squares(canvas, found, unit)
     starts = _resized_points(registration.moving_points, left, moving)
     ends = _resized_points(registration.fixed_points, right, fixed) + (left.shape[1], 0)
     counts = []
@@ -105,6 +116,45 @@ def draw_matches(
         counts.append(f"{len(chosen)} {word}{of_all}")
     _draw_caption(canvas, caption, unit, *reversed(counts))
     return canvas
+
+
+def draw_heatmap(photo: np.ndarray, heatmap: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    """Draw where the network sees keypoints: the photograph in dark grey, the heat map over it, brighter is surer.
+
+    Args:
+        photo: (H, W, 3) the photograph.
+        heatmap: (h, w) values from 0 to 1 on the network's input.
+        frame: (4,) the rectangle of the photograph that the input shows, (x0, y0, x1, y1) relative to the photograph.
+
+    Returns:
+        (h, w, 3), the part of the photograph that the network was shown.
+    """
+    height, width = heatmap.shape
+    span = np.array([photo.shape[1], photo.shape[0]])
+    # Pixel (u, v) of the input lies on pixel ((u + 0.5) / w * (x1 - x0) + x0) * W - 0.5 of the photograph.
+    step = (frame[2:] - frame[:2]) * span / (width, height)
+    start = frame[:2] * span - 0.5 + step / 2
+    back = np.array([[step[0], 0, start[0]], [0, step[1], start[1]]])
+    # Smoothed first: one pixel of the input stands for `step` of the photograph.
+    smooth = cv2.blur(photo[..., 1], (max(1, round(step[0])), max(1, round(step[1]))))
+    grey = cv2.warpAffine(smooth, back, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    strength = np.sqrt(np.clip(heatmap, 0, 1))[..., None]  # the root shows the faint ones as well
+    heat = cv2.applyColorMap(np.uint8(255 * strength), cv2.COLORMAP_INFERNO)[..., ::-1]
+    return np.uint8((1 - strength) * (0.5 * grey[..., None]) + strength * heat)
+
+
+def beside(pictures: list[np.ndarray], gap: int = 8) -> np.ndarray:
+    """Put pictures side by side, the higher ones reduced to the height of the lowest, with dark gaps between them."""
+    height = min(len(picture) for picture in pictures)
+    parts = []
+    for picture in pictures:
+        parts += [_resized(picture, height / len(picture))[:height], np.zeros((height, gap, 3), np.uint8)]
+    return np.concatenate(parts[:-1], axis=1)
+
+
+def _draw_squares(canvas: np.ndarray, points: np.ndarray, unit: int) -> None:
+    for x, y in points.round().astype(int):
+        cv2.rectangle(canvas, (x - unit, y - unit), (x + unit, y + unit), KEYPOINT_COLOR, unit)
 
 
 def _draw_inlier(canvas: np.ndarray, start: np.ndarray, end: np.ndarray, unit: int) -> None:
@@ -194,4 +244,13 @@ def _like(photo: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return np.where(_shows(photo)[..., None], changed.clip(0, 255), 0).astype(np.uint8)
 
 
-__all__ = ["MAXIMUM_SIDE", "checkerboard", "difference", "draw_matches", "flicker", "overlay"]
+__all__ = [
+    "MAXIMUM_SIDE",
+    "beside",
+    "checkerboard",
+    "difference",
+    "draw_heatmap",
+    "draw_matches",
+    "flicker",
+    "overlay",
+]

@@ -19,7 +19,7 @@ import torch
 from tqdm.auto import tqdm
 from transformers import AutoModelForKeypointDetection
 
-from .estimation import REGISTERED, Keypoints, estimate
+from .estimation import REGISTERED, EstimationSettings, Keypoints, estimate
 from .image_processing_retina import RetinaImageProcessor
 from .keypoints import mutual_nearest_matches
 from .photographs import read_photograph
@@ -182,8 +182,7 @@ class Registrar:
         if self.features == "rootsift":
             return [rootsift_keypoints(photo) for photo in photos]
         inputs = self.processor(photos, return_tensors="pt").to(self.device)
-        with torch.inference_mode():
-            found = self.model(**inputs, output_descriptor_map=True)
+        found = self.detect(inputs)
         canvas = inputs["pixel_values"].shape[-2:]
         frames = inputs["image_frames"].double().cpu().numpy()
         return [
@@ -193,8 +192,26 @@ class Registrar:
             for i, photo in enumerate(photos)
         ]
 
-    def match(self, moving: Keypoints, fixed: Keypoints) -> tuple[np.ndarray, np.ndarray]:
+    def detect(self, inputs):
+        """Run the network on what the processor made, and nothing else: the step that another device can take over.
+
+        Args:
+            inputs: `pixel_values`, `pixel_mask` and `image_frames` of a batch, on `device`.
+
+        Returns:
+            `RetinaKeypointOutput` with descriptor maps.
+        """
+        with torch.inference_mode():
+            return self.model(**inputs, output_descriptor_map=True)
+
+    def match(self, moving: Keypoints, fixed: Keypoints, ratio: float | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Match two sets of keypoints: mutual nearest neighbours with ratio test.
+
+        Args:
+            moving: Keypoints of the moving photograph.
+            fixed: Keypoints of the fixed photograph.
+            ratio: Largest ratio of the distances to the nearest and the second nearest descriptor; the model's own
+                when None.
 
         Returns:
             Matches, an (M, 2) integer array of indices (moving, fixed), and their scores, (M,).
@@ -202,7 +219,8 @@ class Registrar:
         if len(moving.points) == 0 or len(fixed.points) == 0:
             return np.zeros((0, 2), dtype=np.int64), np.zeros(0)
         descriptors = [torch.as_tensor(k.descriptors, device=self.device)[None] for k in (moving, fixed)]
-        partners, scores = mutual_nearest_matches(*descriptors, **self.matching)
+        matching = self.matching if ratio is None else {**self.matching, "ratio": ratio}
+        partners, scores = mutual_nearest_matches(*descriptors, **matching)
         # (1, 2, K): row 0 holds, for each moving keypoint, the index of its fixed partner or -1.
         partners, scores = partners[0, 0].cpu().numpy(), scores[0, 0].cpu().numpy()
         matched = np.flatnonzero(partners >= 0)
@@ -241,14 +259,32 @@ class Registrar:
                 bar.update(len(registrations) - bar.n)
         return registrations
 
-    def register_keypoints(self, moving: Keypoints, fixed: Keypoints, transform: str | None = None) -> Registration:
-        """Match and estimate alone, for keypoints found before: one photograph in many pairs, or another transform."""
+    def register_keypoints(
+        self,
+        moving: Keypoints,
+        fixed: Keypoints,
+        transform: str | None = None,
+        ratio: float | None = None,
+        settings: EstimationSettings | None = None,
+    ) -> Registration:
+        """Match and estimate alone, for keypoints found before: one photograph in many pairs, or another transform.
+
+        Args:
+            moving: Keypoints of the moving photograph.
+            fixed: Keypoints of the fixed photograph.
+            transform: Another choice than the one this object was made with.
+            ratio: Of the descriptors, see `match`.
+            settings: Of the estimator and its decision; the measured error rates hold for the default ones.
+
+        Raises:
+            UnknownNameError: The transform does not exist.
+        """
         timings = {}
         with timed(timings, "match"):
-            matches, scores = self.match(moving, fixed)
+            matches, scores = self.match(moving, fixed, ratio)
         with timed(timings, "estimate"):
             kind = self.transform if transform is None else check_transform(transform)
-            found = estimate(moving, fixed, matches, scores, transform=kind)
+            found = estimate(moving, fixed, matches, scores, transform=kind, settings=settings)
         return Registration(
             transform=found.transform if found.status == REGISTERED else None,
             moving_keypoints=moving,

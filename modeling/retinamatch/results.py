@@ -63,7 +63,7 @@ def write_text(path: str | os.PathLike, text: str) -> None:
         OutputError: It cannot be written.
     """
     path = Path(path)
-    with _written_aside(path.parent) as aside:
+    with written_aside(path.parent) as aside:
         (aside / path.name).write_text(text, encoding="utf-8")
         os.replace(aside / path.name, path)
 
@@ -108,7 +108,7 @@ def write_registration(registration: Registration, moving: np.ndarray, fixed: np
         OutputError: The folder cannot be written to.
     """
     folder = Path(folder)
-    with _written_aside(folder) as aside:
+    with written_aside(folder) as aside:
         if registration.registered:
             aligned = registration.warp(moving)
             # One after the other: of large photographs, few pictures should lie in memory at a time.
@@ -128,14 +128,37 @@ def write_registration(registration: Registration, moving: np.ndarray, fixed: np
     return written
 
 
+def write_animation(frames: list[np.ndarray], path: str | os.PathLike, seconds: float) -> None:
+    """Write frames of one size as a GIF that goes on for ever.
+
+    Args:
+        frames: (H, W, 3) uint8.
+        path: Where to.
+        seconds: How long each frame stands; at least a third, as more than three flashes a second can harm.
+    """
+    # Without dithering: its dots would jump where nothing has changed.
+    method, dither = Image.Quantize.MAXCOVERAGE, Image.Dither.NONE
+    pictures = [Image.fromarray(frame).quantize(256, method, dither=dither) for frame in frames]
+    duration = round(1000 * max(seconds, 1 / 3))
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=duration, loop=0, optimize=False)
+
+
+def prune(folder: Path, patterns: list[str], kept: list[str]) -> None:
+    """Remove what an earlier run has written into a folder and this one has not."""
+    for pattern in patterns:
+        for path in folder.glob(pattern):
+            if path.name not in kept:
+                path.unlink()
+
+
 def _save(picture: np.ndarray, path: Path) -> None:
     # The fastest compression: a few per cent more room on disk, a third of the time.
     Image.fromarray(picture).save(path, compress_level=1)
 
 
 @contextmanager
-def _written_aside(folder: Path):
-    """A temporary folder inside `folder`, on the same disk, so that renaming out of it is one step."""
+def written_aside(folder: Path):
+    """Give a temporary folder inside `folder`, on the same disk, so that renaming out of it is one step."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".retinamatch-", dir=folder) as aside:
@@ -149,6 +172,9 @@ __all__ = [
     "check_output_file",
     "check_output_folder",
     "matches_text",
+    "prune",
+    "write_animation",
     "write_registration",
     "write_text",
+    "written_aside",
 ]

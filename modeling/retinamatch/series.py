@@ -1,0 +1,283 @@
+"""A history: photographs of one eye over time, all registered to one of them; those that cannot be are named.
+
+`register_series` gives a `Series`; `write_series` puts the aligned photographs, a strip, an animation and the figures
+into a folder.
+"""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from .drawing import flicker
+from .photographs import PhotographError, read_photograph
+from .registration import Registrar, Registration
+from .results import prune, write_animation, written_aside
+
+
+LEAST_PHOTOGRAPHS = 3
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".ppm")
+STRIP, ANIMATION, RECORD, ALIGNED = "strip.png", "animation.gif", "series.json", "aligned.png"
+STRIP_WIDTH = 6000  # pixels of all panels together, at most
+PANEL, LEAST_PANEL = 480, 160  # the side of one of them
+FRAME = 900  # of the animation
+SECONDS_A_VISIT = 0.8
+BACKGROUND, INK = (16, 16, 16), (235, 235, 235)
+
+
+class SeriesError(ValueError):
+    """Photographs that make no series; the message is one sentence for the user."""
+
+
+@dataclass
+class Visit:
+    """One photograph of a series.
+
+    Attributes:
+        name: What it is called.
+        read: Reads it.
+        registration: How it lies on the fixed photograph; None for the fixed one itself and for what cannot be read.
+        problem: Why it is not part of the strip, in words; "" when it is.
+    """
+
+    name: str
+    read: Callable[[], np.ndarray]
+    registration: Registration | None = None
+    problem: str = ""
+
+    def aligned(self) -> np.ndarray:
+        """The photograph on the pixel grid of the fixed one, at its full resolution."""
+        return self.read() if self.registration is None else self.registration.warp(self.read())
+
+
+@dataclass
+class Series:
+    """Photographs of one eye in order, and which of them the others were registered to."""
+
+    visits: list[Visit]
+    fixed: int
+
+    @property
+    def failed(self) -> list[Visit]:
+        """The visits that could not be read or registered."""
+        return [visit for visit in self.visits if visit.problem]
+
+    @property
+    def registered(self) -> list[Visit]:
+        """The visits that lie on the fixed one, without it."""
+        return [visit for visit in self.visits if visit.registration is not None and not visit.problem]
+
+    def words(self, index: int) -> str:
+        """What became of one visit, in a few words."""
+        visit = self.visits[index]
+        if index == self.fixed:
+            return "fixed"
+        if visit.registration is None:
+            return "not read"
+        return visit.registration.status
+
+    def to_dict(self) -> dict:
+        """Put the outcome into numbers, strings, lists and dicts, ready for JSON."""
+        visits = []
+        for index, visit in enumerate(self.visits):
+            record = {"name": visit.name, "status": self.words(index), "reason": visit.problem}
+            if visit.registration is not None and not visit.problem:
+                record |= visit.registration.to_dict()
+            visits.append(record)
+        return {"fixed": self.visits[self.fixed].name, "visits": visits}
+
+
+def list_photographs(folder: str | os.PathLike) -> list[Path]:
+    """Photographs of a folder in the order of their names, numbers in them by value: visit_2 before visit_10.
+
+    Raises:
+        SeriesError: It is no folder, or has fewer than three.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise SeriesError(f"{folder} is not a folder of photographs.")
+    found = [path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES]
+    found = [path for path in found if not path.name.startswith(".")]
+    if len(found) < LEAST_PHOTOGRAPHS:
+        raise SeriesError(f"{folder} holds {len(found)} photographs; a series takes {LEAST_PHOTOGRAPHS} or more.")
+    return sorted(found, key=_natural_order)
+
+
+def _natural_order(path: Path) -> list:
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", path.name.lower())]
+
+
+def register_visits(
+    photographs: Sequence, fixed: int, registrar: Registrar, names: Sequence[str] | None = None, **choices
+) -> Iterator[Visit]:
+    """Register photographs one by one: first gives the fixed one, then the others in order.
+
+    Args:
+        photographs: Three or more: paths, or anything else that `read_photograph` reads; or functions that read one.
+        fixed: Which one the others are registered to.
+        registrar: What registers them.
+        names: What they are called; the names of the files when None.
+        **choices: For `Registrar.register_keypoints`: transform, ratio, settings.
+
+    Raises:
+        SeriesError: There are fewer than three, or no such fixed one.
+        PhotographError: The fixed one cannot be read; another one that cannot is named in its visit.
+    """
+    count = len(photographs)
+    if count < LEAST_PHOTOGRAPHS:
+        raise SeriesError(f"A series takes {LEAST_PHOTOGRAPHS} photographs or more, got {count}.")
+    if not 0 <= fixed < count:
+        raise SeriesError(f"There is no photograph number {fixed + 1}: the series has {count}.")
+    names = [Path(str(photo)).name for photo in photographs] if names is None else names
+    # Read when their turn comes, and again when they are drawn: a history of large photographs fits in no memory.
+    readers = [photo if callable(photo) else partial(read_photograph, photo) for photo in photographs]
+    target = registrar.keypoints([readers[fixed]()])[0]
+    yield Visit(names[fixed], readers[fixed])
+    for index, (name, read) in enumerate(zip(names, readers)):
+        if index == fixed:
+            continue
+        try:
+            keypoints = registrar.keypoints([read()])[0]
+        except PhotographError as error:
+            yield Visit(name, read, problem=str(error))
+            continue
+        registration = registrar.register_keypoints(keypoints, target, **choices)
+        # The dense descriptors, nine megabytes a photograph, have done their work.
+        registration.moving_keypoints = replace(keypoints, describe=None)
+        yield Visit(name, read, registration, registration.reason)
+
+
+def register_series(
+    photographs: Sequence, fixed: int = 0, registrar: Registrar | None = None, names: Sequence[str] | None = None
+) -> Series:
+    """Register photographs of one eye to one of them; see `register_visits`."""
+    return gather(register_visits(photographs, fixed, registrar or Registrar(), names), fixed)
+
+
+def gather(visits: Iterator[Visit], fixed: int) -> Series:
+    """Put the visits that `register_visits` gives into the order of the photographs."""
+    first, *others = visits
+    return Series([*others[:fixed], first, *others[fixed:]], fixed)
+
+
+def write_series(series: Series, folder: str | os.PathLike) -> list[Path]:
+    """Write the aligned photographs, the strip, the animation and `series.json`; what an earlier run left there goes.
+
+    Args:
+        series: The outcome.
+        folder: Where to; it is made when missing.
+
+    Returns:
+        The files written; the record alone when nothing could be registered.
+
+    Raises:
+        OutputError: The folder cannot be written to.
+    """
+    folder = Path(folder)
+    with written_aside(folder) as aside:
+        names = []
+        if series.registered:
+            frames = []
+            for index, visit, aligned in aligned_visits(series):
+                if aligned is not None:
+                    names.append(f"{index + 1:02d}_{_plain_name(visit.name)}_{ALIGNED}")
+                    Image.fromarray(aligned).save(aside / names[-1], compress_level=1)
+                frames.append(aligned if aligned is None else fitted(aligned, FRAME))
+            Image.fromarray(draw_strip(series, frames)).save(aside / STRIP, compress_level=1)
+            write_animation(captioned_frames(series, frames), aside / ANIMATION, SECONDS_A_VISIT)
+            names += [STRIP, ANIMATION]
+        record = json.dumps(series.to_dict(), indent=2, allow_nan=False)
+        (aside / RECORD).write_text(record + "\n", encoding="utf-8")
+        names.append(RECORD)
+        for name in names:
+            os.replace(aside / name, folder / name)
+        prune(folder, [STRIP, ANIMATION, f"[0-9]*_{ALIGNED}"], names)
+    return [folder / name for name in names]
+
+
+def aligned_visits(series: Series) -> Iterator[tuple[int, Visit, np.ndarray | None]]:
+    """Give every visit with its aligned photograph, None where there is none, one at a time."""
+    for index, visit in enumerate(series.visits):
+        yield index, visit, None if visit.problem else visit.aligned()
+
+
+def captioned_frames(series: Series, pictures: list[np.ndarray | None]) -> list[np.ndarray]:
+    """Give the frames of the animation: equally bright, with number and name; what is not registered is left out.
+
+    Args:
+        series: The visits.
+        pictures: Their aligned photographs, of one size; None where there is none.
+    """
+    fixed = pictures[series.fixed]
+    return [
+        _captioned(picture if index == series.fixed else flicker(fixed, picture)[1], _caption(series, index))
+        for index, picture in enumerate(pictures)
+        if picture is not None
+    ]
+
+
+def draw_strip(series: Series, pictures: list[np.ndarray | None]) -> np.ndarray:
+    """Draw all visits in a row; an empty panel with a cross and the reason where one could not be registered."""
+    side = int(np.clip(STRIP_WIDTH // len(pictures), LEAST_PANEL, PANEL))
+    small = [picture if picture is None else fitted(picture, side) for picture in pictures]
+    empty = np.full_like(small[series.fixed], BACKGROUND[0])
+    height, width = empty.shape[:2]
+    for start, end in (((0, 0), (width, height)), ((0, height), (width, 0))):
+        cv2.line(empty, start, end, (90, 90, 90), 1, cv2.LINE_AA)
+    panels = [
+        _captioned(empty if picture is None else picture, _caption(series, index))
+        for index, picture in enumerate(small)
+    ]
+    return np.concatenate([np.pad(panel, ((0, 0), (0, 6), (0, 0))) for panel in panels], axis=1)
+
+
+def _caption(series: Series, index: int) -> str:
+    return f"{index + 1}. {series.visits[index].name}\n{series.words(index)}"
+
+
+def _captioned(picture: np.ndarray, text: str) -> np.ndarray:
+    """Two lines below a picture, shortened to its width."""
+    size = max(12, picture.shape[1] // 32)
+    font = ImageFont.load_default(size)
+    canvas = Image.new("RGB", (picture.shape[1], len(picture) + round(3.2 * size)), BACKGROUND)
+    canvas.paste(Image.fromarray(picture), (0, 0))
+    draw = ImageDraw.Draw(canvas)
+    for number, line in enumerate(text.split("\n")):
+        while len(line) > 4 and draw.textlength(line, font) > picture.shape[1] - 12:
+            line = line[:-2].rstrip(".") + "…"
+        draw.text((6, len(picture) + (0.3 + 1.4 * number) * size), line, INK, font)
+    return np.asarray(canvas)
+
+
+def fitted(picture: np.ndarray, side: int) -> np.ndarray:
+    """Reduce a picture so that no side is longer than `side` pixels."""
+    scale = min(1.0, side / max(picture.shape[:2]))
+    width, height = (max(1, round(length * scale)) for length in picture.shape[1::-1])
+    return picture if scale == 1 else cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _plain_name(name: str) -> str:
+    return re.sub(r"[^\w.-]", "_", Path(name).stem)[:60]
+
+
+__all__ = [
+    "Series",
+    "SeriesError",
+    "Visit",
+    "aligned_visits",
+    "captioned_frames",
+    "draw_strip",
+    "fitted",
+    "gather",
+    "list_photographs",
+    "register_series",
+    "register_visits",
+    "write_series",
+]

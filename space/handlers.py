@@ -1,0 +1,102 @@
+"""What the buttons of the page and the named endpoints do: work, then words, pictures and files.
+
+All of them are generators: between two steps gradio shows how far the work is, and can stop it when it was cancelled.
+An expected error becomes one sentence; an unexpected one is logged here and named to the visitor by its type alone.
+"""
+
+import functools
+import logging
+import time
+from collections.abc import Generator, Iterator
+
+import gradio as gr
+
+from retinamatch.photographs import PhotographError
+from retinamatch.registration import UnknownNameError, check_transform
+from retinamatch.results import OutputError
+from retinamatch.series import SeriesError
+
+from .models import model_names
+from .pace import PACE
+from .session import MEMORY, SessionError
+from .uploads import Upload
+from .work import Choices, Outcome, estimate_pair, find_pair, register_history
+
+
+EXPECTED = (PhotographError, SeriesError, SessionError, UnknownNameError, OutputError)
+log = logging.getLogger(__name__)
+
+
+def relay(work: Generator, progress: gr.Progress, blank) -> Generator:
+    """Pass the steps of some work on to gradio; returns the work's result.
+
+    Args:
+        work: Gives `Step`s and returns its result.
+        progress: Shows them.
+        blank: What is handed to gradio in the meantime: nothing changes.
+    """
+    while True:
+        try:
+            step = next(work)
+        except StopIteration as end:
+            return end.value
+        progress(step.share, desc=step.words)
+        yield blank
+
+
+def sentence(error: Exception) -> str:
+    """What the visitor is told about an error."""
+    if isinstance(error, EXPECTED):
+        return str(error)
+    log.error("A request failed", exc_info=error)
+    return f"The work failed on our side ({type(error).__name__}); nothing was kept. Please try again."
+
+
+def in_sentences(function):
+    """Make a generator raise `gr.Error` with one sentence, whatever goes wrong: for the endpoints."""
+
+    @functools.wraps(function)
+    def careful(*arguments, **named) -> Iterator:
+        try:
+            yield from function(*arguments, **named)
+        except Exception as error:
+            raise gr.Error(sentence(error), print_exception=False) from error
+
+    return careful
+
+
+def register_pair(moving: Upload | None, fixed: Upload | None, model: str, choices: Choices) -> Generator:
+    """Register two photographs; returns the outcome."""
+    _check_choice(model, choices.transform)
+    for upload, which in ((moving, "moving"), (fixed, "fixed")):
+        if upload is None:
+            raise PhotographError(f"The {which} photograph is missing; two are needed.")
+    start = time.perf_counter()
+    pair, photos = yield from find_pair(moving, fixed, model)
+    outcome: Outcome = yield from estimate_pair(pair, choices, photos)
+    PACE.note(time.perf_counter() - start)
+    return outcome
+
+
+def estimate_again(choices: Choices, key: str | None) -> Generator:
+    """Estimate the visitor's last pair with other choices, without the network; returns the outcome."""
+    check_transform(choices.transform)
+    outcome: Outcome = yield from estimate_pair(MEMORY.get(key), choices)
+    return outcome
+
+
+def register_visits_of(uploads: list[Upload] | None, number: float | None, model: str, transform: str) -> Generator:
+    """Register a history to its photograph with this number, from 1; returns the series."""
+    _check_choice(model, transform)
+    if not uploads:
+        raise SeriesError("The photographs are missing; three or more of one eye are needed, in order.")
+    return (yield from register_history(uploads, round(number or 1) - 1, model, transform))
+
+
+def _check_choice(model: str, transform: str) -> None:
+    check_transform(transform)
+    if model not in model_names():
+        raise UnknownNameError(f"Unknown model {model!r}; known are: {', '.join(model_names())}.")
+
+
+__all__ = ["estimate_again", "in_sentences", "register_pair", "register_visits_of", "relay", "sentence"]

@@ -1,0 +1,91 @@
+"""Pieces that several tabs are made of."""
+
+from collections.abc import Generator
+from pathlib import Path
+
+import gradio as gr
+
+from .components import Photograph
+from .endpoints import DEFAULTS
+from .handlers import relay, sentence
+from .models import model_names
+from .uploads import Upload, UploadError, clean
+from .views import answer_html
+from .work import TRANSFORMS
+
+
+EXAMPLES = Path(__file__).parent / "examples"
+STYLE = Path(__file__).parent / "style.css"
+HEIGHT = "clamp(220px, 62vw, 340px)"
+
+
+def photograph(label: str, elem_id: str) -> Photograph:
+    """A place to hand in one photograph, by file, drop or clipboard."""
+    return Photograph(
+        type="filepath",
+        sources=["upload", "clipboard"],
+        label=label,
+        elem_id=elem_id,
+        height=HEIGHT,
+        alt_text=f"{label}, as handed in",
+        placeholder="Drop a photograph here, or press Enter to choose one",
+        buttons=["fullscreen"],
+    )
+
+
+def cleaned(upload: Upload | None) -> str:
+    """Take metadata off a photograph as soon as it is there, and make it a format that browsers show."""
+    if upload is None:
+        return gr.skip()
+    try:
+        return clean(upload).path
+    except UploadError as error:
+        raise gr.Error(str(error), duration=None, print_exception=False) from None
+
+
+def model_choice(elem_id: str) -> gr.Dropdown:
+    """The choice of what finds the keypoints."""
+    names = model_names()
+    return gr.Dropdown(
+        names, value=names[0], label="Model", info="What finds the keypoints", min_width=260, elem_id=elem_id
+    )
+
+
+def transform_choice(elem_id: str) -> gr.Dropdown:
+    """The choice of the class of transforms."""
+    info = "auto takes the richest one that the matches support"
+    return gr.Dropdown(
+        list(TRANSFORMS), value=DEFAULTS.transform, label="Transform", info=info, min_width=260, elem_id=elem_id
+    )
+
+
+def answer(elem_id: str, words: str) -> gr.HTML:
+    """The place of the answer in plain words."""
+    return gr.HTML(answer_html(words), elem_id=elem_id, elem_classes="rm-answer-box")
+
+
+def with_answer(work: Generator, progress: gr.Progress, empty: int) -> Generator:
+    """Pass the work on to gradio; returns its result, or None after an error was shown in the place of the answer.
+
+    Args:
+        work: Gives `Step`s and returns its result.
+        progress: Shows them.
+        empty: How many outputs follow the answer; an error empties them.
+    """
+    try:
+        return (yield from relay(work, progress, gr.skip()))
+    except Exception as error:
+        yield answer_html(sentence(error), "not done"), *([None] * empty)
+
+
+__all__ = [
+    "EXAMPLES",
+    "HEIGHT",
+    "STYLE",
+    "answer",
+    "cleaned",
+    "model_choice",
+    "photograph",
+    "transform_choice",
+    "with_answer",
+]

@@ -1,0 +1,232 @@
+"""What the page says in words and numbers."""
+
+import math
+
+from retinamatch.estimation import EstimationSettings
+from retinamatch.series import Series
+
+from .session import LIFETIME
+from .uploads import MOST_BYTES, MOST_PIXELS
+from .views import table_html
+from .work import Outcome
+
+
+TITLE = "retinamatch: do two photographs of a retina lie on each other?"
+INTRODUCTION = """# retinamatch
+
+Two photographs of one retina, brought onto each other to the pixel - or the honest answer that there is no
+reliable match. **Not a medical device.** For research; no decision about a patient may rest on it.
+"""
+LIMITS = (
+    f"JPEG, PNG, TIFF, WebP or BMP; at most {MOST_BYTES // 1_000_000} MB and {MOST_PIXELS // 1_000_000} megapixels "
+    f"each. Only you see them; they are deleted {LIFETIME / 60:.0f} minutes later, and nothing is learnt from them."
+)
+# The figures stand in README.md with the commands that print them.
+ERROR_RATES = """**How often this is wrong**, measured with the default thresholds and the model
+`lk-superretina-small`:
+
+| photographs | pairs | answer |
+| --- | --- | --- |
+| one eye, RIDB, 10 persons | 100 | 100 registered |
+| different eyes, RIDB | 1,125 | 0 accepted |
+| different eyes, HRF and CHASE_DB1 | 400 | 0 accepted |
+| mirror images, HRF and CHASE_DB1 | 73 | 0 accepted |
+
+No error in 1,125 pairs still allows about 3 in 1,000 (95 per cent confidence, if the pairs were independent;
+they come from few people), and these are good photographs. An answer "no reliable match" does not prove that
+two eyes differ: little overlap, blur or advanced disease give it too.
+"""
+ABOUT = f"""## What this is
+
+`retinamatch` registers retinal fundus photographs: a small neural network finds keypoints and describes them,
+the descriptors are matched, a transform that fits a curved retina is estimated, and a rule decides whether to
+believe it. It is a Hugging Face model package with weights, a command line and a Python interface; this page is
+made of the same functions.
+
+**Not a medical device.** For research; no decision about a patient may rest on it.
+
+## How good it is
+
+On 23 pairs of FIRE's class P, the one with little overlap, the mean AUC of FIRE's protocol is .925 with the
+quadratic transform and .590 with a homography; RootSIFT reaches .915 and .539. With moving photographs made
+much worse (degradation 3) it is .917 against .605. These are development pairs: settings were chosen by means
+over all of them.
+
+{ERROR_RATES}
+
+## What happens to your photographs
+
+They are kept on this computer for your session only, in a folder whose name nobody can guess, and are deleted
+after {LIFETIME / 60:.0f} minutes, at the latest ten minutes later. Nothing is learnt from them. What you get
+back carries no EXIF data: no place, no date, no camera.
+
+## Use it from a program
+
+Every button has a named endpoint; "Use via API" at the foot of the page shows how to call it from Python,
+JavaScript or curl. As tools for agents (MCP): `<address of this page>/gradio_api/mcp/`.
+
+## Licences
+
+Code and weights: Apache-2.0. Trained on HRF (CC BY 4.0), CHASE_DB1 (CC BY 4.0) and photographs rendered by this
+project; the examples on this page are rendered too. FIRE and RIDB serve to measure.
+"""
+NOT_MEASURED = "The error rates were measured with the default thresholds; yours differ."
+NOTHING_TO_SHOW = "There is no reliable match, so there is nothing to lay over the fixed photograph."
+NO_HEATMAP = "RootSIFT has no heat map."
+NOT_YET = "Nothing yet: choose two photographs and press Register."
+
+
+def pair_status(outcome: Outcome) -> str:
+    """The answer for a pair in one or two plain sentences."""
+    registration = outcome.registration
+    if registration.registered:
+        kind = registration.transform.to_dict()["class"]
+        text = (
+            f"Registered. {registration.inliers.sum()} of {len(registration.matches)} matches agree on one {kind} "
+            f"transform, half of them within {registration.residual:.2f} pixels; the moving photograph covers "
+            f"{registration.overlap:.0%} of the fixed one."
+        )
+    else:
+        text = f"No reliable match: {registration.reason}."
+    seconds = sum(registration.timings.values())
+    text += f" {seconds:.1f} seconds of work."
+    return text if outcome.choices.measured else f"{text} {NOT_MEASURED}"
+
+
+def pair_numbers(outcome: Outcome) -> dict:
+    """The figures of a pair, for JSON."""
+    registration = outcome.registration
+    found = registration.registered
+    return {
+        "status": registration.status,
+        "reason": registration.reason,
+        "model": outcome.pair.model,
+        "transform": registration.transform.to_dict()["class"] if found else None,
+        "keypoints_moving": len(registration.moving_keypoints),
+        "keypoints_fixed": len(registration.fixed_keypoints),
+        "matches": len(registration.matches),
+        "inliers": int(registration.inliers.sum()) if found else 0,
+        "residual_pixels": round(float(registration.residual), 3) if found else None,
+        "overlap": round(float(registration.overlap), 3) if found else None,
+        "default_thresholds": outcome.choices.measured,
+        "seconds": {step: round(seconds, 3) for step, seconds in registration.timings.items()},
+    }
+
+
+def pair_table(outcome: Outcome) -> str:
+    """The same figures as a table."""
+    numbers = pair_numbers(outcome)
+    rows = [
+        ["Keypoints, moving", numbers["keypoints_moving"]],
+        ["Keypoints, fixed", numbers["keypoints_fixed"]],
+        ["Matches", numbers["matches"]],
+        ["Inliers", numbers["inliers"]],
+        ["Residual, median", _or_none(numbers["residual_pixels"], "{:.2f} px")],
+        ["Overlap", _or_none(numbers["overlap"], "{:.0%}")],
+        ["Transform", numbers["transform"] or "none"],
+        ["Model", numbers["model"]],
+        *([f"Time: {step}", f"{seconds:.2f} s"] for step, seconds in numbers["seconds"].items()),
+    ]
+    return table_html(["", "value"], rows, "Numbers")
+
+
+def history_status(series: Series) -> str:
+    """What became of a history, every failed photograph by name."""
+    fixed = series.visits[series.fixed].name
+    text = f"{len(series.registered)} of {len(series.visits) - 1} photographs are registered to {fixed}."
+    return " ".join([text, *(f"Left out: {visit.name}, {visit.problem}." for visit in series.failed)])
+
+
+def history_table(series: Series) -> str:
+    """A row for every visit."""
+    rows = []
+    for index, visit in enumerate(series.visits):
+        record = visit.registration if visit.registration is not None and not visit.problem else None
+        inliers, residual, overlap = "", "", ""
+        if record is not None:
+            inliers, residual = int(record.inliers.sum()), f"{record.residual:.2f} px"
+            overlap = f"{record.overlap:.0%}"
+        words = series.words(index)
+        rows.append([f"{index + 1}. {visit.name}", words, inliers, residual, overlap, visit.problem])
+    return table_html(["photograph", "status", "inliers", "residual", "overlap", "why not"], rows, "Visits")
+
+
+def identity_status(outcome: Outcome) -> str:
+    """The answer to "same eye?" in plain words."""
+    if outcome.registration.registered:
+        return "Same eye: the vessels of the two photographs agree far beyond chance."
+    return (
+        f"No reliable match: {outcome.registration.reason}. Nothing shows that this is one eye; that it is not, "
+        "this does not prove."
+    )
+
+
+def identity_rule(outcome: Outcome) -> list[dict]:
+    """The three conditions of the rule, what was asked for and what was found; without figures when it came to none."""
+    evidence, settings = outcome.registration.evidence, EstimationSettings()
+    conditions = (
+        (
+            "agreeing",
+            "Matches found by descriptor alone that agree on one transform",
+            settings.minimum_agreeing,
+            "{:.0f}",
+        ),
+        ("share", "Their share among the matches in the overlap", settings.minimum_share, "{:.0%}"),
+        ("excess", "Excess over what chance gives, in standard deviations", settings.minimum_excess, "{:.1f}"),
+    )
+    rule = []
+    for key, words, least, form in conditions:
+        value = evidence.get(key)
+        known = value is not None and math.isfinite(value)
+        rule.append(
+            {
+                "condition": words,
+                "at_least": form.format(least),
+                "found": form.format(value) if known else "nothing to count",
+                "met": bool(known and value >= least),
+            }
+        )
+    shape = outcome.registration.registered or all(one["met"] for one in rule)
+    plausible = outcome.registration.registered
+    rule.append(
+        {
+            "condition": "The transform neither mirrors, folds nor magnifies beyond 0.5 to 2, and spans the field",
+            "at_least": "yes",
+            "found": "yes" if plausible else ("no" if shape else "not looked at"),
+            "met": plausible,
+        }
+    )
+    return rule
+
+
+def identity_table(outcome: Outcome) -> str:
+    """The same as a table."""
+    rows = [
+        [one["condition"], one["at_least"], one["found"], "✓ met" if one["met"] else "✗ not met"]
+        for one in identity_rule(outcome)
+    ]
+    return table_html(["condition", "at least", "here", ""], rows, "The rule: all conditions have to be met")
+
+
+def _or_none(value, form: str) -> str:
+    return "none" if value is None else form.format(value)
+
+
+__all__ = [
+    "ABOUT",
+    "ERROR_RATES",
+    "INTRODUCTION",
+    "LIMITS",
+    "NOTHING_TO_SHOW",
+    "NOT_YET",
+    "NO_HEATMAP",
+    "TITLE",
+    "history_status",
+    "history_table",
+    "identity_rule",
+    "identity_status",
+    "identity_table",
+    "pair_numbers",
+    "pair_status",
+    "pair_table",
+]

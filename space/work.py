@@ -1,0 +1,143 @@
+"""The work behind the buttons, step by step: each step can be reported, and is a place to stop when nobody waits.
+
+Nothing here knows the page. The generators give `Step`s and return their result.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from retinamatch.estimation import EstimationSettings, Keypoints
+from retinamatch.registration import Registration, timed
+from retinamatch.series import Series, gather, register_visits
+
+from .models import Found, registrar
+from .session import Pair
+from .uploads import Upload
+
+
+TRANSFORMS = ("auto", "similarity", "affine", "homography", "quadratic", "cubic")
+
+
+@dataclass(frozen=True)
+class Step:
+    """What happens next.
+
+    Attributes:
+        share: Of the work that is done, 0 to 1.
+        words: What is being done.
+    """
+
+    share: float
+    words: str
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What can be changed without running the network again; the defaults are right for most.
+
+    Attributes:
+        transform: "auto" or a class of transforms.
+        least_score: Keypoints that the network is less sure of are left out.
+        ratio: Largest ratio of the distances to the nearest and second nearest descriptor; 0 for the model's own.
+        inlier_distance: Working pixels (768 across the field of view) within which a match agrees.
+    """
+
+    transform: str = "auto"
+    least_score: float = 0.0
+    ratio: float = 0.0
+    inlier_distance: float = EstimationSettings.inlier_radius
+
+    @property
+    def measured(self) -> bool:
+        """Whether the error rates were measured with these thresholds."""
+        return replace(self, transform="auto") == Choices()
+
+
+@dataclass
+class Outcome:
+    """A registration with the photographs that it belongs to.
+
+    Attributes:
+        pair: Photographs and keypoints.
+        registration: How they lie on each other.
+        moving: (H, W, 3), decoded.
+        fixed: (H', W', 3), decoded.
+        choices: What it was made with.
+    """
+
+    pair: Pair
+    registration: Registration
+    moving: np.ndarray
+    fixed: np.ndarray
+    choices: Choices
+
+
+def find_pair(moving: Upload, fixed: Upload, model: str) -> Generator[Step, None, tuple[Pair, list[np.ndarray]]]:
+    """Read two photographs and find their keypoints: the part that needs the network."""
+    finder, timings = registrar(model), {}
+    photos, found = [], []
+    for number, upload in enumerate((moving, fixed)):
+        yield Step(0.05 + 0.05 * number, f"reading {upload.name}")
+        with timed(timings, "read"):
+            photos.append(upload.read())
+    for number, (upload, photo) in enumerate(zip((moving, fixed), photos)):
+        yield Step(0.15 + 0.25 * number, f"finding keypoints of {upload.name}")
+        with timed(timings, "keypoints"):
+            found.append(finder.find(photo))
+    return Pair(moving, fixed, *found, model, timings), photos
+
+
+def estimate_pair(pair: Pair, choices: Choices, photos: list[np.ndarray] | None = None):
+    """Match and estimate with keypoints that were found before: no network.
+
+    Args:
+        pair: From `find_pair`.
+        choices: Transform and thresholds.
+        photos: The decoded photographs; read again when None.
+
+    Returns:
+        By the generator: `Outcome`.
+    """
+    if photos is None:
+        yield Step(0.5, "reading the photographs again")
+        photos = [pair.moving.read(), pair.fixed.read()]
+    yield Step(0.65, "matching and estimating")
+    keypoints = [_surest(found, choices.least_score) for found in (pair.found_moving, pair.found_fixed)]
+    registration = registrar(pair.model).register_keypoints(
+        *keypoints,
+        transform=choices.transform,
+        ratio=choices.ratio or None,
+        settings=EstimationSettings(inlier_radius=choices.inlier_distance),
+    )
+    registration.timings = {**pair.timings, **registration.timings}
+    return Outcome(pair, registration, *photos, choices)
+
+
+def register_history(uploads: list[Upload], fixed: int, model: str, transform: str) -> Generator[Step, None, Series]:
+    """Register three or more photographs to one of them; those that cannot be are named in the series."""
+    visits = []
+    yield Step(0.02, f"finding keypoints of {uploads[fixed].name if 0 <= fixed < len(uploads) else 'the fixed one'}")
+    names = [upload.name for upload in uploads]
+    readers = [upload.read for upload in uploads]
+    for visit in register_visits(readers, fixed, registrar(model), names, transform=transform):
+        visits.append(visit)
+        yield Step(0.8 * len(visits) / len(uploads), f"{len(visits)} of {len(uploads)} photographs are done")
+    return gather(iter(visits), fixed)
+
+
+def _surest(found: Found, least_score: float) -> Keypoints:
+    keypoints = found.keypoints
+    kept = keypoints.scores >= least_score
+    if least_score <= 0 or kept.all():
+        return keypoints
+    return replace(
+        keypoints,
+        points=keypoints.points[kept],
+        descriptors=keypoints.descriptors[kept],
+        scores=keypoints.scores[kept],
+    )
+
+
+__all__ = ["Choices", "Outcome", "Step", "TRANSFORMS", "estimate_pair", "find_pair", "register_history"]

@@ -1,0 +1,253 @@
+import csv
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from retinamatch.registration import Registrar
+from retinamatch.transforms import Transform
+
+
+pytest.importorskip("gradio", reason="needs gradio: pip install -e '.[space]'")
+
+from gradio_client import handle_file
+from gradio_client.exceptions import AppError
+
+from space import models, session, text
+from space.models import ROOTSIFT
+from space.pace import Pace
+from space.parts import EXAMPLES
+from space.session import Memory, Pair, SessionError
+from tests.space_server import client, serving
+
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def address():
+    with serving() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory, visits, other_eye):
+    folder = tmp_path_factory.mktemp("photographs")
+    for name, photo in (("moving", visits.moving.image), ("fixed", visits.fixed.image), ("other", other_eye)):
+        Image.fromarray(photo).save(folder / f"{name}.png")
+    return {path.stem: handle_file(str(path)) for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def visitor(address, example_pair):
+    """A visitor who has registered the example pair with the default model, and what came back."""
+    visitor = client(address)
+    visitor.answer = visitor.predict(*(handle_file(str(path)) for path in example_pair), api_name="/register")
+    return visitor
+
+
+def test_registered_pair_comes_back_with_all_files(visitor, example_pair):
+    answer, figures, aligned, matches, record, drawn, archive = visitor.answer
+    fixed = Image.open(example_pair[1])
+    assert answer.startswith("Registered. ") and "seconds of work" in answer
+    assert figures["status"] == "registered" and figures["default_thresholds"]
+    assert {"read", "keypoints", "match", "estimate", "warp"} <= figures["seconds"].keys()
+    assert Image.open(aligned).size == fixed.size and Image.open(aligned).format == "PNG"
+    rows = list(csv.DictReader(io.StringIO(Path(matches).read_text())))
+    assert len(rows) == figures["matches"] and sum(row["inlier"] == "1" for row in rows) == figures["inliers"] > 50
+    truth = np.array(json.loads((example_pair[0].parent / "truth.json").read_text())["points"])
+    transform = Transform.from_dict(json.loads(Path(record).read_text())["transform"])
+    assert np.median(np.linalg.norm(transform(truth[:, :2]) - truth[:, 2:], axis=1)) < 2
+    assert Image.open(drawn).width > fixed.width
+    with zipfile.ZipFile(archive) as files:
+        assert files.testzip() is None
+        assert set(files.namelist()) >= {
+            *("aligned.png", "matches.csv", "transform.json", "matches.jpg", "flicker.gif"),
+            *("checkerboard.jpg", "difference.jpg", "overlay.jpg", "heatmaps.jpg"),
+        }
+        animation = Image.open(files.open("flicker.gif"))
+        assert animation.n_frames == 2
+
+
+@pytest.fixture
+def broken_network(monkeypatch):
+    """From now on the network fails, and how often it was asked to run."""
+    asked = []
+
+    def fail(*arguments):
+        asked.append(arguments)
+        raise RuntimeError("secret details of the server")
+
+    monkeypatch.setattr(models, "run_network", fail)
+    return asked
+
+
+def test_other_thresholds_and_transforms_do_not_run_the_network(visitor, broken_network):
+    figures = visitor.answer[1]
+    answer, homography, *_ = visitor.predict("homography", api_name="/reestimate")
+    assert homography["transform"] == "homography" and "homography" in answer
+    assert homography["keypoints_moving"] == figures["keypoints_moving"]
+    answer, strict, *_ = visitor.predict("quadratic", 0.5, 0.8, 1.5, api_name="/reestimate")
+    assert strict["keypoints_moving"] < figures["keypoints_moving"] and strict["matches"] < figures["matches"]
+    assert not strict["default_thresholds"] and text.NOT_MEASURED in answer
+    assert broken_network == []
+
+
+def test_network_failing_once_leaves_the_next_request_unharmed(address, broken_network, example_pair, monkeypatch):
+    pair = [handle_file(str(path)) for path in example_pair]
+    with pytest.raises(AppError, match=r"^The work failed on our side \(RuntimeError\); nothing was kept\."):
+        client(address).predict(*pair, api_name="/register")
+    assert len(broken_network) == 1
+    monkeypatch.undo()
+    assert client(address).predict(*pair, api_name="/register")[1]["status"] == "registered"
+
+
+def test_pairs_of_other_visitors_cannot_be_estimated(address, visitor):
+    with pytest.raises(AppError, match="^There is no registered pair yet; press Register first.$"):
+        client(address).predict("homography", api_name="/reestimate")
+
+
+def test_no_reliable_match_says_why_and_gives_nothing_to_use(address, photographs):
+    visitor = client(address)
+    answer, figures, aligned, matches, record, drawn, _ = visitor.predict(
+        photographs["other"], photographs["fixed"], ROOTSIFT, api_name="/register"
+    )
+    assert answer.startswith("No reliable match: ") and figures["inliers"] == 0
+    assert aligned is None and "transform" not in json.loads(Path(record).read_text())
+    assert all(line.endswith(",0") for line in Path(matches).read_text().splitlines()[1:])
+    assert Image.open(drawn).width > 0
+
+
+def test_history_names_what_failed(address, photographs, tmp_path):
+    damaged = tmp_path / "visit_4.jpg"
+    damaged.write_bytes((EXAMPLES / "visit_1.jpg").read_bytes()[:20_000])
+    history = [photographs[name] for name in ("moving", "fixed", "other")]
+    visitor = client(address)
+    answer, figures, strip, animation, archive = visitor.predict(
+        [*history, handle_file(str(damaged))], 2, ROOTSIFT, "quadratic", api_name="/series"
+    )
+    assert answer.startswith("1 of 3 photographs are registered to fixed.png. Left out: other.png, ")
+    assert "visit_4.jpg, visit_4.jpg is truncated or damaged" in answer and "/tmp" not in json.dumps(figures)
+    statuses = [visit["status"] for visit in figures["visits"]]
+    assert statuses == ["registered", "fixed", "no reliable match", "not read"]
+    assert Image.open(strip).width > 1500 and Image.open(animation).n_frames == 2
+    with zipfile.ZipFile(archive) as files:
+        assert {"01_moving_aligned.png", "02_fixed_aligned.png", "strip.jpg", "animation.gif", "series.json"} == set(
+            files.namelist()
+        )
+
+
+def test_same_eye_tells_the_rule(address, photographs):
+    visitor = client(address)
+    answer, figures = visitor.predict(photographs["moving"], photographs["fixed"], ROOTSIFT, api_name="/same_eye")
+    assert answer.startswith("Same eye") and figures["same_eye"] and all(one["met"] for one in figures["rule"])
+    answer, figures = visitor.predict(photographs["other"], photographs["fixed"], ROOTSIFT, api_name="/same_eye")
+    assert answer.startswith("No reliable match") and "does not prove" in answer and not figures["same_eye"]
+    assert [one["at_least"] for one in figures["rule"]] == ["10", "12%", "3.0", "yes"]
+    assert not all(one["met"] for one in figures["rule"])
+
+
+def test_error_rates_are_those_of_the_readme():
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    for figure in ("100 of 100 pairs of one eye registered", "0 of 1,125 pairs", "0 of 400 pairs", "0 of 73 mirror"):
+        assert figure in readme
+    for row in ("| 100 | 100 registered |", "| 1,125 | 0 accepted |", "| 400 | 0 accepted |", "| 73 | 0 accepted |"):
+        assert row in text.ERROR_RATES and row in text.ABOUT
+
+
+def test_endpoints_are_named_and_documented(address):
+    described = client(address).view_api(return_format="dict")
+    assert described["unnamed_endpoints"] == {}
+    assert set(described["named_endpoints"]) == {"/register", "/reestimate", "/series", "/same_eye", "/models"}
+    for name, endpoint in described["named_endpoints"].items():
+        assert endpoint["returns"], name
+        assert all(parameter["label"] for parameter in endpoint["parameters"])
+    assert client(address).predict(api_name="/models") == models.model_names()
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"transform": "spline"}, "spline"),
+        ({"model": "superglue"}, "superglue"),
+        ({"moving": None}, "The moving photograph is missing; two are needed."),
+    ],
+)
+def test_wrong_arguments_come_back_as_sentences(address, photographs, arguments, words):
+    given = {"moving": photographs["moving"], "fixed": photographs["fixed"], "model": ROOTSIFT, **arguments}
+    with pytest.raises(AppError, match=words):
+        client(address).predict(**given, api_name="/register")
+
+
+def test_tools_for_agents(address, photographs):
+    pytest.importorskip("mcp", reason="needs mcp: pip install -e '.[space]'")
+    import asyncio
+    import base64
+
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamablehttp_client
+
+    def as_url(photograph):
+        return "data:image/png;base64," + base64.b64encode(Path(photograph["path"]).read_bytes()).decode()
+
+    async def use():
+        async with streamablehttp_client(f"{address}/gradio_api/mcp/") as (read, write, _):
+            async with ClientSession(read, write) as tools:
+                await tools.initialize()
+                listed = {tool.name.rsplit("_api_", 1)[-1]: tool for tool in (await tools.list_tools()).tools}
+                name = next(name for name in listed if name.endswith("same_eye"))
+                given = {"first": as_url(photographs["moving"]), "second": as_url(photographs["fixed"])}
+                return listed, await tools.call_tool(listed[name].name, {**given, "model": ROOTSIFT})
+
+    listed, result = asyncio.run(use())
+    assert any("same_eye" in name for name in listed) and any("series" in name for name in listed)
+    tool = next(tool for name, tool in listed.items() if name.endswith("same_eye"))
+    assert "same eye" in tool.description and tool.inputSchema["properties"]["first"]["description"]
+    assert not result.isError and "Same eye" in str(result.content)
+
+
+def test_models_are_loaded_once(monkeypatch):
+    loaded = []
+    monkeypatch.setattr(Registrar, "__init__", lambda self, *given, **named: loaded.append(given))
+    models.registrar.cache_clear()
+    try:
+        for _ in range(3):
+            models.load_all()
+        assert len(loaded) == len(models.model_names())
+    finally:
+        models.registrar.cache_clear()
+
+
+def test_zero_gpu_is_not_needed():
+    assert models.gpu(len)("four") == 4
+    assert models.gpu(duration=30)(len)("four") == 4
+
+
+def test_memory_is_bounded_and_forgets():
+    now = [0.0]
+    memory = Memory(capacity=2, lifetime=60, clock=lambda: now[0])
+    pair = Pair(None, None, None, None, "model")
+    first, second = memory.keep(pair), memory.keep(pair)
+    third = memory.keep(pair)
+    assert len(memory) == 2
+    with pytest.raises(SessionError, match="no longer remembered"):
+        memory.get(first)
+    fourth = memory.keep(pair, instead_of=third)  # a visitor's next pair takes the place of the former one
+    assert memory.get(second) is pair and memory.get(fourth) is pair
+    now[0] = 61
+    with pytest.raises(SessionError):
+        memory.get(second)
+    assert len(memory) == 0
+    assert session.MEMORY.capacity <= 32
+
+
+def test_pace_is_the_median_of_the_last_pairs():
+    pace = Pace(remembered=3)
+    assert "a few seconds" in pace.words()
+    for seconds in (100, 2, 3, 4):
+        pace.note(seconds)
+    assert "about 3 seconds" in pace.words()

@@ -1,0 +1,248 @@
+"""The page in a real browser, at the width of a desk and of a telephone, in light and dark."""
+
+import csv
+import json
+import re
+import threading
+import zipfile
+
+import pytest
+from PIL import Image
+
+from tests.browser import chromium, opened
+
+
+pytest.importorskip("gradio", reason="needs gradio: pip install -e '.[space]'")
+pytest.importorskip("playwright", reason="needs playwright: pip install -e '.[dev]'")
+
+from playwright.sync_api import expect
+
+from space import models
+from space.parts import EXAMPLES
+from tests.space_server import serving
+
+
+PATIENCE = 120_000  # milliseconds; the machine may be busy
+VIEWS = ("Matches", "Overlay", "Checkerboard", "Flicker", "Difference", "Red and cyan", "Heat map")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def address():
+    with serving() as address:
+        yield address
+
+
+@pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=["desk", "telephone"])
+def page(request, browser, address):
+    width, theme = request.param
+    with opened(browser, f"{address}/?__theme={theme}", width, 1000, accept_downloads=True) as page:
+        expect(page.get_by_role("heading", name="retinamatch", exact=True)).to_be_visible(timeout=PATIENCE)
+        expect(page.locator("#register")).to_be_visible(timeout=PATIENCE)
+        expect(page.locator("#tabs .tab-container").first).to_be_visible(timeout=PATIENCE)
+        page.wait_for_timeout(500)  # the tabs that do not fit go into the menu
+        dark = page.evaluate("document.body.classList.contains('dark')")
+        assert dark == (theme == "dark")
+        yield page
+        assert page.outside == [], "the page asks other computers"
+
+
+def hand_in(page, place, path):
+    page.locator(f"{place} input[type=file]").set_input_files(str(path))
+    # Shown again when the server has taken the metadata off: then the address is that of the clean copy.
+    shown = page.locator(f"{place} img").first
+    expect(shown).to_have_attribute("src", re.compile("/results/"), timeout=PATIENCE)
+
+
+def open_tab(page, bar, name):
+    """Choose a tab; on a narrow page it may lie in the menu behind the dots."""
+    tab = page.locator(bar).get_by_role("tab", name=name, exact=True)
+    if not (tab.count() and tab.first.is_visible()):
+        page.locator(f"{bar} .overflow-menu > button").first.click()
+        tab = page.locator(f"{bar} .overflow-dropdown button", has_text=name)
+    tab.first.click()
+
+
+def download_all(page, place, folder):
+    files = {}
+    for link in page.locator(f"{place} a[download]").all():
+        with page.expect_download(timeout=PATIENCE) as waiting:
+            link.click()
+        path = folder / waiting.value.suggested_filename
+        waiting.value.save_as(path)
+        files[path.name] = path
+    return files
+
+
+def is_loaded(image):
+    return image.evaluate("image => image.decode().then(() => image.naturalWidth > 0)")
+
+
+def height_of(page, place):
+    """How far down the page something stands."""
+    return page.locator(place).evaluate("one => one.getBoundingClientRect().top + window.scrollY")
+
+
+def fits(page):
+    return page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_pair_from_upload_to_downloads(page, tmp_path, monkeypatch):
+    hand_in(page, "#moving", EXAMPLES / "visit_3.jpg")
+    hand_in(page, "#fixed", EXAMPLES / "visit_1.jpg")
+    before = height_of(page, "#views")
+    page.locator("#register").click()
+    expect(page.locator("#answer")).to_contain_text("Registered.", timeout=PATIENCE)
+    assert abs(height_of(page, "#views") - before) < 40  # the answer had its place before it came
+
+    for name in VIEWS:
+        open_tab(page, "#views", name)
+        images = page.locator("#views img:visible")
+        expect(images.first).to_be_visible(timeout=PATIENCE)
+        assert all(is_loaded(image) for image in images.all()), name
+        assert all((image.get_attribute("alt") or "").strip() for image in images.all()), name
+        assert fits(page), name
+
+    open_tab(page, "#views", "Overlay")
+    slider = page.locator("#overlay input[type=range]")
+    slider.focus()
+    page.keyboard.press("Home")
+    above = page.locator("#overlay img.rm-above")
+    assert above.evaluate("image => getComputedStyle(image).clipPath").startswith("inset(0")
+    hidden = above.evaluate("image => getComputedStyle(image).clipPath")
+    page.keyboard.press("End")
+    assert above.evaluate("image => getComputedStyle(image).clipPath") != hidden
+
+    open_tab(page, "#views", "Flicker")
+    flicker = page.locator("#flicker")
+    assert flicker.locator("img").first.evaluate("image => image.getAnimations().length") == 1
+    flicker.locator("input[type=checkbox]").check()
+    assert flicker.locator("img").first.evaluate("image => image.getAnimations().length") == 0
+    flicker.locator("input[type=range]").focus()
+    page.keyboard.press("ArrowRight")
+    seen = flicker.locator("img").evaluate_all("images => images.map(image => getComputedStyle(image).opacity)")
+    assert seen == ["0", "1"]
+
+    files = download_all(page, "#downloads", tmp_path)
+    assert set(files) == {"aligned.png", "matches.csv", "transform.json", "retinamatch.zip"}
+    assert Image.open(files["aligned.png"]).size == (1000, 1000)
+    assert len(list(csv.DictReader(files["matches.csv"].open()))) > 50
+    assert json.loads(files["transform.json"].read_text())["status"] == "registered"
+    assert zipfile.ZipFile(files["retinamatch.zip"]).testzip() is None
+
+    asked = []
+    monkeypatch.setattr(models, "run_network", lambda *given: asked.append(given))
+    transform = page.locator("#transform input")
+    transform.click()
+    page.get_by_role("option", name="homography").click()
+    expect(page.locator("#answer")).to_contain_text("homography", timeout=PATIENCE)
+    page.locator("#thresholds > button").click()
+    page.locator("#distance input[type=number]").fill("1.5")
+    page.keyboard.press("Tab")
+    expect(page.locator("#answer")).to_contain_text("measured with the default thresholds", timeout=PATIENCE)
+    assert asked == []
+    assert fits(page)
+
+
+def test_bad_upload_is_said_and_the_page_goes_on(page, tmp_path):
+    (tmp_path / "paper.jpg").write_bytes(b"%PDF-1.7\n" + bytes(500))
+    page.locator("#moving input[type=file]").set_input_files(str(tmp_path / "paper.jpg"))
+    toast = page.get_by_text("paper.jpg is a PDF document, not a photograph").first
+    expect(toast).to_be_visible(timeout=PATIENCE)
+    page.errors[:] = [error for error in page.errors if "paper" not in error and "PDF" not in error]
+    page.locator("#register").click()
+    expect(page.locator("#answer")).not_to_contain_text("Registered", timeout=PATIENCE)
+
+
+def test_history_from_an_example(page, tmp_path):
+    open_tab(page, "#tabs", "A history")
+    page.get_by_role("button", name="three visits and another eye").click()
+    expect(page.locator("#visits")).to_contain_text("other_eye", timeout=PATIENCE)
+    page.locator("#register-all").click()
+    answer = page.locator("#history-answer")
+    expect(answer).to_contain_text("2 of 3 photographs are registered to visit_1.jpg.", timeout=PATIENCE)
+    expect(answer).to_contain_text("Left out: other_eye.jpg")
+    expect(page.locator("#strip img")).to_be_visible(timeout=PATIENCE)
+    frames = page.locator("#animation img")
+    assert frames.count() == 3 and all(is_loaded(frame) for frame in frames.all())
+    assert page.locator("#visits-table tbody tr").count() == 4
+    files = download_all(page, "#history-downloads", tmp_path)
+    assert set(files) == {"strip.jpg", "animation.gif", "series.json", "history.zip"}
+    assert Image.open(files["animation.gif"]).n_frames == 3 and Image.open(files["strip.jpg"]).width > 1500
+    assert zipfile.ZipFile(files["history.zip"]).testzip() is None
+    assert fits(page)
+
+
+def test_same_eye_by_keyboard_alone(page):
+    open_tab(page, "#tabs", "Same eye?")
+    page.get_by_role("button", name="two eyes").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#second img").first).to_be_visible(timeout=PATIENCE)
+    page.locator("#compare").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#identity-answer")).to_contain_text("No reliable match", timeout=PATIENCE)
+    expect(page.locator("#rule")).to_contain_text("✗ not met")
+    expect(page.locator("#error-rates")).to_contain_text("1,125")
+    assert fits(page)
+
+
+def test_work_that_is_stopped_makes_room_for_the_next(browser, address, monkeypatch):
+    release = threading.Event()
+    find = models.SpaceRegistrar.find
+    with opened(browser, address) as page:
+        expect(page.locator("#register")).to_be_visible(timeout=PATIENCE)
+        page.get_by_role("button", name="the second visit").click()
+        expect(page.locator("#fixed img").first).to_be_visible(timeout=PATIENCE)
+        with monkeypatch.context() as patch:
+            patch.setattr(models.SpaceRegistrar, "find", lambda self, photo: release.wait(60) and find(self, photo))
+            page.locator("#register").click()
+            expect(page.locator("#answer")).to_contain_text("finding keypoints of visit_2.jpg", timeout=PATIENCE)
+            page.locator("#stop").click()
+            expect(page.locator("#answer")).to_contain_text("Stopped. Nothing was kept.", timeout=PATIENCE)
+            release.set()
+        # Until the step at work has ended, gradio takes the button for pressed.
+        for _ in range(60):
+            page.locator("#register").click()
+            page.wait_for_timeout(1000)
+            if "Registered." in page.locator("#answer").inner_text():
+                break
+        expect(page.locator("#answer")).to_contain_text("Registered.", timeout=PATIENCE)
+
+
+def test_everything_that_can_be_set_has_a_name_and_is_reached_by_tab(browser, address):
+    with opened(browser, address) as page:
+        expect(page.locator("#register")).to_be_visible(timeout=PATIENCE)
+        page.locator("#thresholds > button").click()
+        expect(page.locator("#distance")).to_be_visible()
+        nameless = page.evaluate(
+            """[...document.querySelectorAll('input:not([type=file]), select, textarea, button')]
+            .filter(one => one.offsetParent !== null)
+            .filter(one => !(one.getAttribute('aria-label') || one.getAttribute('title') || one.innerText.trim()
+                || one.labels?.length || one.getAttribute('aria-labelledby')))
+            .map(one => one.outerHTML.slice(0, 200))"""
+        )
+        assert nameless == []
+        reached = set()
+        page.locator("body").focus()
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            reached.add(page.evaluate("document.activeElement.closest('[id]')?.id"))
+        assert {"register", "stop"} <= reached
+
+
+def test_real_photographs(browser, address, data_root):
+    person = data_root / "registration" / "ridb_dev" / "P01"
+    if not person.is_dir():
+        pytest.skip("needs two photographs of one eye: RETINAMATCH_DATA has no registration/ridb_dev")
+    fixed, moving = sorted(path for path in person.iterdir() if path.suffix.lower() in (".jpg", ".png"))[:2]
+    with opened(browser, address) as page:
+        hand_in(page, "#moving", moving)
+        hand_in(page, "#fixed", fixed)
+        page.locator("#register").click()
+        expect(page.locator("#answer")).to_contain_text("Registered.", timeout=PATIENCE)
+        expect(page.locator("#matches img")).to_be_visible(timeout=PATIENCE)

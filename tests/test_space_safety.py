@@ -1,0 +1,321 @@
+"""What must not happen: strange files, files of the server or of other visitors, work nobody waits for."""
+
+import json
+import struct
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import zipfile
+import zlib
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+pytest.importorskip("gradio", reason="needs gradio: pip install -e '.[space]'")
+
+import gradio.route_utils
+from gradio.utils import get_upload_folder
+from gradio_client import handle_file
+from gradio_client.exceptions import AppError
+from gradio_client.utils import Status
+
+from space import app, models, uploads, work
+from space.metadata import strip_jpeg
+from space.models import ROOTSIFT
+from space.page import build
+from space.parts import EXAMPLES
+from space.results import FileSet
+from space.uploads import UploadError, clean, take
+from tests.space_server import client, serving
+
+
+PLACE = b"48.858844"  # in the EXIF data of what is handed in; must not be in anything that is given back
+
+
+@pytest.fixture(scope="module")
+def address():
+    with serving() as address:
+        yield address
+
+
+def png_of_size(width: int, height: int) -> bytes:
+    """A PNG file that says how large it is and holds nothing else worth unpacking."""
+
+    def chunk(name, content):
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    )
+
+
+BAD = {
+    "drawing.jpg": (
+        b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>',
+        "drawing.jpg is an SVG drawing, not",
+    ),
+    "plain.png": (
+        b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>',
+        "is an SVG drawing, not a",
+    ),
+    "paper.jpg": (b"%PDF-1.7\n" + bytes(500), "paper.jpg is a PDF document, not a photograph"),
+    "page.jpg": (b"<!DOCTYPE html><html><script>1</script></html>", "page.jpg is a web page, not a photograph"),
+    "printer.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is something else, not a photograph"),
+    "nothing.jpg": (b"", "nothing.jpg is empty."),
+    "bomb.png": (png_of_size(60_000, 60_000), "bomb.png has far too many pixels; at most 50 megapixels are taken."),
+    "large.png": (png_of_size(10_000, 5_001), "large.png has 10000 x 5001 pixels; at most 50 megapixels are taken."),
+    "short.jpg": ((EXAMPLES / "visit_1.jpg").read_bytes()[:30_000], "short.jpg is truncated or damaged"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_upload_is_one_sentence_and_the_page_goes_on(address, tmp_path, name):
+    content, words = BAD[name]
+    (tmp_path / name).write_bytes(content)
+    good = handle_file(str(EXAMPLES / "visit_1.jpg"))
+    visitor = client(address)
+    with pytest.raises(AppError) as caught:
+        visitor.predict(handle_file(str(tmp_path / name)), good, ROOTSIFT, api_name="/same_eye")
+    message = str(caught.value)
+    assert words in message and message.count("\n") == 0 and message.endswith(".") and "/tmp" not in message
+    assert visitor.predict(api_name="/models")
+
+
+def test_pixels_are_counted_before_anything_is_decoded(tmp_path, monkeypatch):
+    (tmp_path / "large.png").write_bytes(png_of_size(10_000, 5_001))
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("it was decoded"))
+    with pytest.raises(UploadError, match="at most 50 megapixels"):
+        take(str(tmp_path / "large.png"))
+    (tmp_path / "just.png").write_bytes(png_of_size(10_000, 5_000))
+    assert take(str(tmp_path / "just.png")).name == "just.png"
+
+
+def test_too_many_bytes_are_refused_by_the_server_and_by_the_check(address, tmp_path):
+    path = tmp_path / "heavy.jpg"
+    path.write_bytes((EXAMPLES / "visit_1.jpg").read_bytes() + bytes(uploads.MOST_BYTES))
+    with pytest.raises(UploadError, match="heavy.jpg has 20.1 MB; at most 20 MB are taken."):
+        take(str(path))
+    good = handle_file(str(EXAMPLES / "visit_1.jpg"))
+    with pytest.raises(Exception, match="413|exceed"):
+        client(address).predict(handle_file(str(path)), good, ROOTSIFT, api_name="/same_eye")
+    assert client(address).predict(api_name="/models")
+
+
+def test_addresses_and_pictures_in_the_request_are_not_read(address):
+    good = handle_file(str(EXAMPLES / "visit_1.jpg"))
+    refused = {"path": "http://127.0.0.1:1/a.jpg", "meta": {"_type": "gradio.FileData"}}
+    with pytest.raises(AppError, match="Addresses of other computers are not fetched"):
+        client(address).predict(refused, good, ROOTSIFT, api_name="/same_eye")
+
+
+def with_place(path: Path, **options) -> Path:
+    """Write an example with EXIF data that tell where it was taken."""
+    exif = Image.Exif()
+    exif[0x010F] = PLACE.decode()  # the camera's maker
+    exif.get_ifd(0x8825)[29] = PLACE.decode()  # in the block of GPS data
+    exif[0x0112] = options.pop("orientation", 1)
+    image = Image.open(EXAMPLES / "visit_1.jpg")
+    image.save(path, exif=exif, comment=PLACE, **options)
+    assert PLACE in path.read_bytes()
+    return path
+
+
+def test_nothing_given_back_tells_where_a_photograph_was_taken(address, tmp_path):
+    moving, fixed = with_place(tmp_path / "moving.jpg"), with_place(tmp_path / "fixed.jpg")
+    visitor = client(address)
+    answers = visitor.predict(handle_file(str(moving)), handle_file(str(fixed)), ROOTSIFT, api_name="/register")
+    files = [Path(answer) for answer in answers[2:]]
+    assert len(files) == 5
+    for file in files:
+        contents = [file.read_bytes()]
+        if file.suffix == ".zip":
+            with zipfile.ZipFile(file) as archive:
+                contents += [archive.read(name) for name in archive.namelist()]
+        assert all(PLACE not in content for content in contents), file
+    assert not Image.open(files[0]).getexif()
+
+
+def test_photographs_shown_on_the_page_lose_their_metadata_and_keep_their_pixels(tmp_path):
+    upright = with_place(tmp_path / "upright.jpg", quality=90, progressive=True)
+    cleaned = clean(take(str(upright)))
+    assert PLACE not in Path(cleaned.path).read_bytes() and cleaned.name == "upright.jpg"
+    assert np.array_equal(np.asarray(Image.open(cleaned.path)), np.asarray(Image.open(upright)))
+    turned = clean(take(str(with_place(tmp_path / "turned.jpg", orientation=6))))
+    assert turned.name == "turned.png" and not Image.open(turned.path).getexif()
+    assert np.array_equal(np.asarray(Image.open(turned.path)), take(str(tmp_path / "turned.jpg")).read())
+    Image.open(upright).save(tmp_path / "page.tif", compression="tiff_lzw")
+    assert Image.open(clean(take(str(tmp_path / "page.tif"))).path).format == "PNG"
+
+
+def test_second_pictures_behind_a_jpeg_are_cut_off():
+    content = (EXAMPLES / "visit_1.jpg").read_bytes()
+    assert strip_jpeg(content + b"thumbnail " + PLACE).endswith(b"\xff\xd9")
+    with pytest.raises(ValueError):
+        strip_jpeg(content[:-2])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/passwd",
+        "../../../../../etc/passwd",
+        "%2e%2e/%2e%2e/%2e%2e/etc/passwd",
+        "file:///etc/passwd",
+        "{repository}/pyproject.toml",
+        "{repository}/space/app.py",
+        "space/session.py",
+        "{cache}",
+        "{cache}/results",
+        "{cache}/../../etc/passwd",
+    ],
+)
+def test_no_file_of_the_server_can_be_fetched(address, path):
+    path = path.format(repository=Path(__file__).resolve().parent.parent, cache=get_upload_folder())
+    for route in ("file=", "file/", "download/", "static/", "assets/", "theme.css/../"):
+        target = f"{address}/gradio_api/{route}{urllib.parse.quote(path, safe='/%=')}"
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(target, timeout=10)
+        assert caught.value.code in (403, 404, 405, 422), target
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "{repository}/modeling/retinamatch/examples/fixed.jpg", "{cache}/../../etc/passwd"]
+)
+@pytest.mark.parametrize("endpoint", ["same_eye", "series"])
+def test_no_file_of_the_server_can_be_handed_in(address, path, endpoint):
+    """Asked by hand: gradio's client would upload a file of that name from the visitor's own computer."""
+    path = path.format(repository=Path(__file__).resolve().parent.parent, cache=get_upload_folder())
+    stolen = {"path": path, "orig_name": "a.jpg", "meta": {"_type": "gradio.FileData"}}
+    given = [stolen, stolen, ROOTSIFT] if endpoint == "same_eye" else [[stolen] * 3, 1, ROOTSIFT, "auto"]
+    request = urllib.request.Request(
+        f"{address}/gradio_api/call/{endpoint}",
+        data=json.dumps({"data": given}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    try:
+        event = json.load(urllib.request.urlopen(request, timeout=30))["event_id"]
+        answer = urllib.request.urlopen(f"{address}/gradio_api/call/{endpoint}/{event}", timeout=60).read().decode()
+    except urllib.error.HTTPError as error:
+        assert error.code in (400, 403, 422)
+    else:
+        assert answer.startswith("event: error") and "complete" not in answer, answer
+
+
+def test_files_of_other_visitors_cannot_be_guessed(address, tmp_path):
+    """Names alone open nothing; a folder has 128 secret bits at least, and another one each time."""
+    pair = [handle_file(str(EXAMPLES / f"{name}.jpg")) for name in ("visit_2", "visit_1")]
+    visitor = client(address)
+    visitor.predict(*pair, ROOTSIFT, api_name="/register")
+    cache = Path(get_upload_folder())
+    results = {path.parent for path in (cache / "results").glob("*/aligned.png")}
+    visitor.predict(*pair, ROOTSIFT, api_name="/register")
+    more = {path.parent for path in (cache / "results").glob("*/aligned.png")} - results
+    assert len(more) == 1 and all(len(bytes.fromhex(folder.name)) == 16 for folder in more)
+    for guess in ("aligned.png", "results/aligned.png", f"results/{'0' * 32}/aligned.png", "visit_1.jpg"):
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(f"{address}/gradio_api/file={cache / guess}", timeout=10)
+
+
+def test_uploads_and_results_are_deleted_after_an_hour(monkeypatch, tmp_path):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+
+    class AnHourLater(datetime):
+        @classmethod
+        def now(cls, *given):
+            return datetime.now(*given) + timedelta(seconds=3601)
+
+    def files():
+        return {path for path in tmp_path.rglob("*") if path.is_file()}
+
+    with serving(sweep=1) as address:
+        before = files()
+        pair = [handle_file(str(EXAMPLES / f"{name}.jpg")) for name in ("visit_2", "visit_1")]
+        client(address).predict(*pair, ROOTSIFT, api_name="/register")
+        ours = files() - before
+        assert len(ours) > 10
+        time.sleep(2.5)  # two rounds of deleting pass
+        assert ours <= files()
+        monkeypatch.setattr(gradio.route_utils, "datetime", AnHourLater)
+        wait_for(lambda: not ours & files())
+
+
+def test_deleting_survives_files_that_come_meanwhile():
+    files = FileSet({"a", "b"})
+    for name in files:
+        files.add(f"{name}{name}")
+    assert files == {"a", "b", "aa", "bb"}
+    files -= {"a", "aa"}
+    assert isinstance(files, FileSet) and sorted(files) == ["b", "bb"]
+    page = build()
+    assert all(isinstance(one, FileSet) for one in page.temp_file_sets)
+    held = [block.temp_files for block in page.blocks.values() if hasattr(block, "temp_files")]
+    assert held and all(any(one is known for known in page.temp_file_sets) for one in [*held, page.upload_file_set])
+
+
+@pytest.fixture
+def slow_network(monkeypatch):
+    """Finding keypoints takes until the event is set; counts how many photographs have started."""
+    release, started = threading.Event(), []
+    real = models.RootSiftRegistrar.find
+
+    def find(self, photo):
+        started.append(1)
+        assert release.wait(60)
+        return real(self, photo)
+
+    monkeypatch.setattr(models.RootSiftRegistrar, "find", find)
+    yield release, started
+    release.set()
+
+
+def wait_for(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_cancelled_request_frees_its_place(address, slow_network):
+    release, started = slow_network
+    pair = [handle_file(str(EXAMPLES / f"{name}.jpg")) for name in ("visit_2", "visit_1")]
+    first = client(address).submit(*pair, ROOTSIFT, api_name="/same_eye")
+    wait_for(lambda: len(started) == 1)
+    # The answer to the wish comes when the step at work has ended.
+    wish = threading.Thread(target=first.cancel)
+    wish.start()
+    time.sleep(2)
+    second = client(address).submit(*pair, ROOTSIFT, api_name="/same_eye")
+    release.set()
+    wish.join(60)
+    assert second.result(timeout=120)[0].startswith("Same eye")
+    # The first one stopped after the step it was in: its second photograph was never looked at.
+    assert len(started) == 3
+
+
+def test_full_queue_says_so_and_serves_those_who_wait(slow_network, monkeypatch):
+    release, started = slow_network
+    monkeypatch.setattr(app, "QUEUE", 2)
+    pair = [handle_file(str(EXAMPLES / f"{name}.jpg")) for name in ("visit_2", "visit_1")]
+    with serving() as address:
+        jobs = [client(address).submit(*pair, ROOTSIFT, api_name="/same_eye")]
+        wait_for(lambda: len(started) == 1)
+        for _ in range(2):
+            jobs.append(client(address).submit(*pair, ROOTSIFT, api_name="/same_eye"))
+            wait_for(lambda: jobs[-1].status().code == Status.IN_QUEUE)
+        with pytest.raises(Exception, match="[Qq]ueue is full"):
+            client(address).predict(*pair, ROOTSIFT, api_name="/same_eye")
+        release.set()
+        assert all(job.result(timeout=120)[0].startswith("Same eye") for job in jobs)
+
+
+def test_steps_are_small_enough_to_stop_between_them():
+    pair = [take(str(EXAMPLES / f"{name}.jpg")) for name in ("visit_2", "visit_1")]
+    steps = [step.words for step in work.find_pair(*pair, ROOTSIFT)]
+    assert len(steps) == 4 and "visit_2.jpg" in steps[0]
