@@ -13,7 +13,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import gradio as gr
 import typer
+from starlette.middleware import Middleware
 
+from space.body_limit import BodyLimit
 from space.handlers import register_pair
 from space.models import load_all, model_names
 from space.page import build
@@ -49,6 +51,7 @@ def launch(page: gr.Blocks, host: str | None = None, port: int | None = None, **
         server_port=port,
         max_file_size=MOST_BYTES,
         allowed_paths=[],
+        app_kwargs={"middleware": [Middleware(BodyLimit)]},
         show_error=False,
         ssr_mode=False,
         run_history=False,

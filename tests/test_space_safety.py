@@ -1,5 +1,7 @@
 """What must not happen: strange files, files of the server or of other visitors, work nobody waits for."""
 
+import asyncio
+import http.client
 import json
 import struct
 import threading
@@ -26,6 +28,7 @@ from gradio_client.exceptions import AppError
 from gradio_client.utils import Status
 
 from space import app, models, uploads, work
+from space.body_limit import MOST_CALL, BodyLimit
 from space.metadata import strip_jpeg
 from space.models import ROOTSIFT
 from space.page import build
@@ -319,3 +322,81 @@ def test_steps_are_small_enough_to_stop_between_them():
     pair = [take(str(EXAMPLES / f"{name}.jpg")) for name in ("visit_2", "visit_1")]
     steps = [step.words for step in work.find_pair(*pair, ROOTSIFT)]
     assert len(steps) == 4 and "visit_2.jpg" in steps[0]
+
+
+def post(address, path, pieces, announced=None):
+    """Send a body piece by piece; gives the status and the answer."""
+    place = urllib.parse.urlsplit(address)
+    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=60)
+    connection.putrequest("POST", path)
+    connection.putheader("Content-Type", "application/json")
+    if announced is None:
+        connection.putheader("Transfer-Encoding", "chunked")
+    else:
+        connection.putheader("Content-Length", str(announced))
+    connection.endheaders()
+    try:
+        for piece in pieces:
+            connection.send(piece if announced is not None else b"%x\r\n%s\r\n" % (len(piece), piece))
+        if announced is None:
+            connection.send(b"0\r\n\r\n")
+    except OSError:
+        pass  # the server has answered already and does not listen any more
+    answer = connection.getresponse()
+    return answer.status, answer.read()
+
+
+@pytest.mark.parametrize("path", ["/gradio_api/call/register", "/gradio_api/queue/join"])
+def test_a_request_that_is_too_large_is_refused_before_it_is_read(address, path):
+    status, answer = post(address, path, [b"{"], announced=MOST_CALL + 1)
+    assert status == 413 and b"too large; at most 54 MB" in answer
+
+
+def test_a_request_that_does_not_say_how_large_it_is():
+    """Only so much of it is taken in; the next request is answered."""
+    taken = 0
+
+    async def reads_all(scope, receive, send):
+        nonlocal taken
+        while True:
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if message["type"] == "http.disconnect":
+                raise RuntimeError("the visitor has left")
+            if not message.get("more_body"):
+                break
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"read"})
+
+    def ask(size):
+        sent, left = [], [b"x" * 1000] * size
+
+        async def receive():
+            return {"type": "http.request", "body": left.pop(), "more_body": bool(left)}
+
+        async def send(message):
+            sent.append(message)
+
+        scope = {"type": "http", "path": "/gradio_api/call/register", "headers": []}
+        asyncio.run(BodyLimit(reads_all, most_call=10_000)(scope, receive, send))
+        return sent[0]["status"]
+
+    assert ask(100) == 413 and taken == 10_000
+    assert ask(10) == 200 and ask(11) == 413
+
+
+def test_an_upload_may_be_larger_than_a_call():
+    called = []
+
+    async def note(scope, receive, send):
+        called.append(scope["path"])
+
+    for path in ("/gradio_api/upload", "/gradio_api/queue/join"):
+        scope = {"type": "http", "path": path, "headers": [(b"content-length", b"%d" % (MOST_CALL + 1))]}
+        sent = []
+
+        async def send(message, sent=sent):
+            sent.append(message)
+
+        asyncio.run(BodyLimit(note)(scope, None, send))
+    assert called == ["/gradio_api/upload"] and sent[0]["status"] == 413
