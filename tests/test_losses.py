@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from retinamatch.losses import balanced_cross_entropy, contrastive_loss, dice_loss, triplet_loss
+from retinamatch.losses import balanced_cross_entropy, contrastive_loss, cosine_loss, dice_loss, triplet_loss
 
 
 def unit(*shape, seed=0):
@@ -93,3 +93,19 @@ class TestTriplet:
         other = anchors.clone()
         other[:, 3:] = anchors[:, :2]
         assert torch.allclose(first, triplet_loss(anchors, other, mask, torch.tensor([[1, 2, 0, 0, 0]])))
+
+
+class TestCosine:
+    def test_by_hand_and_whatever_the_length(self):
+        target = torch.tensor([[[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]]])
+        prediction = torch.tensor([[[3.0, 0.0], [5.0, 0.0], [-1.0, -1.0]]])
+        assert cosine_loss(prediction, target, torch.ones(1, 3)).item() == pytest.approx((0 + 1 + 2) / 3)
+
+    def test_what_is_masked_does_not_count(self):
+        prediction, target = unit(2, 4, 8).requires_grad_(), unit(2, 4, 8, seed=1)
+        mask = torch.tensor([[1, 0, 0, 0], [0, 0, 0, 0]])
+        loss = cosine_loss(prediction, target, mask)
+        assert loss[0].item() == pytest.approx(1 - float((prediction[0, 0] @ target[0, 0]).detach()), abs=1e-6)
+        assert loss[1] == 0
+        loss.sum().backward()
+        assert prediction.grad[0, 0].abs().sum() > 0 and prediction.grad[1].abs().sum() == 0

@@ -1,5 +1,6 @@
 import json
 import os
+import runpy
 import subprocess
 import sys
 
@@ -8,12 +9,19 @@ import pytest
 import torch
 import yaml
 from conftest import REPOSITORY
+from hub_stand_in import StandInHub
+from safetensors.torch import load_file
+from training_pack import shared_pack, write_pack
 
-from datasets_scripts.parquet import LabelledPhotograph, encode, write_splits
-from datasets_scripts.rendered_fundus import draw_eye, render
+from train import teacher
+from train.configuration import parse_config
 from train.data import PhotographStore
-from train.teacher import Teacher, TeacherConfig, build_model, draw_correspondences, draw_heatmap
-from train.trainer import Trainer, batch_indices, newest_checkpoint
+from train.distill import DistillConfig
+from train.models import build_model, check_view_size
+from train.pretrain import PretrainConfig
+from train.supervision import Supervision, SupervisionConfig
+from train.targets import draw_correspondences, draw_heatmap
+from train.trainer import Trainer, batch_indices, launch, newest_checkpoint
 from train.views import ViewSettings, make_views, project
 
 
@@ -22,29 +30,7 @@ TINY = {"variant": "small", "encoder_widths": [4, 4, 6, 6], "descriptor_width": 
 
 @pytest.fixture(scope="module")
 def pack(tmp_path_factory):
-    """Five rendered eyes, one without labels, as the build writes them."""
-    folder = tmp_path_factory.mktemp("packs") / "pack"
-    rows = []
-    for seed in range(5):
-        photo = render(draw_eye(seed), 192, seed=0)
-        known = seed != 2
-        rows.append(
-            encode(
-                LabelledPhotograph(
-                    name=f"{seed}.png",
-                    image=photo.image,
-                    mask=photo.mask,
-                    keypoints=photo.keypoints if known else None,
-                    types=photo.types if known else None,
-                    source="rendered",
-                    patient=str(seed),
-                    eye="L",
-                    licence="Apache-2.0",
-                )
-            )
-        )
-    write_splits(folder, {"train": rows[:4], "validation": rows[4:]})
-    return str(folder)
+    return shared_pack(tmp_path_factory)
 
 
 def config(pack, folder, **kwargs):
@@ -65,13 +51,13 @@ def config(pack, folder, **kwargs):
         "expansion_score": 0.0,
         "expansion_ratio": 1.0,
     }
-    return TeacherConfig(**{**settings, **kwargs})
+    return SupervisionConfig(**{**settings, **kwargs})
 
 
 def train(settings, resume=False):
     torch.manual_seed(0)  # the initial weights
     store = PhotographStore.read(settings.data, "train")
-    method = Teacher(settings, store)
+    method = Supervision(settings, store)
     trainer = Trainer(settings, build_model(settings.model), method, len(store))
     # Candidates that the run will see fade: a state that a checkpoint must carry.
     places = np.stack(np.meshgrid(np.arange(30, 170, 20), np.arange(30, 170, 20)), -1).reshape(-1, 2)
@@ -82,16 +68,50 @@ def train(settings, resume=False):
 
 class TestStore:
     def test_reads_what_the_build_wrote(self, pack):
-        store = PhotographStore.read([pack], "train", repeat=[2])
+        store = PhotographStore.read([pack], "train", repeat={"rendered": 2, "hrf": 3})
         assert len(store.photographs) == 4 and len(store) == 8 and store.samples[:3] == [0, 0, 1]
-        assert [p.labels is None for p in store.photographs] == [False, False, True, False]
+        assert [p.labels is None for p in store.photographs] == [False, False, False, True]
         photo = store.photographs[0]
         assert photo.image.shape == (3, 192, 192) and photo.image.dtype == torch.uint8
         assert len(photo.corners) > 50 and photo.mask[tuple(photo.corners[0][::-1].astype(int))] == 1
 
-    def test_a_missing_split_is_said(self, tmp_path):
-        with pytest.raises(FileNotFoundError, match="train-"):
-            PhotographStore.read([str(tmp_path)], "train")
+    def test_both_readers_give_the_same_samples(self, pack):
+        one, other = (PhotographStore.read([pack], "train", reader=reader) for reader in ("pyarrow", "datasets"))
+        assert one.samples == other.samples and len(one.photographs) == len(other.photographs) == 4
+        for first, second in zip(one.photographs, other.photographs):
+            assert torch.equal(first.image, second.image) and torch.equal(first.mask, second.mask)
+            assert (first.patient, first.source) == (second.patient, second.source)
+            assert np.array_equal(first.corners, second.corners)
+            assert (first.labels is None) == (second.labels is None)
+            assert first.labels is None or np.array_equal(first.labels, second.labels)
+
+    @pytest.mark.parametrize("reader", ["pyarrow", "datasets"])
+    def test_a_missing_split_is_said(self, pack, tmp_path, reader):
+        for name in (pack, str(tmp_path), "nobody/nothing"):
+            with pytest.raises(FileNotFoundError, match=f"{name} holds no keypoints/test-"):
+                PhotographStore.read([name], "test", reader=reader)
+
+    def test_photographs_of_two_sizes_are_refused(self, pack, tmp_path):
+        other = write_pack(tmp_path / "small", [("unlabelled", "train", (5,))], size=96)
+        with pytest.raises(ValueError, match=r"must have one size, got \[\(3, 96, 96\), \(3, 192, 192\)\]"):
+            PhotographStore.read([pack, other], "train")
+
+    def test_labels_are_kept_by_patients_and_smaller_shares_lie_in_larger_ones(self, pack):
+        store = PhotographStore.read([pack], "train")
+        kept = []
+        for share, count in ((1.0, 3), (0.67, 2), (0.34, 1), (0.01, 1)):
+            part = store.keep_labels(share, seed=3)
+            assert len(part.photographs) == 4 and part.samples == store.samples
+            kept.append({p.patient for p in part.photographs if p.labels is not None})
+            assert len(kept[-1]) == count and all(kept[-1] <= larger for larger in kept)
+        assert len({tuple(p.labels is None for p in store.keep_labels(0.34, s).photographs) for s in range(9)}) > 1
+        for share in (0.0, 1.5):
+            with pytest.raises(ValueError, match="above 0 and at most 1"):
+                store.keep_labels(share, seed=0)
+
+    def test_an_unknown_reader_is_refused(self, pack):
+        with pytest.raises(ValueError, match="'pyarrow'.*got 'csv'"):
+            PhotographStore.read([pack], "train", reader="csv")
 
 
 class TestOrder:
@@ -155,39 +175,92 @@ class TestRun:
         assert (tmp_path / "run" / "last" / "model.safetensors").is_file()
 
     def test_a_loss_that_is_not_finite_stops_the_run(self, pack, tmp_path):
-        settings = config(pack, tmp_path / "run")
-        store = PhotographStore.read([pack], "train")
-        network = build_model(TINY)
-        network.heatmap.bias.data.fill_(float("nan"))
-        with pytest.raises(FloatingPointError, match="step 0 with the samples"):
-            Trainer(settings, network, Teacher(settings, store), len(store)).run()
-        assert newest_checkpoint(str(tmp_path / "run")) is None
+        settings = config(pack, tmp_path / "run", checkpointing_steps=1)
+
+        class Poisoned(Supervision):
+            def __call__(self, model, network, indices, epoch, step, device):
+                losses, found = super().__call__(model, network, indices, epoch, step, device)
+                if step == 2:
+                    losses["detector"] = losses["total"] = losses["total"] * float("nan")
+                return losses, found
+
+        method = Poisoned(settings, PhotographStore.read([pack], "train"))
+        with pytest.raises(FloatingPointError, match=r"\(detector\) at step 2 with the samples 3 \(rendered 2\), 0 "):
+            Trainer(settings, build_model(TINY), method, len(method.store)).run()
+        assert newest_checkpoint(str(tmp_path / "run")).endswith("checkpoint-2")
+        assert not (tmp_path / "run" / "last").exists()
+
+    def test_accumulated_gradients_are_those_of_the_larger_batch(self, pack, tmp_path):
+        found = []
+        for batch, turns in ((4, 1), (2, 2)):
+            # Without JPEG: its rounding turns the rounding errors of another batch size into other images.
+            settings = config(pack, tmp_path, batch_size=batch, gradient_accumulation_steps=turns, max_grad_norm=1e9)
+            settings.views["compression"] = 0
+            method = Supervision(settings, PhotographStore.read([pack], "train"))
+            torch.manual_seed(0)
+            trainer, grads = Trainer(settings, build_model(TINY), method, 4), []
+            trainer.accelerator.clip_grad_norm_ = lambda parameters, _, grads=grads: grads.extend(
+                p.grad.clone() for p in parameters
+            )
+            trainer.update()
+            values = [(v.tolist(), p.tolist()) for v, p in zip(method.expansion.values, method.expansion.points)]
+            found.append((grads, values, trainer))
+        (whole, seen, _), (parts, seen_too, _) = found
+        assert len(whole) == len(parts) > 10 and any(grad.abs().max() > 1e-3 for grad in whole)
+        for one, other in zip(whole, parts):
+            assert torch.allclose(one, other, atol=float(1e-4 * one.abs().max() + 1e-7))
+        assert [values for values, _ in seen] == [values for values, _ in seen_too]
+
+    def test_a_swin_network_trains_without_a_teacher_too(self, pack, tmp_path):
+        model = {
+            "family": "swin_retina",
+            "variant": "tiny",
+            "embed_dim": 4,
+            "num_heads": [1, 2, 4, 8],
+            "window_size": 2,
+        }
+        before = build_model(model).state_dict()
+        after, _ = train(config(pack, tmp_path / "run", model=model, steps=1, views={"size": 64}))
+        assert set(before) == set(after) and not torch.equal(before["heatmap.weight"], after["heatmap.weight"])
 
     def test_unknown_names_are_refused(self, pack, tmp_path):
         with pytest.raises(ValueError, match="variant"):
             build_model({"variant": "huge"})
+        with pytest.raises(ValueError, match="family"):
+            build_model({"family": "vit"})
+        with pytest.raises(ValueError, match=r"Unknown names \['descriptor_size'\]"):
+            build_model({"family": "swin_retina", "descriptor_size": 128})
+        with pytest.raises(ValueError, match="Views of 96 pixels are too small for the network, which wants .* 113"):
+            teacher.prepare(config(pack, tmp_path, model={"family": "swin_retina"}))
         with pytest.raises(ValueError, match="descriptor_loss"):
-            Teacher(config(pack, tmp_path, descriptor_loss="hinge"), PhotographStore())
+            Supervision(config(pack, tmp_path, descriptor_loss="hinge"), PhotographStore())
 
 
 TWO_PROCESSES = """
 import sys, torch, yaml
 torch.set_num_threads(1)
 from train.data import PhotographStore
-from train.teacher import Teacher, TeacherConfig, build_model
+from train.distill import DistillConfig, Distillation
+from train.models import build_model
+from train.supervision import Supervision, SupervisionConfig
 from train.trainer import Trainer
-settings = TeacherConfig(**yaml.safe_load(open(sys.argv[1])))
-torch.manual_seed(0)
-store = PhotographStore.read(settings.data, "train")
-trainer = Trainer(settings, build_model(settings.model), Teacher(settings, store), len(store))
 grads = {}
-step = trainer.optimizer.step
-def keep(*args, **kwargs):
-    grads.update({n: p.grad.clone() for n, p in trainer.network.named_parameters() if p.grad is not None})
-    return step(*args, **kwargs)
-trainer.optimizer.step = keep
-trainer.update()
-assert trainer.accelerator.num_processes * settings.batch_size == 4
+for kind, values in yaml.safe_load(open(sys.argv[1])).items():
+    settings = {"alone": SupervisionConfig, "taught": DistillConfig}[kind](**values)
+    torch.manual_seed(0)
+    store, network = PhotographStore.read(settings.data, "train"), build_model(settings.model)
+    method = Supervision(settings, store) if kind == "alone" else Distillation(settings, store, network)
+    trainer = Trainer(settings, network, method, len(store))
+    assert trainer.accelerator.num_processes * settings.batch_size == 4
+    modules = [("network", network)] + ([("heads", method.heads)] if method.heads is not None else [])
+    step = trainer.optimizer.step
+    def keep(*args, **kwargs):
+        for prefix, module in modules:
+            for name, p in module.named_parameters():
+                grads[f"{kind} {prefix} {name.removeprefix('module.')}"] = p.grad.clone()
+        return step(*args, **kwargs)
+    trainer.optimizer.step = keep
+    trainer.update()
 if trainer.accelerator.is_main_process:
     torch.save(grads, sys.argv[2])
 # A process that leaves while the other one still speaks to it aborts now and then.
@@ -196,24 +269,153 @@ trainer.accelerator.end_training()
 """
 
 
-def test_two_processes_give_the_gradients_of_one_with_the_doubled_batch(pack, tmp_path):
+def test_two_processes_give_the_gradients_of_one_with_the_doubled_batch(pack, tmp_path, monkeypatch):
+    """Of a network alone, and of a student with projections beside it."""
     (tmp_path / "step.py").write_text(TWO_PROCESSES)
+    build_model(TINY).save_pretrained(tmp_path / "teacher")
+    student = {
+        "family": "swin_retina",
+        "variant": "tiny",
+        "embed_dim": 4,
+        "num_heads": [1, 2, 4, 8],
+        "descriptor_dim": 8,
+    }
+    taught = {"teacher": str(tmp_path / "teacher"), "distillation": {"output": 1.0, "dense": 1.0, "features": 1.0}}
+    taught["model"] = {**student, "hidden_dropout_prob": 0.0}
     found = []
     for processes, batch in ((1, 4), (2, 2)):
         # Without JPEG: its rounding turns the rounding errors of another batch size into other images.
-        views = {"size": 96, "compression": 0}
+        views = {"size": 64, "compression": 0}
         settings = config(pack, tmp_path / f"run{processes}", batch_size=batch, max_grad_norm=1e9, views=views)
-        (tmp_path / "config.yaml").write_text(yaml.safe_dump(vars(settings)))
+        both = {"alone": vars(settings), "taught": {**vars(settings), **taught}}
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(both))
         out = tmp_path / f"gradients{processes}.pt"
-        kind = ["--multi_gpu"] if processes > 1 else []  # accelerate's word for several processes, on CPUs too
-        launch = [sys.executable, "-m", "accelerate.commands.launch", *kind, "--num_processes", str(processes)]
-        words = [*launch, str(tmp_path / "step.py"), str(tmp_path / "config.yaml"), str(out)]
-        paths = f"{REPOSITORY}:{REPOSITORY / 'modeling'}"
-        env = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-        done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stdout + done.stderr
+        words = [str(tmp_path / "step.py"), str(tmp_path / "config.yaml"), str(out)]
+        if processes == 1:
+            threads = torch.get_num_threads()
+            monkeypatch.setattr(sys, "argv", words)
+            runpy.run_path(words[0])
+            torch.set_num_threads(threads)
+        else:  # --multi_gpu is accelerate's word for several processes, on CPUs too
+            launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+            paths = f"{REPOSITORY}:{REPOSITORY / 'modeling'}"
+            env = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+            done = subprocess.run([*launcher, *words], env=env, capture_output=True, text=True, timeout=300)
+            assert done.returncode == 0, done.stdout + done.stderr
         found.append(torch.load(out, weights_only=True))
     assert set(found[0]) == set(found[1])
+    assert {" ".join(name.split()[:2]) for name in found[0]} == {"alone network", "taught network", "taught heads"}
     for name, gradient in found[0].items():
         scale = gradient.abs().max()
-        assert torch.allclose(gradient, found[1][name], atol=float(1e-4 * scale + 1e-7)), name
+        # (An instance norm takes away what some weights do: their gradients are rounding errors, about 1e-7.)
+        assert torch.allclose(gradient, found[1][name], atol=float(1e-4 * scale + 1e-6)), name
+
+
+class TestCommandLine:
+    def launch(self, monkeypatch, *words):
+        monkeypatch.setattr(sys, "argv", ["train.teacher", *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            launch(SupervisionConfig, teacher.prepare)
+        assert stop.value.code == 2
+
+    @pytest.mark.parametrize(
+        "words, sentence",
+        [
+            (["--colour", "red"], "colour"),
+            (["red"], "Expected --name value, got red."),
+            (["--config", "nowhere.yaml"], "nowhere.yaml"),
+            (["--data", "/nowhere"], "/nowhere holds no keypoints/train-"),
+        ],
+    )
+    def test_bad_input_is_one_sentence(self, monkeypatch, capsys, words, sentence):
+        self.launch(monkeypatch, *words)
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert lines[-1].startswith("Error: ") and sentence in lines[-1]
+
+    def test_a_wrong_repository_is_refused_before_the_training(self, monkeypatch, capsys, pack, tmp_path):
+        self.launch(monkeypatch, "--data", pack, "--push_to_hub", "nobody", "--output_dir", tmp_path / "run")
+        assert "owner/name is wanted" in capsys.readouterr().err
+        assert not (tmp_path / "run").exists()
+
+    def test_a_checkpoint_of_another_network_is_refused(self, monkeypatch, capsys, pack, tmp_path):
+        settings = config(pack, tmp_path / "run", steps=1)
+        train(settings)
+        settings.model, settings.steps = {**TINY, "descriptor_dim": 16}, 2
+        (tmp_path / "other.yaml").write_text(yaml.safe_dump(vars(settings)))
+        self.launch(monkeypatch, "--config", tmp_path / "other.yaml", "--resume")
+        assert "is a checkpoint of another network or method" in capsys.readouterr().err
+
+    def test_values_on_the_command_line_go_before_the_recipe(self, monkeypatch, tmp_path):
+        (tmp_path / "recipe.yaml").write_text("steps: 7\nbatch_size: 3\n")
+        words = ["x", "--config", str(tmp_path / "recipe.yaml"), "--steps", "9", "--views", "{size: 64}", "--resume"]
+        monkeypatch.setattr(sys, "argv", words)
+        found, resume = parse_config(SupervisionConfig)
+        assert (found.steps, found.batch_size, found.views, resume) == (9, 3, {"size": 64}, True)
+
+
+@pytest.mark.parametrize(
+    "kind, name",
+    [(SupervisionConfig, name) for name in ("smoke", "small", "published")]
+    + [(DistillConfig, name) for name in ("distill_smoke", "distill_small", "distill_published")]
+    + [(PretrainConfig, "pretrain")],
+)
+def test_recipes_are_whole(monkeypatch, kind, name):
+    monkeypatch.setattr(sys, "argv", ["x", "--config", str(REPOSITORY / "train" / "recipes" / f"{name}.yaml")])
+    found, _ = parse_config(kind)
+    with torch.device("meta"):
+        network = build_model(found.model)
+    check_view_size(network, ViewSettings.from_dict(found.views).size, "network")
+    assert found.data == ["build/training"] and found.cooldown_steps < found.steps
+
+
+PUSH = """
+import sys, yaml, torch
+torch.set_num_threads(1)
+from train.publish import PublishError
+from train.supervision import SupervisionConfig
+from train.teacher import prepare
+settings = yaml.safe_load(open(sys.argv[1]))
+def run(resume=False, **changes):
+    trainer = prepare(SupervisionConfig(**{**settings, **changes}))
+    trainer.run(resume)
+    return trainer
+try:
+    run(push_to_hub="me/failed", weight_detector=float("nan"), output_dir=settings["output_dir"] + "-failed")
+except FloatingPointError:
+    print("failed as it should")
+try:
+    run()
+except PublishError as error:
+    print(error)
+trainer = run(resume=True)
+assert trainer.progress.step == 1
+from transformers import AutoModel, AutoImageProcessor
+import retinamatch
+network = AutoModel.from_pretrained("me/trained", trust_remote_code=False)
+print(type(network).__name__, AutoImageProcessor.from_pretrained("me/trained", trust_remote_code=False).size["height"])
+"""
+
+
+def test_pushes_the_weights_when_all_went_well_and_resumes_a_push(pack, tmp_path):
+    (tmp_path / "push.py").write_text(PUSH)
+    settings = config(pack, tmp_path / "run", steps=1, push_to_hub="me/trained", views={"size": 64})
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(vars(settings)))
+    with StandInHub() as hub:
+        hub.fail_commits = 1
+        env = {**hub.environment(tmp_path / "cache"), "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'modeling'}"}
+        words = [sys.executable, str(tmp_path / "push.py"), str(tmp_path / "config.yaml")]
+        done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "failed as it should" in done.stdout
+        assert "The Hub refused the push of me/trained (500); --resume pushes again." in done.stdout
+        assert done.stdout.splitlines()[-1] == "LKSuperRetinaModel 768"
+        assert list(hub.repositories) == [("models", "me/trained")] and len(hub.commits) == 1
+        stored = hub.repositories["models", "me/trained"]
+    assert {"README.md", "config.json", "model.safetensors", "preprocessor_config.json", "pipeline.py"} <= set(stored)
+    assert b"library_name: transformers" in stored["README.md"] and b"steps: 1" in stored["README.md"]
+    (tmp_path / "stored.safetensors").write_bytes(stored["model.safetensors"])
+    pushed, saved = (
+        load_file(tmp_path / "stored.safetensors"),
+        load_file(tmp_path / "run" / "last" / "model.safetensors"),
+    )
+    assert torch.equal(pushed["lk_superretina.heatmap.weight"], saved["heatmap.weight"].half())

@@ -106,12 +106,24 @@ class PhotographStore:
             raise ValueError(f"`labelled_share` must be above 0 and at most 1, got {share}.")
         if share == 1:
             return self
-        patients = sorted({(p.source, p.patient) for p in self.photographs if p.labels is not None})
+        patients = sorted({_key(p) for p in self.photographs if p.labels is not None})
         order = np.random.default_rng((seed, 77)).permutation(len(patients))
         kept = {patients[i] for i in order[: max(1, round(share * len(patients)))]}
-        return replace(
-            self, photographs=[p if (p.source, p.patient) in kept else replace(p, labels=None) for p in self.photographs]
-        )
+        return replace(self, photographs=[p if _key(p) in kept else replace(p, labels=None) for p in self.photographs])
+
+
+def read_splits(config) -> tuple[PhotographStore, PhotographStore | None]:
+    """Read the photographs of a run: those to train with, and those to validate with, None where nothing is validated.
+
+    Both at the start: that held-out patients are missing should not show after hours.
+    """
+    train = PhotographStore.read(config.data, "train", config.limit, config.repeat, config.reader)
+    wanted = config.validation_pairs > 0
+    return train, PhotographStore.read(config.data, "validation", reader=config.reader) if wanted else None
+
+
+def _key(photograph: Photograph) -> tuple[str, str]:
+    return photograph.source, photograph.patient
 
 
 def _read_with_pyarrow(name: str, split: str) -> Iterator[dict]:
@@ -195,4 +207,4 @@ def find_corners(image: np.ndarray, mask: np.ndarray, most: int = 1200) -> np.nd
     return np.zeros((0, 2), np.float32) if corners is None else corners.reshape(-1, 2).astype(np.float32)
 
 
-__all__ = ["Photograph", "PhotographStore", "find_corners"]
+__all__ = ["Photograph", "PhotographStore", "find_corners", "read_splits"]

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import torch
 import typer
+from transformers import AutoModelForKeypointMatching
 
-from retinamatch import LKSuperRetinaForKeypointMatching, RetinaImageProcessor
+from retinamatch import RetinaImageProcessor
 from retinamatch.hub import save_repository
 
 
@@ -19,7 +20,7 @@ def main(
     remote_code: Annotated[bool, typer.Option(help="Add the code, for machines without this package.")] = False,
 ) -> None:
     """Write weights, configuration and processor."""
-    model = LKSuperRetinaForKeypointMatching.from_pretrained(weights, dtype=torch.float32)
+    model = AutoModelForKeypointMatching.from_pretrained(weights, dtype=torch.float32, trust_remote_code=False)
     save_repository(model, RetinaImageProcessor(), out, remote_code=remote_code)
     size = (out / "model.safetensors").stat().st_size / 2**20
     typer.echo(f"{out}: {model.num_parameters():,} parameters, {size:.1f} MiB")

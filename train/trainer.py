@@ -5,101 +5,46 @@ function of (seed, step). That makes resuming exact, in the middle of an epoch t
 """
 
 import json
+import math
 import os
 import shutil
 import sys
 import time
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict
 
 import numpy as np
 import torch
-import yaml
 from accelerate import Accelerator
 from accelerate.utils import gather_object, set_seed
-from transformers import HfArgumentParser, PreTrainedModel
+from transformers import PreTrainedModel
 
-from .data import PhotographStore
-from .validation import validate
+from .configuration import TrainingConfig, parse_config
+from .method import Method
+from .publish import PublishError, check_repository_name, publish
 
 
-@dataclass
-class TrainingConfig:
-    """What every method needs.
+def launch(cls, prepare) -> None:
+    """Run a training from the command line; errors of the user are one sentence.
 
-    Attributes:
-        data: Folders with train-*.parquet and validation-*.parquet.
-        repeat: How often an epoch sees each folder's photographs; once by default.
-        output_dir: Where checkpoints, the log and the best weights go.
-        limit: Most photographs per folder, for trials.
-        seed: Of everything random.
-        steps: Optimiser steps of the whole run.
-        batch_size: Pairs per process and forward pass.
-        gradient_accumulation_steps: Forward passes per optimiser step.
-        learning_rate: Of AdamW after the warm-up.
-        weight_decay: Of AdamW.
-        warmup_steps: Steps over which the learning rate rises.
-        cooldown_steps: Last steps, over which it falls linearly to zero; what lies between is constant.
-        max_grad_norm: Clipping.
-        mixed_precision: "bf16" or "no". The CPU knows bf16 too.
-        checkpointing_steps: Steps between checkpoints; the last two are kept.
-        validation_steps: Steps between validations.
-        validation_pairs: Pairs of views of held-out patients; 0 for no validation.
-        log_with: Tracker of accelerate ("tensorboard", "trackio", "wandb"); none by default.
-        stop_at: Stop after this step as if interrupted, with a checkpoint; for tests and for cool-downs from a
-            checkpoint.
+    Args:
+        cls: Class of the configuration.
+        prepare: Function of the configuration that gives the `Trainer`.
     """
-
-    data: list[str] = field(default_factory=list)
-    repeat: list[int] | None = None
-    output_dir: str = "runs/untitled"
-    limit: int | None = None
-    seed: int = 0
-    steps: int = 1000
-    batch_size: int = 4
-    gradient_accumulation_steps: int = 1
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
-    warmup_steps: int = 50
-    cooldown_steps: int = 400
-    max_grad_norm: float = 1.0
-    mixed_precision: str = "bf16"
-    checkpointing_steps: int = 200
-    validation_steps: int = 500
-    validation_pairs: int = 16
-    log_with: str | None = None
-    stop_at: int | None = None
-
-
-def parse_config(cls):
-    """Read `--config FILE.yaml` with overrides `--name value`, and `--resume`.
-
-    Returns:
-        The configuration and whether to resume.
-
-    Raises:
-        SystemExit: With one sentence when a name is unknown or a value has the wrong form.
-    """
-    words, resume = [word for word in sys.argv[1:] if word != "--resume"], "--resume" in sys.argv
-    given: dict[str, list] = {}
-    for word in words:
-        if word.startswith("--"):
-            given[word[2:]] = []
-        elif not given:
-            raise SystemExit(f"Expected --name value, got {word}.")
-        else:
-            given[list(given)[-1]].append(yaml.safe_load(word))
-    values = {}
-    if "config" in given:
-        with open(given.pop("config")[0]) as file:
-            values = yaml.safe_load(file) or {}
-    kinds = {f.name: f.type for f in fields(cls)}
-    for name, value in given.items():
-        values[name] = value if str(kinds.get(name)).startswith("list") else value[0] if value else True
     try:
-        (config,) = HfArgumentParser(cls).parse_dict(values)
-    except ValueError as error:
-        raise SystemExit(f"{error}; known are {sorted(kinds)}.") from error
-    return config, resume
+        config, resume = parse_config(cls)
+        set_seed(config.seed)  # of the initial weights
+        trainer = prepare(config)
+    except (OSError, ValueError) as error:
+        raise SystemExit(_say(error)) from error
+    try:
+        trainer.run(resume)
+    except (FloatingPointError, PublishError, ResumeError) as error:
+        raise SystemExit(_say(error)) from error
+
+
+def _say(error: Exception) -> int:
+    print(f"Error: {error}", file=sys.stderr, flush=True)
+    return 2
 
 
 def batch_indices(step: int, count: int, batch: int, seed: int) -> tuple[list[int], int]:
@@ -117,11 +62,15 @@ def batch_indices(step: int, count: int, batch: int, seed: int) -> tuple[list[in
     return [int(orders[p // count][p % count]) for p in positions], epochs[0]
 
 
+class ResumeError(RuntimeError):
+    """A checkpoint that the run cannot go on from; the message is one sentence."""
+
+
 class Progress:
     """Where the run stands; saved and loaded with the state."""
 
     def __init__(self):
-        self.step, self.best = 0, -1.0
+        self.step, self.best = 0, None
 
     def state_dict(self):
         """Return the counters."""
@@ -137,13 +86,19 @@ class Trainer:
 
     Args:
         config: The run.
-        network: The dense network.
-        method: Callable (model, network, indices, epoch, step, device) -> (losses, updates), with
-            `after_step(updates)`, `state_dict` and `load_state_dict`.
+        network: What is trained and saved.
+        method: See `Method`.
         count: Number of training samples in an epoch.
+
+    Raises:
+        ValueError: There are no samples, or `push_to_hub` is no name of a repository.
     """
 
-    def __init__(self, config: TrainingConfig, network: PreTrainedModel, method, count: int):
+    def __init__(self, config: TrainingConfig, network: PreTrainedModel, method: Method, count: int):
+        if count < 1:
+            raise ValueError(f"{config.data} holds no photograph to train with.")
+        if config.push_to_hub:
+            check_repository_name(config.push_to_hub)  # not after hours of training
         self.config, self.method, self.count = config, method, count
         self.accelerator = Accelerator(
             mixed_precision=config.mixed_precision,
@@ -151,10 +106,15 @@ class Trainer:
             log_with=config.log_with,
             project_dir=config.output_dir,
         )
-        set_seed(config.seed)
+        set_seed(config.seed, device_specific=True)  # of dropout; the views have their own seeds
         self.network = network.to(memory_format=torch.channels_last)
-        optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
-        self.model, self.optimizer = self.accelerator.prepare(self.network, optimizer)
+        trained = [network] if method.heads is None else [network, method.heads]
+        parameters = [p for module in trained for p in module.parameters()]
+        optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay)
+        *self.models, self.optimizer = self.accelerator.prepare(*trained, optimizer)
+        self.model = self.models[0]
+        if method.heads is not None:
+            method.heads = self.models[1]
         self.progress = Progress()
         self.accelerator.register_for_checkpointing(self.progress, method)
         if config.log_with:
@@ -191,55 +151,75 @@ class Trainer:
         """
         config, progress = self.config, self.progress
         if resume and (newest := newest_checkpoint(config.output_dir)):
-            self.accelerator.load_state(newest)
+            try:
+                self.accelerator.load_state(newest)
+            except (RuntimeError, KeyError, ValueError) as error:
+                raise ResumeError(
+                    f"{newest} is a checkpoint of another network or method ({type(error).__name__}); "
+                    "choose another output_dir, or train without --resume."
+                ) from error
             self.log(resumed=newest, step=progress.step)
         last = min(config.steps, config.stop_at or config.steps)
-        sums, started = {}, time.time()
+        sums, done, started = {}, 0, time.time()
         while progress.step < last:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.learning_rate(progress.step)
             for name, value in self.update().items():
                 sums[name] = sums.get(name, 0.0) + value
-            progress.step += 1
-            if progress.step % 20 == 0 or progress.step == last:
+            progress.step, done = progress.step + 1, done + 1
+            if progress.step % config.log_steps == 0 or progress.step == last:
                 seconds = time.time() - started
-                done = (progress.step - 1) % 20 + 1
                 self.log(step=progress.step, seconds=seconds, **{k: v / done for k, v in sums.items()})
-                sums, started = {}, time.time()
-            if progress.step % config.checkpointing_steps == 0 or progress.step == last:
-                self.save_checkpoint()
+                sums, done, started = {}, 0, time.time()
+            # Before the checkpoint, which then knows the best figure so far.
             if config.validation_pairs and (progress.step % config.validation_steps == 0 or progress.step == last):
                 self.validate()
+            if progress.step % config.checkpointing_steps == 0 or progress.step == last:
+                self.save_checkpoint()
+        if progress.step >= config.steps:
+            self.finish()
+        # A process that leaves while another one still speaks to it aborts now and then.
+        self.accelerator.wait_for_everyone()
         self.accelerator.end_training()
 
     def update(self) -> dict[str, float]:
         """Do one optimiser step and return the mean losses over all processes."""
         config, accelerator, step = self.config, self.accelerator, self.progress.step
-        self.model.train()
-        sums = {}
+        for model in self.models:
+            model.train()
+        sums, updates = {}, []
         for turn in range(config.gradient_accumulation_steps):
             batch = config.batch_size * accelerator.num_processes
             forward = step * config.gradient_accumulation_steps + turn
             indices, epoch = batch_indices(forward, self.count, batch, config.seed)
             first = accelerator.process_index * config.batch_size
-            indices = indices[first : first + config.batch_size]
-            with accelerator.accumulate(self.model):
-                losses, found = self.method(self.model, self.network, indices, epoch, step, accelerator.device)
+            mine = indices[first : first + config.batch_size]
+            with accelerator.accumulate(*self.models):
+                losses, found = self.method(self.model, self.network, mine, epoch, step, accelerator.device)
                 loss = losses["total"].mean()
-                if not torch.isfinite(loss):
-                    raise FloatingPointError(f"The loss is {loss.item()} at step {step} with the samples {indices}.")
+                names = sorted(losses)
+                means = accelerator.reduce(torch.stack([losses[n].detach().mean() for n in names]), "mean").tolist()
+                # The mean over all processes: all of them stop, none waits for one that has left.
+                if not math.isfinite(means[names.index("total")]):
+                    self._stop(dict(zip(names, means, strict=True)), step, indices)
                 accelerator.backward(loss)
                 if accelerator.sync_gradients:
-                    accelerator.clip_grad_norm_(self.model.parameters(), config.max_grad_norm)
+                    accelerator.clip_grad_norm_([p for m in self.models for p in m.parameters()], config.max_grad_norm)
                 self.optimizer.step()
                 self.optimizer.zero_grad()
-            names = sorted(losses)
-            means = accelerator.reduce(torch.stack([losses[n].detach().mean() for n in names]), "mean")
-            for name, value in zip(names, means.tolist(), strict=True):
+            for name, value in zip(names, means, strict=True):
                 sums[name] = sums.get(name, 0.0) + value / config.gradient_accumulation_steps
             if found is not None:
-                self.method.after_step(gather_object(found) if accelerator.num_processes > 1 else found)
+                updates += gather_object(found) if accelerator.num_processes > 1 else found
+        self.method.after_step(updates)
         return sums
+
+    def _stop(self, means: dict[str, float], step: int, indices: list[int]) -> None:
+        bad = [name for name, value in means.items() if not math.isfinite(value) and name not in ("own", "total")]
+        raise FloatingPointError(
+            f"The loss is not finite ({', '.join(bad) or 'total'}) at step {step} with the samples "
+            f"{self.method.name_samples(indices)}; the last checkpoint stays."
+        )
 
     def save_checkpoint(self) -> None:
         """Save the state, whole or not at all, and keep the newest two."""
@@ -257,15 +237,30 @@ class Trainer:
         """Measure on held-out patients and keep the weights when they are the best so far."""
         if not self.accelerator.is_main_process:
             return
-        if not hasattr(self, "held_out"):
-            self.held_out = PhotographStore.read(self.config.data, "validation")
         started = time.time()
-        figures = validate(self.network, self.held_out, self.config.validation_pairs, device=self.accelerator.device)
+        figures = self.method.validate(self.network, self.accelerator.device)
         self.log(step=self.progress.step, **figures, validation_seconds=time.time() - started)
-        self.network.save_pretrained(os.path.join(self.config.output_dir, "last"))
-        if figures["auc"] > self.progress.best:
-            self.progress.best = figures["auc"]
-            self.network.save_pretrained(os.path.join(self.config.output_dir, "best"))
+        self.method.save(self.network, os.path.join(self.config.output_dir, "last"))
+        name, larger = self.method.metric
+        score = figures[name] if larger else -figures[name]
+        if self.progress.best is None or score > self.progress.best:
+            self.progress.best = score
+            self.method.save(self.network, os.path.join(self.config.output_dir, "best"))
+
+    def finish(self) -> None:
+        """Save the last weights and publish the best ones.
+
+        Raises:
+            PublishError: The Hub refuses; the weights stay, and `--resume` tries again.
+        """
+        if not self.accelerator.is_main_process:
+            return
+        folder = self.config.output_dir
+        self.method.save(self.network, os.path.join(folder, "last"))
+        if self.config.push_to_hub:
+            best = os.path.join(folder, "best" if self.progress.best is not None else "last")
+            url = publish(best, self.config, os.path.join(folder, "hub"), log_file=os.path.join(folder, "log.jsonl"))
+            self.log(pushed=url)
 
 
 def checkpoints(folder: str) -> list[str]:
@@ -281,4 +276,4 @@ def newest_checkpoint(folder: str) -> str | None:
     return found[-1] if found else None
 
 
-__all__ = ["Trainer", "TrainingConfig", "batch_indices", "newest_checkpoint", "parse_config"]
+__all__ = ["ResumeError", "Trainer", "batch_indices", "checkpoints", "launch", "newest_checkpoint"]

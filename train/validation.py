@@ -62,7 +62,8 @@ def validate(
         `repeatability` (share of the keypoints in the overlap that have one within 3 pixels in the other view),
         `matching_score` (share of them with a mutual match within 3 pixels), `auc` (mean over t = 1..25 of the share
         of pairs with mean registration error below t pixels at 2912, quadratic, over a grid in the overlap),
-        `registered` (share), `error` (median registration error of the registered pairs in pixels of the view), `keypoints` (their number).
+        `registered` (share), `error` (median registration error of the registered pairs in pixels of the view),
+        `keypoints` (their number).
     """
     was_training = network.training
     network.eval()

@@ -10,6 +10,8 @@ number of workers.
 """
 
 import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -117,6 +119,7 @@ class Views:
         to_photograph: (batch, 3, 3), pixels of view 0 to pixels of the photograph.
         warp: View 1 -> view 0.
         first_of_second: (batch, size * size, 2), where every pixel of view 1 lies in view 0.
+        clean: Like `images`, before light, lens, disease and file of the visit; None unless asked for.
     """
 
     images: tuple[Tensor, Tensor]
@@ -124,6 +127,7 @@ class Views:
     to_photograph: Tensor
     warp: Warp
     first_of_second: Tensor
+    clean: tuple[Tensor, Tensor] | None = None
 
 
 def project(matrix: Tensor, points: Tensor) -> Tensor:
@@ -197,6 +201,7 @@ def make_views(
     keys: list[tuple[int, ...]],
     settings: ViewSettings,
     device: torch.device | str = "cpu",
+    clean: bool = False,
 ) -> Views:
     """Make one pair of views of every photograph.
 
@@ -205,6 +210,7 @@ def make_views(
         keys: One tuple of integers per photograph, the seed of everything random about its pair.
         settings: How different the views may be.
         device: Where to compute.
+        clean: Give the views before the photometric changes too.
 
     Returns:
         `Views`.
@@ -219,12 +225,14 @@ def make_views(
     source = torch.cat([source, torch.stack([p.mask for p in photographs])[:, None].to(device).float()], 1)
     grid = pixel_grid(settings.size, source.device).expand(len(photographs), -1, -1)
 
-    images, masks, first_of_second = [], [], warp.to_first(grid)
+    images, masks, untouched, first_of_second = [], [], [], warp.to_first(grid)
     for points in (grid, first_of_second):
         view = sample_at(source, project(to_photograph, points)).unflatten(-1, (settings.size, settings.size))
         masks.append((view[:, 3:] > 0.999).float())
         images.append(photograph_again(view[:, :3], masks[-1], rngs, settings))
-    return Views(tuple(images), tuple(masks), to_photograph, warp, first_of_second)
+        if clean:
+            untouched.append(local_normalize(view[:, 1:2], masks[-1]))
+    return Views(tuple(images), tuple(masks), to_photograph, warp, first_of_second, tuple(untouched) or None)
 
 
 def photograph_again(rgb: Tensor, mask: Tensor, rngs: list[np.random.Generator], settings: ViewSettings) -> Tensor:
@@ -269,8 +277,10 @@ def photograph_again(rgb: Tensor, mask: Tensor, rngs: list[np.random.Generator],
     low, high = settings.contrast
     mean = (image * mask).sum((2, 3), keepdim=True) / mask.sum((2, 3), keepdim=True).clamp_min(1)
     image = mean + (image - mean) * (high + (low - high) * contrast)
-    grain = np.stack([rng.standard_normal((1, size, size), dtype=np.float32) for rng in rngs])
-    image = image + torch.from_numpy(grain).to(device) * settings.noise * noise
+    # One thread a view: numpy's generators let go of Python's lock, and a GPU would wait for this.
+    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        grain = list(pool.map(lambda rng: rng.standard_normal((1, size, size), dtype=np.float32), rngs))
+    image = image + torch.from_numpy(np.stack(grain)).to(device) * settings.noise * noise
     image = image.clamp(0, 1)
     if settings.compression:
         image = compress(image, settings.compression * file**3)

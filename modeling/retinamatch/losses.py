@@ -101,4 +101,20 @@ def triplet_loss(anchors: Tensor, positives: Tensor, mask: Tensor, random_index:
     return (per_point * usable).sum(1) / usable.sum(1).clamp_min(1)
 
 
-__all__ = ["balanced_cross_entropy", "contrastive_loss", "dice_loss", "triplet_loss"]
+def cosine_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Cosine distance between vectors that should point the same way.
+
+    Args:
+        prediction: (batch, n, dim), of any length.
+        target: (batch, n, dim), of any length.
+        mask: (batch, n), weight of every place.
+
+    Returns:
+        (batch,), the weighted mean over the places; 0 where no place counts.
+    """
+    mask = mask.to(prediction)
+    distance = 1 - F.cosine_similarity(prediction, target, dim=-1)
+    return (distance * mask).sum(1) / mask.sum(1).clamp_min(1)
+
+
+__all__ = ["balanced_cross_entropy", "contrastive_loss", "cosine_loss", "dice_loss", "triplet_loss"]

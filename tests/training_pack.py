@@ -1,0 +1,31 @@
+"""A few rendered eyes in the form that training reads, made once for all tests of training."""
+
+from pathlib import Path
+
+from datasets_scripts.card import configs_header
+from datasets_scripts.parquet import write_table
+from datasets_scripts.rendered_fundus import draw_eye, render
+from datasets_scripts.schema import LabelledPhotograph, encode
+
+
+TABLES = (("keypoints", "train", (0, 1, 3)), ("unlabelled", "train", (2,)), ("keypoints", "validation", (4,)))
+
+
+def draw(seed, labelled, size=192):
+    photo = render(draw_eye(seed), size, seed=0)
+    labels = {"keypoints": photo.keypoints, "types": photo.types} if labelled else {}
+    return LabelledPhotograph(f"{seed}", photo.image, photo.mask, "rendered", f"{seed}", "left", "Apache-2.0", **labels)
+
+
+def write_pack(folder: Path, tables=TABLES, size=192) -> str:
+    """Five rendered eyes, one without labels, as the build writes them."""
+    for config, split, seeds in tables:
+        write_table(folder, config, split, [encode(draw(seed, config == "keypoints", size)) for seed in seeds])
+    (folder / "README.md").write_text("\n".join(["---", *configs_header(folder), "---", ""]))
+    return str(folder)
+
+
+def shared_pack(tmp_path_factory) -> str:
+    """The pack, written by whoever asks first."""
+    folder = tmp_path_factory.getbasetemp() / "training_pack"
+    return str(folder) if (folder / "README.md").is_file() else write_pack(folder)

@@ -1,0 +1,121 @@
+"""Trained weights on the Hugging Face Hub: model, processor, code and card, in one commit."""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+import yaml
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.utils import validate_repo_id
+from transformers import AutoModelForKeypointMatching
+
+from retinamatch.hub import save_repository
+from retinamatch.image_processing_retina import RetinaImageProcessor
+
+
+# huggingface_hub 1 speaks through httpx and 2 through httpx2: its own error knows which, and what a lost connection is.
+TRANSPORT_ERRORS = (HfHubHTTPError.__bases__[0], OSError)
+
+CARD = """---
+library_name: transformers
+pipeline_tag: keypoint-detection
+tags:
+- retina
+- fundus
+- image-registration
+- keypoint-matching
+---
+
+# {name}
+
+A keypoint detector and descriptor for colour fundus photographs, {parameters:,} parameters, half precision, by
+`retinamatch`. **Not a medical device**: for research, no decision about a patient may rest on it.
+
+```python
+from transformers import pipeline
+
+matcher = pipeline("retina-keypoint-matching", model="{name}", trust_remote_code=True)
+```
+
+## Training
+
+{steps} steps. Figures of the last validation, on patients never trained on:
+
+```json
+{figures}
+```
+
+The run:
+
+```yaml
+{recipe}```
+"""
+
+
+class PublishError(ValueError):
+    """The weights cannot be published; the message is one sentence for the user."""
+
+
+def check_repository_name(name: str) -> None:
+    """Refuse what is not "owner/name".
+
+    Raises:
+        PublishError: It is not.
+    """
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise PublishError(f"{name!r} is not the name of a repository; owner/name is wanted.") from error
+    if name.count("/") != 1:
+        raise PublishError(f"{name!r} is not the name of a repository; owner/name is wanted.")
+
+
+def publish(weights: str | os.PathLike, config, folder: str | os.PathLike, log_file: str | os.PathLike) -> str:
+    """Write a repository and send it; what the Hub has already is not sent again.
+
+    Args:
+        weights: Folder of saved weights with their processor.
+        config: The run; `push_to_hub` and `hub_private` name the repository.
+        folder: Where the repository is put together; it stays.
+        log_file: Of the run; its last validation goes into the card.
+
+    Returns:
+        Address of the commit.
+
+    Raises:
+        PublishError: The Hub refuses or cannot be reached; nothing is half-written there.
+    """
+    name, folder = config.push_to_hub, Path(folder)
+    model = AutoModelForKeypointMatching.from_pretrained(weights, dtype=torch.float32, trust_remote_code=False)
+    save_repository(model, RetinaImageProcessor.from_pretrained(weights), folder)
+    lines = [json.loads(line) for line in Path(log_file).read_text().splitlines()] if Path(log_file).is_file() else []
+    figures = next((line for line in reversed(lines) if "validation_seconds" in line), {})
+    card = CARD.format(
+        name=name,
+        parameters=model.num_parameters(),
+        steps=config.steps,
+        figures=json.dumps(figures, indent=2),
+        recipe=yaml.safe_dump(asdict(config), sort_keys=False),
+    )
+    (folder / "README.md").write_text(card)
+    api = HfApi()
+    try:
+        api.create_repo(name, private=config.hub_private, exist_ok=True)
+        return api.upload_folder(
+            repo_id=name, folder_path=folder, commit_message=f"Weights of {config.steps} steps"
+        ).commit_url
+    except OfflineModeIsEnabled as error:
+        raise PublishError("The Hub may not be asked: HF_HUB_OFFLINE is set.") from error
+    except LocalTokenNotFoundError as error:
+        raise PublishError("The Hub does not know who pushes: log in with `hf auth login`, or set HF_TOKEN.") from error
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else "no answer"
+        raise PublishError(f"The Hub refused the push of {name} ({status}); --resume pushes again.") from error
+    except TRANSPORT_ERRORS as error:
+        raise PublishError(f"The Hub could not be reached ({type(error).__name__}); --resume pushes again.") from error
+
+
+__all__ = ["PublishError", "check_repository_name", "publish"]

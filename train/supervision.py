@@ -1,0 +1,294 @@
+"""Semi-supervised training of a keypoint detector and descriptor: what a network learns from labels and from itself.
+
+The teacher trains with this alone; a student adds what its teacher says.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from retinamatch.keypoints import RetinaKeypointOutput, detect_keypoints
+from retinamatch.losses import balanced_cross_entropy, contrastive_loss, dice_loss, triplet_loss
+
+from .configuration import TrainingConfig
+from .data import Photograph, PhotographStore
+from .keypoint_expansion import KeypointExpansion, confirmed_detections
+from .method import Method
+from .targets import draw_correspondences, draw_heatmap
+from .validation import PAIRS, validate
+from .views import Views, ViewSettings, Warp, make_views, project, sample_at
+
+
+@dataclass
+class SupervisionConfig(TrainingConfig):
+    """What to train and how; see the recipes.
+
+    Attributes:
+        model: `family`, `variant` and names of the configuration; see `build_model`.
+        views: See `ViewSettings`.
+        validation_views: Changes of the settings of the validation's pairs, for trials with small views.
+        labelled_share: Share of the labelled patients whose labels are used; the others count as unlabelled.
+        descriptor_loss: "contrastive" (dual softmax over all keypoints) or "triplet" (as published).
+        points: Correspondences per pair in the descriptor loss.
+        near: Correspondences closer than this many pixels are not negatives of each other.
+        localisation_points: Correspondences per pair in the localisation loss; 0 leaves it out.
+        weight_detector: Weight of the Dice loss on labels.
+        weight_cross_entropy: Weight of the balanced cross-entropy on labels, which keeps the detector from falling
+            silent.
+        weight_consistency: Weight of the Dice loss between the heat maps of the two views.
+        weight_descriptor: Weight of the descriptor loss.
+        weight_localisation: Weight of the localisation loss.
+        expansion_start: Step from which progressive keypoint expansion runs; negative for never.
+        expansion_score: Least heat-map value in the second view that confirms a keypoint.
+        expansion_ratio: Ratio test of the confirmation.
+    """
+
+    model: dict = field(default_factory=lambda: {"variant": "small"})
+    views: dict = field(default_factory=dict)
+    validation_views: dict = field(default_factory=dict)
+    labelled_share: float = 1.0
+    descriptor_loss: str = "contrastive"
+    points: int = 256
+    near: float = 6.0
+    localisation_points: int = 64
+    weight_detector: float = 1.0
+    weight_cross_entropy: float = 2.0
+    weight_consistency: float = 0.1
+    weight_descriptor: float = 1.0
+    weight_localisation: float = 0.25
+    expansion_start: int = -1
+    expansion_score: float = 0.5
+    expansion_ratio: float = 0.7
+
+
+@dataclass
+class Batch:
+    """A batch of photographs as two views each.
+
+    Attributes:
+        indices: Of the photographs in the store.
+        photographs: In their order.
+        keys: Seeds of everything random about each.
+        views: The pairs.
+        labels: Per photograph (n, 2), annotated and expanded keypoints.
+        labelled: (batch,), 1 where the photograph is annotated.
+    """
+
+    indices: list[int]
+    photographs: list[Photograph]
+    keys: list[tuple]
+    views: Views
+    labels: list[np.ndarray]
+    labelled: Tensor
+
+
+def localisation_loss(
+    model, maps: Tensor, anchors: Tensor, at: Tensor, mask: Tensor, jitter: Tensor, temperature: float
+) -> Tensor:
+    """Cross-entropy that makes similarity peak at the exact place: the anchor against a 7 x 7 grid around its partner.
+
+    Args:
+        model: Knows where the cells of its descriptor map lie.
+        maps: (batch, dim, map_height, map_width), descriptor maps of view 1.
+        anchors: (batch, n, dim), descriptors of view 0, unit length.
+        at: (batch, n, 2), partners in pixels of view 1.
+        mask: (batch, n) bool.
+        jitter: (batch, n, 2) in [-1, 1], shift of the grid against the partner in pixels, so that no grid point is
+            special.
+        temperature: Divides the similarities.
+
+    Returns:
+        (batch,), mean over the points.
+    """
+    axis = torch.arange(-3, 4, dtype=at.dtype, device=at.device) * 1.5
+    offsets = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1).flatten(0, 1)  # (49, 2)
+    offsets = offsets + jitter[:, :, None]  # (batch, n, 49, 2)
+    around = model.sample_descriptors(maps, (at[:, :, None] + offsets).flatten(1, 2)).unflatten(1, (-1, 49))
+    logits = (around @ anchors[..., None])[..., 0] / temperature
+    target = (-0.5 * offsets.square().sum(-1)).softmax(-1)  # Gaussian of 1 pixel
+    per_point = -(target * logits.log_softmax(-1)).sum(-1)
+    return (per_point * mask).sum(1) / mask.sum(1).clamp_min(1)
+
+
+class Supervision(Method):
+    """A batch of photographs into named losses; `own` is their weighted sum.
+
+    Args:
+        config: The run.
+        store: Training photographs.
+        held_out: Photographs of patients never trained on; read at the first validation by default.
+
+    Raises:
+        ValueError: When a choice is not known.
+    """
+
+    clean_views = False  # whether a batch needs its views as they are before the photometric changes
+
+    def __init__(self, config: SupervisionConfig, store: PhotographStore, held_out: PhotographStore | None = None):
+        if config.descriptor_loss not in ("contrastive", "triplet"):
+            raise ValueError(f'`descriptor_loss` must be "contrastive" or "triplet", got "{config.descriptor_loss}".')
+        self.config, self.held_out = config, held_out
+        self.store = store.keep_labels(config.labelled_share, config.seed)
+        self.views = ViewSettings.from_dict(config.views)
+        self.validation_views = ViewSettings.from_dict({**vars(PAIRS), **config.validation_views})
+        self.expansion = KeypointExpansion(len(store.photographs))
+
+    def __call__(self, model, network, indices: list[int], epoch: int, step: int, device):
+        batch = self.prepare(indices, epoch, device)
+        dense, losses = self.supervise(model, network, batch)
+        losses["total"] = losses["own"]
+        return losses, self.expand(network, batch, dense, step)
+
+    def prepare(self, indices: list[int], epoch: int, device) -> Batch:
+        """Make the views of samples of the store."""
+        keys = [(self.config.seed, epoch, i) for i in indices]
+        indices = [self.store.samples[i] for i in indices]
+        return self._make_batch(self.store, indices, keys, device, self.expansion)
+
+    def _make_batch(self, store, indices, keys, device, expansion=None) -> Batch:
+        photographs = [store.photographs[i] for i in indices]
+        views = make_views(photographs, keys, self.views, device, clean=self.clean_views)
+        labels = [np.zeros((0, 2), np.float32) if p.labels is None else p.labels for p in photographs]
+        if expansion is not None:
+            labels = [np.concatenate([known, expansion.labels(i)]) for known, i in zip(labels, indices, strict=True)]
+        labelled = torch.tensor([p.labels is not None for p in photographs], device=device).float()
+        return Batch(indices, photographs, keys, views, labels, labelled)
+
+    def supervise(self, model, network, batch: Batch):
+        """Run the network on both views and compute its own losses.
+
+        Returns:
+            Dense outputs in float32, view 0 first; losses by name, each (batch,), with `own`.
+        """
+        config, views, keys = self.config, batch.views, batch.keys
+        size, device = self.views.size, batch.labelled.device
+        dense = model(torch.cat(views.images).contiguous(memory_format=torch.channels_last))
+        logits0, logits1 = dense.heatmap_logits.float().chunk(2)
+        heat0, heat1 = logits0.sigmoid(), logits1.sigmoid()
+        maps0, maps1 = dense.descriptor_map.float().chunk(2)
+        losses = {}
+
+        # Detector, on labelled photographs: labels, and agreement of the two views.
+        target0 = draw_heatmap(batch.labels, views.to_photograph, None, size)
+        target1 = draw_heatmap(batch.labels, views.to_photograph, views.warp, size)
+        supervised = dice_loss(heat0, target0, views.masks[0]) + dice_loss(heat1, target1, views.masks[1])
+        losses["detector"] = supervised / 2 * batch.labelled
+        crossed = balanced_cross_entropy(logits0, target0, views.masks[0])
+        crossed = crossed + balanced_cross_entropy(logits1, target1, views.masks[1])
+        losses["cross_entropy"] = crossed / 2 * batch.labelled
+        # (Without labels two empty heat maps agree best: there the agreement would only wipe the detector out.)
+        seen = sample_at(torch.cat([heat0, views.masks[0]], 1), views.first_of_second).unflatten(-1, (size, size))
+        overlap = views.masks[1] * (seen[:, 1:].detach() > 0.99)
+        losses["consistency"] = dice_loss(seen[:, :1], heat1, overlap) * batch.labelled
+
+        # Descriptors: every photograph, labelled or not.
+        first, second, mask = draw_correspondences(batch.photographs, batch.labels, keys, views, config.points)
+        anchors = network.sample_descriptors(maps0, first)
+        positives = network.sample_descriptors(maps1, second)
+        losses["descriptor"] = self.descriptor_loss(network, anchors, positives, mask, second, keys)
+        if config.localisation_points:
+            n = config.localisation_points
+            jitter = np.stack([np.random.default_rng((*k, 3)).uniform(-1, 1, (n, 2)) for k in keys])
+            jitter = torch.from_numpy(jitter.astype(np.float32)).to(device)
+            temperature = network.config.matching_temperature
+            losses["localisation"] = localisation_loss(
+                network, maps1, anchors[:, :n], second[:, :n], mask[:, :n], jitter, temperature
+            )
+        losses["own"] = sum(getattr(config, f"weight_{name}") * value for name, value in losses.items())
+        return dense, losses
+
+    def descriptor_loss(self, network, anchors, positives, mask, places, keys) -> Tensor:
+        """Compare corresponding descriptors (batch, n, dim) as the recipe says; `places` (batch, n, 2) in pixels."""
+        if self.config.descriptor_loss == "contrastive":
+            near = torch.cdist(places, places) < self.config.near
+            return contrastive_loss(anchors, positives, mask, near, network.config.matching_temperature)
+        n = anchors.shape[1]
+        draws = np.stack([np.random.default_rng((*k, 2)).integers(0, max(n, 1), n) for k in keys])
+        return triplet_loss(anchors, positives, mask, torch.from_numpy(draws).to(anchors.device))
+
+    @torch.no_grad()
+    def expand(self, network, batch: Batch, dense, step: int) -> list | None:
+        """Find confirmed keypoints of the labelled photographs and which earlier candidates both views show."""
+        if not 0 <= self.config.expansion_start <= step:
+            return None
+        views, results = batch.views, []
+        for logits, maps, mask in zip(
+            dense.heatmap_logits.chunk(2), dense.descriptor_map.chunk(2), views.masks, strict=True
+        ):
+            points, scores, valid = detect_keypoints(
+                logits, mask[:, 0], nms_radius=10, threshold=0.1, border=8, max_keypoints=500
+            )
+            descriptors = network.sample_descriptors(maps, points) * valid[..., None]
+            results.append(RetinaKeypointOutput(keypoints=points, scores=scores, descriptors=descriptors, mask=valid))
+        heat1 = dense.heatmap_logits.float().chunk(2)[1].sigmoid()
+        found = confirmed_detections(
+            views, *results, heat1, score=self.config.expansion_score, ratio=self.config.expansion_ratio
+        )
+        updates = []
+        inverse = torch.linalg.inv(views.to_photograph)
+        for row, index in enumerate(batch.indices):
+            if batch.photographs[row].labels is None:
+                continue
+            candidates = torch.from_numpy(self.expansion.points[index])[None].to(inverse.device)
+            first = project(inverse[row : row + 1], candidates)
+            one = Warp(views.warp.homography[row : row + 1], views.warp.bend[row : row + 1], self.views.size)
+            visible = torch.ones(first.shape[1], dtype=torch.bool, device=first.device)
+            for points, mask in ((first, views.masks[0]), (one.to_second(first), views.masks[1])):
+                visible &= ((points >= 10) & (points <= self.views.size - 11)).all(-1)[0]
+                visible &= sample_at(mask[row : row + 1], points)[0, 0] > 0.99
+            updates.append((index, found[row], candidates[0, visible].cpu().numpy()))
+        return updates
+
+    def after_step(self, updates: list) -> None:
+        # In the order of the photographs, whichever process saw them.
+        for index, found, shown in sorted(updates, key=lambda update: update[0]):
+            self.expansion.update(index, found, shown, self.store.photographs[index].labels)
+
+    def state_dict(self) -> dict:
+        return self.expansion.state_dict()
+
+    def load_state_dict(self, state: dict) -> None:
+        self.expansion.load_state_dict(state)
+
+    def validate(self, network, device) -> dict[str, float]:
+        """Registration on held-out patients, and the own losses on them and on as many training photographs."""
+        config = self.config
+        if self.held_out is None:
+            self.held_out = PhotographStore.read(config.data, "validation", reader=config.reader)
+        bf16 = config.mixed_precision == "bf16"
+        figures = validate(network, self.held_out, config.validation_pairs, device, self.validation_views, bf16=bf16)
+        for name, store in (("train", self.store), ("held_out", self.held_out)):
+            losses = self.measure_losses(network, store, device)
+            figures |= {f"{name}_{loss}": value for loss, value in losses.items()}
+        return figures
+
+    @torch.no_grad()
+    def measure_losses(self, network, store: PhotographStore, device, seed: int = 4321) -> dict[str, float]:
+        """Compute the own losses on labelled photographs: no dropout, the same views every time, annotations alone."""
+        config = self.config
+        labelled = [i for i, p in enumerate(store.photographs) if p.labels is not None]
+        if not labelled:
+            return {}
+        count = config.validation_pairs
+        chosen = [labelled[i * len(labelled) // count % len(labelled)] for i in range(count)]
+        was_training, sums = network.training, {}
+        network.eval()
+
+        def forward(pixels):  # as accelerate does it: the network alone in half precision, the losses not
+            with torch.autocast(pixels.device.type, torch.bfloat16, enabled=config.mixed_precision == "bf16"):
+                return network(pixels)
+
+        for start in range(0, count, config.batch_size):
+            part = chosen[start : start + config.batch_size]
+            keys = [(seed, start + row) for row in range(len(part))]
+            batch = self._make_batch(store, part, keys, device)
+            _, losses = self.supervise(forward, network, batch)
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + float(value.sum())
+        network.train(was_training)
+        return {name: value / count for name, value in sums.items()}
+
+
+__all__ = ["Batch", "Supervision", "SupervisionConfig", "localisation_loss"]
