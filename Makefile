@@ -11,6 +11,8 @@ EXAMPLES := modeling/retinamatch/examples
 IS_RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 
 SMOKE := build/train-smoke
+# Processes that run the tests.
+WORKERS ?= 2
 # The folder of the data set, and where downloads of its sources lie; without one, rendered eyes alone.
 DATASET ?= build/dataset
 DATA ?= $(RETINAMATCH_DATA)
@@ -42,7 +44,7 @@ match: $(STAMP)  ## register the example pair; pictures go to out/match
 	$(BIN)/retinamatch register $(EXAMPLES)/moving.jpg $(EXAMPLES)/fixed.jpg --out out/match
 
 test: $(STAMP)  ## run the tests (RETINAMATCH_DATA names the folder of real photographs)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(STAMP)  ## check style and formatting
 	$(BIN)/ruff check .

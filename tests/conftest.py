@@ -17,8 +17,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def pytest_configure(config):
-    # Small tensors: more threads only get in each other's way.
-    torch.set_num_threads(min(2, torch.get_num_threads()))
+    # Small tensors: more threads only get in each other's way, all the more where several processes run the tests.
+    torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, torch.get_num_threads()))
 
 
 @pytest.fixture(scope="session")
