@@ -9,6 +9,8 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -64,11 +66,11 @@ def build(
         raise BuildError("Nothing to build: name a folder with sources, or a number of rendered eyes.")
     with replacing(out) as folder, Workers(workers) as pool:
         try:
+            quality = pool.start(partial(measure_labels, options.measured, options.seed, options.size))
             people = write_tables(folder, jobs, pool, progress)
             if people:
                 rows = identity_pairs(people, options.seed)
                 write_table(folder, "identity_pairs", "test", rows)
-            quality = measure(options.measured, options.seed, options.size) if options.measured else None
             report = validate(folder, fire, options.publishable, progress)
         except (LabellingError, AnnotationError, RowError) as error:
             raise BuildError(str(error)) from error
@@ -85,11 +87,16 @@ def build(
             "rows": nested(report.rows),
             "keypoints": nested(report.keypoints),
             "left_out": left_out,
-            "label_quality": quality,
+            "label_quality": quality(),
         }
         write_card(folder, record)
         (folder / RECORD).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
     return record
+
+
+def measure_labels(eyes: int, seed: int, size: int) -> dict | None:
+    """Measure the label maker; `None` without eyes."""
+    return measure(eyes, seed, size) if eyes else None
 
 
 def nested(counts: dict) -> dict:
@@ -108,9 +115,12 @@ def write_tables(folder: Path, jobs: dict, pool: Workers, progress: bool) -> lis
     """
     people: list[tuple[str, str, int]] = []
 
-    def rows(config: str, split: str, work: list) -> Iterator[dict]:
+    # One stream of work over all tables: the processes do not wait at the end of each.
+    results = pool.run([job for _, work in sorted(jobs.items()) for job in work])
+
+    def rows(config: str, split: str, count: int) -> Iterator[dict]:
         quiet = None if progress else True
-        for result in tqdm(pool.run(work), f"{config} {split}", len(work), leave=False, disable=quiet):
+        for result in tqdm(islice(results, count), f"{config} {split}", count, leave=False, disable=quiet):
             for row in result if isinstance(result, list) else [result]:
                 if config == "identity":
                     row["index"] = len(people)
@@ -118,7 +128,7 @@ def write_tables(folder: Path, jobs: dict, pool: Workers, progress: bool) -> lis
                 yield row
 
     for (config, split), work in sorted(jobs.items()):
-        write_table(folder, config, split, rows(config, split, work))
+        write_table(folder, config, split, rows(config, split, len(work)))
     return people
 
 

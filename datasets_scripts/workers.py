@@ -38,6 +38,10 @@ class Workers:
             yield window.pop(0).result()
             window += [self._pool.submit(job) for job in islice(left, 1)]
 
+    def start(self, job: Callable[[], Any]) -> Callable[[], Any]:
+        """Begin a job beside the others; gives the function that waits for its result (and does it, without a pool)."""
+        return job if self._pool is None else self._pool.submit(job).result
+
     def __exit__(self, *error):
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
