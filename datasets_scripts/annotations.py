@@ -12,8 +12,6 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
 
 from retinamatch.field_of_view import find_field_of_view
 from retinamatch.photographs import PhotographError, read_photograph
@@ -26,6 +24,7 @@ from .annotation_files import (
     read_annotation,
     write_annotation,
 )
+from .points import match_points
 
 
 # Distances between keypoints are judged as if the field of view were as wide as that of DRIVE.
@@ -115,15 +114,10 @@ def agreement(
         raise AnnotationError(
             f"{first.image} was annotated at {in_words(first.size)} and at {in_words(second.size)} pixels."
         )
-    distances = cdist(first.points, second.points) * FIELD_WIDTH / (field_width or min(first.size))
-    near = distances <= tolerance
-    # One match too few must cost more than any sum of distances.
-    costs = np.where(near, distances, tolerance * (min(near.shape) + 1))
-    rows, columns = linear_sum_assignment(costs)
-    kept = near[rows, columns]
-    rows, columns = rows[kept], columns[kept]
+    scale = FIELD_WIDTH / (field_width or min(first.size))
+    rows, columns, distances = match_points(first.points * scale, second.points * scale, tolerance)
     return Agreement(
-        distances[rows, columns],
+        distances,
         first.types[rows] == second.types[columns],
         len(first) - len(rows),
         len(second) - len(columns),

@@ -12,7 +12,6 @@ from typing import Annotated
 import numpy as np
 import typer
 from scipy import ndimage
-from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 from skimage.filters import apply_hysteresis_threshold
 from skimage.morphology import remove_small_objects
@@ -20,19 +19,19 @@ from tqdm import tqdm
 
 from .drawings import Drawing, drawings
 from .junctions import CROSSING, TYPE_NAMES, Junctions, find_junctions
+from .labelling import RIM_MARGIN, rendered_eye_seed
+from .points import look_up, match_points
 from .rendered_fundus import RenderedPhotograph, branch_directions, draw_eye, render
 from .tree_junctions import find_junctions as find_tree_junctions
 
 
 TOLERANCE, FIELD = 3.0, 565.0  # pixels, in a field of view this many pixels wide
-# Packs take the rendered eyes seed * 1,000,000 + 0, 1, 2, ...; these are eyes that no pack reaches.
+# Builds take the rendered eyes from number 0, and from 100,000, 200,000 and 300,000; none reaches these.
 FIRST_EYE = 500_000
 # Absorption from which a vessel is seen and followed, and down to which it is then drawn, by who draws a vessel map.
 SEEN, FOLLOWED = 0.10, 0.06
 # Nobody draws a lonely piece of a vessel shorter than this, in degrees of visual angle.
 LEAST_VESSEL = 1.0
-# Nearer to the rim than this, in pixels of `FIELD`, the build keeps no keypoints.
-RIM_MARGIN = 4.0
 # Vessels overlap on the disc: which of their meetings are junctions is known to no renderer.
 DISC_RADII = 1.1
 
@@ -85,10 +84,10 @@ def read_truth(seed: int, size: int) -> Truth:
     judged = (rim > RIM_MARGIN / FIELD * view.diameter) & (np.hypot(x - disc[0], y - disc[1]) > disc_radius)
 
     shown, directions, half_shown = [], [], []
-    for index in np.flatnonzero(read_map(rim > 0, points)):
+    for index in np.flatnonzero(look_up(rim > 0, points)):
         branches = eye.meetings.branches[index]
         lines = [view.to_pixels(branch) for branch in branches]
-        drawn = np.array([read_map(vessels, line).all() for line in lines])
+        drawn = np.array([look_up(vessels, line).all() for line in lines])
         # Where a vessel ends in the junction, the two others are a bend.
         complete = len(lines) == (4 if eye.meetings.types[index] == CROSSING else 3)
         if complete and drawn.all() and _apart(vessels, lines):
@@ -99,7 +98,7 @@ def read_truth(seed: int, size: int) -> Truth:
     # Of junctions that nearly coincide the eye lists one; the map may well show both.
     every = find_tree_junctions(eye.vessels, merge=0.0).points
     unlisted = every[cKDTree(eye.meetings.points).query(every)[0] > 1e-9]
-    inside = read_map(judged, points[shown])
+    inside = look_up(judged, points[shown])
     return Truth(
         vessels=vessels,
         field_width=view.diameter,
@@ -117,30 +116,9 @@ def _apart(vessels: np.ndarray, lines: list[np.ndarray]) -> bool:
     for number, one in enumerate(lines):
         for other in lines[:number]:
             neighbours = (one[-1] - one[0]) @ (other[-1] - other[0]) > 0
-            if neighbours and read_map(vessels, one[-1] * (1 - share) + other[-1] * share).all():
+            if neighbours and look_up(vessels, one[-1] * (1 - share) + other[-1] * share).all():
                 return False
     return True
-
-
-def read_map(image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Values of a map (H, W) at the pixels nearest to points (N, 2); those outside read as False."""
-    column, row = np.round(points).astype(int).T
-    within = (column >= 0) & (row >= 0) & (column < image.shape[1]) & (row < image.shape[0])
-    values = np.zeros(len(points), dtype=bool)
-    values[within] = image[row[within], column[within]]
-    return values
-
-
-def match(one: np.ndarray, other: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pair points (N, 2) and (M, 2) one to one: as many pairs as possible within the tolerance, then the nearest.
-
-    Returns:
-        Indices (K,) into the first, (K,) into the second, distances (K,).
-    """
-    distance = np.linalg.norm(one[:, None] - other[None], axis=2)
-    rows, columns = linear_sum_assignment(np.where(distance <= tolerance, distance, 1e3 * tolerance))
-    near = distance[rows, columns] <= tolerance
-    return rows[near], columns[near], distance[rows, columns][near]
 
 
 def judge(truth: Truth, found: Junctions) -> tuple[Counter, list[float], list[float]]:
@@ -150,12 +128,12 @@ def judge(truth: Truth, found: Junctions) -> tuple[Counter, list[float], list[fl
         Counts; the distances of the matched in pixels of `FIELD`; the errors of their directions in degrees.
     """
     scale = FIELD / truth.field_width
-    inside = np.flatnonzero(read_map(truth.judged, found.points))
-    one, other, distance = match(truth.points * scale, found.points[inside] * scale, TOLERANCE)
+    inside = np.flatnonzero(look_up(truth.judged, found.points))
+    one, other, distance = match_points(truth.points * scale, found.points[inside] * scale, TOLERANCE)
     other = inside[other]
     # Keypoints at junctions that the map shows in part count neither way.
     spare = np.setdiff1d(inside, other)
-    excused = spare[match(truth.half_shown * scale, found.points[spare] * scale, TOLERANCE)[1]]
+    excused = spare[match_points(truth.half_shown * scale, found.points[spare] * scale, TOLERANCE)[1]]
     counted = np.setdiff1d(inside, excused)
     counts = Counter(
         true=len(truth.points),
@@ -184,7 +162,7 @@ def direction_error(one: np.ndarray, other: np.ndarray) -> float | None:
 def judge_drawing(drawing: Drawing) -> bool:
     """Whether every keypoint of a drawing is found, at its place and as what it is, and nothing else."""
     found = find_junctions(drawing.vessels, FIELD)
-    one, other, _ = match(drawing.points, found.points, TOLERANCE)
+    one, other, _ = match_points(drawing.points, found.points, TOLERANCE)
     complete = len(one) == len(drawing.points) == len(found)
     return complete and bool((drawing.types[one] == found.types[other]).all())
 
@@ -201,7 +179,7 @@ def measure(eyes: int, seed: int = 0, size: int = 768) -> dict:
         Figures that JSON can hold: `rendered` (`None` without eyes) and `drawings`, a list of cases.
     """
     counts, distances, turns = Counter(), [], []
-    first = seed * 1_000_000 + FIRST_EYE
+    first = rendered_eye_seed(FIRST_EYE, seed)
     for number in tqdm(range(first, first + eyes), desc="rendered eyes", unit="eye", disable=None):
         truth = read_truth(number, size)
         more, near, turn = judge(truth, find_junctions(truth.vessels, truth.field_width))
@@ -287,7 +265,7 @@ def main(
         out.write_text(json.dumps(result, indent=1) + "\n")
 
 
-__all__ = ["Truth", "describe", "judge", "judge_drawing", "match", "measure", "read_truth"]
+__all__ = ["Truth", "describe", "judge", "judge_drawing", "measure", "read_truth"]
 
 
 if __name__ == "__main__":

@@ -251,14 +251,14 @@ def render_photograph(number: int, size: int, seed: int, shot: int = 0) -> Label
         "labelled_by": "rendering",
     }
     pixels, mask, labels = on_canvas(photo.image, view, labels, size)
-    person = f"rendered_{seed}_{number:05d}"
+    person = rendered_person(number, seed)
     return LabelledPhotograph(
         name=person if shot == 0 else f"{person}_{shot}",
         image=pixels,
         mask=mask,
         source="rendered",
         patient=person,
-        eye="right" if eye.disc[0] > 0 else "left",
+        eye=side_of(eye),
         licence=RENDERED_LICENCE,
         redistributable=True,
         **labels,
@@ -270,7 +270,18 @@ def rendered_eye_seed(number: int, seed: int) -> int:
     return seed * 1_000_000 + number
 
 
+def rendered_person(number: int, seed: int) -> str:
+    """Name of the rendered eye with this number, which is a person of its own."""
+    return f"rendered_{seed}_{number:05d}"
+
+
+def side_of(eye) -> str:
+    """Side of a rendered eye: the disc lies towards the nose."""
+    return "right" if eye.disc[0] > 0 else "left"
+
+
 __all__ = [
+    "RIM_MARGIN",
     "LabellingError",
     "find_labels",
     "has_labels",
@@ -280,4 +291,6 @@ __all__ = [
     "read_vessels",
     "render_photograph",
     "rendered_eye_seed",
+    "rendered_person",
+    "side_of",
 ]

@@ -19,7 +19,16 @@ from retinamatch.photographs import read_photograph
 from retinamatch.transforms import TRANSFORMS, Affine, Cubic, Quadratic, Transform
 
 from .fundus_painter import paint_lesion
-from .labelling import RENDERED_LICENCE, find_labels, read, render_photograph, rendered_eye_seed
+from .labelling import (
+    RENDERED_LICENCE,
+    find_labels,
+    read,
+    render_photograph,
+    rendered_eye_seed,
+    rendered_person,
+    side_of,
+)
+from .points import look_up
 from .rendered_eye import Lesion
 from .retina_view import RetinaView
 from .schema import POINT_KINDS, encode_image, encode_mask, origin
@@ -233,23 +242,23 @@ def rendered_visits(number: int, grade: int, size: int, seed: int) -> dict:
     y, x = np.mgrid[: size : size / 64, : size : size / 64]
     places = np.stack([x, y], -1).reshape(-1, 2)
     targets = visits.correspond(places)
-    both = _inside(places, masks[1]) & _inside(targets, masks[0])
+    both = look_up(masks[1], places) & look_up(masks[0], targets)
     mapping = Cubic.fit(places[both], targets[both])
     moving_points, fixed_points = visits.shared_keypoints()
-    inside = _inside(moving_points, masks[1]) & _inside(fixed_points, masks[0])
+    inside = look_up(masks[1], moving_points) & look_up(masks[0], fixed_points)
     # Beyond the places that the fit has seen the polynomial only continues straight on.
     inside &= np.linalg.norm(mapping(moving_points) - fixed_points, axis=1) < TOLERANCE
     moving_points, fixed_points, kind = moving_points[inside], fixed_points[inside], "keypoints"
     if len(moving_points) == 0:
         moving_points, fixed_points, kind = places[both], mapping(places[both]), "grid"
-    person = f"rendered_{seed}_{number:05d}"
+    person = rendered_person(number, seed)
     images = visits.fixed.image, visits.moving.image
     return {
         **_row(f"{person}_visits_{grade}", *images, masks, fixed_points, moving_points, kind, mapping, "visits", grade),
         "blur": None,
         "light": None,
         "lesions": None,
-        **origin("rendered", person, "right" if visits.eye.disc[0] > 0 else "left", RENDERED_LICENCE, True),
+        **origin("rendered", person, side_of(visits.eye), RENDERED_LICENCE, True),
     }
 
 
@@ -302,7 +311,7 @@ def _measure(mapping: Transform, masks: list[np.ndarray]) -> tuple[float, float]
     rows, columns = np.nonzero(masks[0][::8, ::8])
     places = np.stack([columns, rows], 1) * 8.0
     back = mapping.inverse(places)
-    seen = _inside(back, masks[1])
+    seen = look_up(masks[1], back)
     if seen.sum() < 3:
         return float(seen.mean()), 0.0
     affine = Affine.fit(back[seen], places[seen])
@@ -312,7 +321,7 @@ def _measure(mapping: Transform, masks: list[np.ndarray]) -> tuple[float, float]
 def _seen_by_both(fixed_points: np.ndarray, mapping: Transform, masks: list[np.ndarray]):
     """Keep the places (N, 2) of the fixed photograph that both show, with their partners."""
     moving_points = mapping.inverse(fixed_points)
-    both = _inside(fixed_points, masks[0]) & _inside(moving_points, masks[1])
+    both = look_up(masks[0], fixed_points) & look_up(masks[1], moving_points)
     return fixed_points[both], moving_points[both]
 
 
@@ -320,15 +329,6 @@ def _grid_points(mapping: Transform, masks: list[np.ndarray]):
     """Take places on a regular grid over the overlap."""
     axis = (np.arange(GRID) + 0.5) / GRID * len(masks[0]) - 0.5
     return _seen_by_both(np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2), mapping, masks)
-
-
-def _inside(points: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Tell which points (N, 2) lie in a field of view; NaN does not."""
-    finite = np.isfinite(points).all(axis=1)
-    column, row = np.where(finite[:, None], points, -1.0).round().astype(int).T
-    inside = (column >= 0) & (row >= 0) & (column < mask.shape[1]) & (row < mask.shape[0])
-    inside[inside] &= mask[row[inside], column[inside]]
-    return inside
 
 
 __all__ = ["CATEGORIES", "GRADES", "TOLERANCE", "Strengths", "Subject", "fire_pair", "rendered_visits", "warped_pair"]

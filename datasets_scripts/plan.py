@@ -89,13 +89,12 @@ class BuildOptions:
 
 @dataclass
 class Use:
-    """A source in this build: where it lies, what of it is taken, and what was left out."""
+    """A source in this build: where it lies, and what of it is taken."""
 
     source: Source
     folder: Path
     photographs: list[Photograph]
     labels: bool
-    left_out: list[str] = field(default_factory=list)
 
 
 def split_patients(

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 from datasets_scripts import label_quality
 from datasets_scripts.drawings import drawings
 from datasets_scripts.junctions import BIFURCATION, CROSSING, Junctions
-from datasets_scripts.label_quality import Truth, direction_error, judge, judge_drawing, match, measure, read_truth
+from datasets_scripts.label_quality import Truth, direction_error, judge, judge_drawing, measure, read_truth
+from datasets_scripts.points import match_points
 
 
 CASES = ("Y", "T", "X at 55 degrees", "parallel vessels", "loop", "spur", "vessels that touch and part", "ring")
@@ -56,12 +57,12 @@ def simple_truth(points, types, half_shown=()):
 
 def test_match_is_one_to_one_and_takes_as_many_as_it_can():
     # The nearest pair (1, 1) - (0, 0) alone would leave two points without a partner.
-    one, other, distance = match(np.array([[0.0, 0], [2, 0]]), np.array([[1.2, 0], [4.5, 0]]), 3.0)
+    one, other, distance = match_points(np.array([[0.0, 0], [2, 0]]), np.array([[1.2, 0], [4.5, 0]]), 3.0)
     assert list(zip(one, other)) == [(0, 0), (1, 1)]
     assert distance == pytest.approx([1.2, 2.5])
-    assert len(match(np.zeros((2, 2)), np.zeros((1, 2)), 3.0)[0]) == 1
-    assert len(match(np.zeros((0, 2)), np.zeros((3, 2)), 3.0)[0]) == 0
-    assert len(match(np.zeros((1, 2)), np.array([[3.1, 0]]), 3.0)[0]) == 0
+    assert len(match_points(np.zeros((2, 2)), np.zeros((1, 2)), 3.0)[0]) == 1
+    assert len(match_points(np.zeros((0, 2)), np.zeros((3, 2)), 3.0)[0]) == 0
+    assert len(match_points(np.zeros((1, 2)), np.array([[3.1, 0]]), 3.0)[0]) == 0
 
 
 def test_judge_counts():

@@ -12,7 +12,8 @@ from hub_stand_in import StandInHub
 from datasets_scripts.build import build
 from datasets_scripts.parquet import read_rows, write_table
 from datasets_scripts.plan import BuildOptions
-from datasets_scripts.push import PushError, compare, list_files, push
+from datasets_scripts.push import FOLDERS, list_files, push
+from retinamatch.publishing import PublishError, compare
 
 
 NAME = "me/retinal-keypoints"
@@ -122,15 +123,15 @@ def test_a_dry_run_asks_nobody(built, tmp_path):
 
 @pytest.mark.parametrize("name", ["name-alone", "a/b/c", "me/with space"])
 def test_a_wrong_name_is_refused(built, name):
-    with pytest.raises(PushError, match="owner/name is wanted"):
+    with pytest.raises(PublishError, match="owner/name is wanted"):
         push(name, built)
 
 
 def test_a_folder_that_is_no_build_is_refused(tmp_path):
-    with pytest.raises(PushError, match="it has no build.json"):
+    with pytest.raises(PublishError, match="it has no build.json"):
         push(NAME, tmp_path)
 
 
 def test_only_files_of_a_former_build_are_deleted(built):
-    change = compare(built, list_files(built), {"keypoints/train-00000-of-00009.parquet": "1", "LICENSE": "2"})
+    change = compare(list_files(built), {"keypoints/train-00000-of-00009.parquet": "1", "LICENSE": "2"}, FOLDERS)
     assert change.deleted == ["keypoints/train-00000-of-00009.parquet"] and change.kept == []

@@ -371,7 +371,7 @@ def test_recipes_are_whole(monkeypatch, kind, name):
 PUSH = """
 import sys, yaml, torch
 torch.set_num_threads(1)
-from train.publish import PublishError
+from retinamatch.publishing import PublishError
 from train.supervision import SupervisionConfig
 from train.teacher import prepare
 settings = yaml.safe_load(open(sys.argv[1]))

@@ -1,8 +1,10 @@
 """What the trainer asks of a method: one step, its state, how it is validated, and how its weights are saved."""
 
 import os
+from collections.abc import Callable, Sequence
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from retinamatch.image_processing_retina import RetinaImageProcessor
@@ -64,4 +66,29 @@ class Method:
         return ", ".join(f"{i} ({p.source} {p.patient})" for i, p in zip(indices, photographs, strict=True))
 
 
-__all__ = ["Method"]
+@torch.no_grad()
+def mean_losses(
+    network: PreTrainedModel, config, losses: Callable[[Callable, Sequence[int]], dict]
+) -> dict[str, float]:
+    """Average losses over `validation_pairs` rows, batch by batch, without dropout; the network's mode stays.
+
+    Args:
+        network: What is measured.
+        config: The run: number of rows, size of a batch, precision.
+        losses: Function of a forward pass and the numbers of the rows, which gives losses by name, one per row.
+    """
+    count, was_training, sums = config.validation_pairs, network.training, {}
+    network.eval()
+
+    def forward(pixels: Tensor):  # as accelerate does it: the network alone in half precision, the losses not
+        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=config.mixed_precision == "bf16"):
+            return network(pixels)
+
+    for start in range(0, count, config.batch_size):
+        for name, value in losses(forward, range(start, min(start + config.batch_size, count))).items():
+            sums[name] = sums.get(name, 0.0) + float(value.sum())
+    network.train(was_training)
+    return {name: value / count for name, value in sums.items()}
+
+
+__all__ = ["Method", "mean_losses"]

@@ -21,7 +21,7 @@ from retinamatch.modeling_swin_retina import SwinRetinaEncoder, SwinRetinaModel
 
 from .configuration import TrainingConfig
 from .data import PhotographStore, read_splits
-from .method import Method
+from .method import Method, mean_losses
 from .models import build_model, check_view_size
 from .trainer import Trainer, launch
 from .views import ViewSettings, make_views
@@ -140,26 +140,16 @@ class Pretraining(Method):
         losses["total"] = sum(self.config.tasks[name] * value for name, value in losses.items())
         return {name: sum(value.chunk(2)) / 2 for name, value in losses.items()}
 
-    @torch.no_grad()
     def validate(self, network, device) -> dict[str, float]:
         """The losses on held-out patients, the same views every time."""
-        config = self.config
         if self.held_out is None:
-            self.held_out = PhotographStore.read(config.data, "validation", reader=config.reader)
-        was_training, sums, count = network.training, {}, config.validation_pairs
-        network.eval()
+            self.held_out = PhotographStore.read(self.config.data, "validation", reader=self.config.reader)
+        held_out = self.held_out.photographs
 
-        def forward(pixels):
-            with torch.autocast(pixels.device.type, torch.bfloat16, enabled=config.mixed_precision == "bf16"):
-                return network(pixels)
+        def losses(forward, rows):
+            return self.losses(forward, [held_out[i % len(held_out)] for i in rows], [(4321, i) for i in rows], device)
 
-        for start in range(0, count, config.batch_size):
-            rows = range(start, min(start + config.batch_size, count))
-            photographs = [self.held_out.photographs[i % len(self.held_out.photographs)] for i in rows]
-            for name, value in self.losses(forward, photographs, [(4321, i) for i in rows], device).items():
-                sums[name] = sums.get(name, 0.0) + float(value.sum())
-        network.train(was_training)
-        return {f"held_out_{name}": value / count for name, value in sums.items()}
+        return {f"held_out_{name}": value for name, value in mean_losses(network, self.config, losses).items()}
 
     def save(self, network: SwinRetinaEncoder, folder: str | os.PathLike) -> None:
         """Save the encoder with the configuration of its student; the heads stay behind."""

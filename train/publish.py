@@ -8,16 +8,12 @@ from pathlib import Path
 import torch
 import yaml
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled
-from huggingface_hub.utils import validate_repo_id
 from transformers import AutoModelForKeypointMatching
 
 from retinamatch.hub import save_repository
 from retinamatch.image_processing_retina import RetinaImageProcessor
+from retinamatch.publishing import hub_errors
 
-
-# huggingface_hub 1 speaks through httpx and 2 through httpx2: its own error knows which, and what a lost connection is.
-TRANSPORT_ERRORS = (HfHubHTTPError.__bases__[0], OSError)
 
 CARD = """---
 library_name: transformers
@@ -55,24 +51,6 @@ The run:
 """
 
 
-class PublishError(ValueError):
-    """The weights cannot be published; the message is one sentence for the user."""
-
-
-def check_repository_name(name: str) -> None:
-    """Refuse what is not "owner/name".
-
-    Raises:
-        PublishError: It is not.
-    """
-    try:
-        validate_repo_id(name)
-    except HFValidationError as error:
-        raise PublishError(f"{name!r} is not the name of a repository; owner/name is wanted.") from error
-    if name.count("/") != 1:
-        raise PublishError(f"{name!r} is not the name of a repository; owner/name is wanted.")
-
-
 def publish(weights: str | os.PathLike, config, folder: str | os.PathLike, log_file: str | os.PathLike) -> str:
     """Write a repository and send it; what the Hub has already is not sent again.
 
@@ -102,20 +80,11 @@ def publish(weights: str | os.PathLike, config, folder: str | os.PathLike, log_f
     )
     (folder / "README.md").write_text(card)
     api = HfApi()
-    try:
+    with hub_errors(name, again="--resume pushes again"):
         api.create_repo(name, private=config.hub_private, exist_ok=True)
         return api.upload_folder(
             repo_id=name, folder_path=folder, commit_message=f"Weights of {config.steps} steps"
         ).commit_url
-    except OfflineModeIsEnabled as error:
-        raise PublishError("The Hub may not be asked: HF_HUB_OFFLINE is set.") from error
-    except LocalTokenNotFoundError as error:
-        raise PublishError("The Hub does not know who pushes: log in with `hf auth login`, or set HF_TOKEN.") from error
-    except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else "no answer"
-        raise PublishError(f"The Hub refused the push of {name} ({status}); --resume pushes again.") from error
-    except TRANSPORT_ERRORS as error:
-        raise PublishError(f"The Hub could not be reached ({type(error).__name__}); --resume pushes again.") from error
 
 
-__all__ = ["PublishError", "check_repository_name", "publish"]
+__all__ = ["publish"]

@@ -15,7 +15,7 @@ from retinamatch.losses import balanced_cross_entropy, contrastive_loss, dice_lo
 from .configuration import TrainingConfig
 from .data import Photograph, PhotographStore
 from .keypoint_expansion import KeypointExpansion, confirmed_detections
-from .method import Method
+from .method import Method, mean_losses
 from .targets import draw_correspondences, draw_heatmap
 from .validation import PAIRS, validate
 from .views import Views, ViewSettings, Warp, make_views, project, sample_at
@@ -264,31 +264,19 @@ class Supervision(Method):
             figures |= {f"{name}_{loss}": value for loss, value in losses.items()}
         return figures
 
-    @torch.no_grad()
     def measure_losses(self, network, store: PhotographStore, device, seed: int = 4321) -> dict[str, float]:
         """Compute the own losses on labelled photographs: no dropout, the same views every time, annotations alone."""
-        config = self.config
         labelled = [i for i, p in enumerate(store.photographs) if p.labels is not None]
         if not labelled:
             return {}
-        count = config.validation_pairs
-        chosen = [labelled[i * len(labelled) // count % len(labelled)] for i in range(count)]
-        was_training, sums = network.training, {}
-        network.eval()
+        count = self.config.validation_pairs
 
-        def forward(pixels):  # as accelerate does it: the network alone in half precision, the losses not
-            with torch.autocast(pixels.device.type, torch.bfloat16, enabled=config.mixed_precision == "bf16"):
-                return network(pixels)
+        def losses(forward, rows):
+            chosen = [labelled[row * len(labelled) // count % len(labelled)] for row in rows]
+            batch = self._make_batch(store, chosen, [(seed, row) for row in rows], device)
+            return self.supervise(forward, network, batch)[1]
 
-        for start in range(0, count, config.batch_size):
-            part = chosen[start : start + config.batch_size]
-            keys = [(seed, start + row) for row in range(len(part))]
-            batch = self._make_batch(store, part, keys, device)
-            _, losses = self.supervise(forward, network, batch)
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + float(value.sum())
-        network.train(was_training)
-        return {name: value / count for name, value in sums.items()}
+        return mean_losses(network, self.config, losses)
 
 
 __all__ = ["Batch", "Supervision", "SupervisionConfig", "localisation_loss"]

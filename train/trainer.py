@@ -18,9 +18,11 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object, set_seed
 from transformers import PreTrainedModel
 
+from retinamatch.publishing import PublishError, check_repository_name
+
 from .configuration import TrainingConfig, parse_config
 from .method import Method
-from .publish import PublishError, check_repository_name, publish
+from .publish import publish
 
 
 def launch(cls, prepare) -> None:
