@@ -9,7 +9,8 @@ from retinamatch import (
     LKSuperRetinaForKeypointMatching,
     LKSuperRetinaModel,
 )
-from retinamatch.modeling_lk_superretina import DescriptorHead, FineDescriptorHead, LargeKernelBlock
+from retinamatch.keypoint_heads import DescriptorHead, FineDescriptorHead
+from retinamatch.modeling_lk_superretina import LargeKernelBlock
 
 
 TINY = {"encoder_widths": (4, 6, 8, 10), "descriptor_width": 12, "descriptor_dim": 16}

@@ -78,6 +78,13 @@ class TestSize:
         e = config.embed_dim
         assert model.num_parameters() == parameters == unetr_count(e) + descriptor_count(4 * e)
 
+    def test_fine_descriptors(self):
+        """The same transformer, another head: 3x3 and 1x1 convolutions on the decoder's maps at strides 4 and 8."""
+        with torch.device("meta"):
+            model = SwinRetinaForKeypointDetection(SwinRetinaConfig.fine())
+        head = (2 + 4) * 24 * 128 * 9 + 128 + 128 * 128 + 128
+        assert model.num_parameters() == 6_484_731 == unetr_count(24) + head
+
     @pytest.mark.parametrize(
         "wrong",
         [
@@ -85,6 +92,7 @@ class TestSize:
             {"num_heads": (3, 6, 12, 0)},
             {"embed_dim": 20},
             {"window_size": 1},
+            {"descriptor_stride": 16},
             {"hidden_dropout_prob": 1.0},
         ],
     )
@@ -128,9 +136,10 @@ class TestOracle:
 
 
 class TestDense:
+    @pytest.mark.parametrize("stride", [8, 4])
     @pytest.mark.parametrize("height, width", [(64, 64), (65, 97), (49, 50), (120, 72)])
-    def test_the_heat_map_has_the_size_of_any_input(self, height, width):
-        dense = peaky(SwinRetinaModel)(torch.randn(2, 1, height, width))
+    def test_the_heat_map_has_the_size_of_any_input(self, height, width, stride):
+        dense = peaky(SwinRetinaModel, descriptor_stride=stride)(torch.randn(2, 1, height, width))
         assert dense.heatmap_logits.shape == (2, 1, height, width)
         assert dense.descriptor_map.shape[:2] == (2, 32)
         assert dense.heatmap_logits.isfinite().all() and dense.descriptor_map.isfinite().all()
@@ -140,6 +149,10 @@ class TestDense:
             dense = SwinRetinaModel(SwinRetinaConfig())(torch.empty(1, 1, 768, 768))
         assert dense.descriptor_map.shape == (1, 256, 94, 94)
         assert dense.heatmap_logits.shape == (1, 1, 768, 768)
+
+    def test_fine_descriptor_map_covers_the_image(self):
+        dense = peaky(SwinRetinaModel, descriptor_stride=4)(torch.randn(1, 1, 65, 99))
+        assert dense.descriptor_map.shape == (1, 32, 17, 25)
 
     def test_no_statistic_sees_more_padding_than_its_stride_asks(self):
         """Instance norms run over whole maps: padding of the input to 32 would shift every pixel of the heat map."""
@@ -159,13 +172,14 @@ class TestDense:
         with pytest.raises(ValueError, match=word):
             peaky(SwinRetinaModel)(torch.randn(shape))
 
+    @pytest.mark.parametrize("stride", [8, 4])
     @pytest.mark.parametrize("axis", [-1, -2])
-    def test_descriptors_are_read_where_they_lie(self, axis):
+    def test_descriptors_are_read_where_they_lie(self, axis, stride):
         """With weights that are their own mirror image, a mirrored photograph has the descriptors mirrored.
 
         Any offset of the cells from where `sample_descriptors` takes them to be would break this.
         """
-        model = peaky(SwinRetinaModel)
+        model = peaky(SwinRetinaModel, descriptor_stride=stride)
         with torch.no_grad():
             for module in model.modules():
                 if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):

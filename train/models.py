@@ -23,7 +23,12 @@ FAMILIES = {
     ),
     "swin_retina": (
         SwinRetinaModel,
-        {"published": SwinRetinaConfig, "large": SwinRetinaConfig.large, "tiny": SwinRetinaConfig.tiny},
+        {
+            "published": SwinRetinaConfig,
+            "fine": SwinRetinaConfig.fine,
+            "large": SwinRetinaConfig.large,
+            "tiny": SwinRetinaConfig.tiny,
+        },
     ),
 }
 

@@ -35,6 +35,9 @@ class SwinRetinaConfig(PreTrainedConfig):
             Hidden channels of the descriptor head.
         descriptor_dim (`int`, *optional*, defaults to 256):
             Length of a descriptor.
+        descriptor_stride (`int`, *optional*, defaults to 8):
+            Input pixels per cell of the descriptor map: 8, the published head, or 4, a head that joins the decoder's
+            maps at strides 4 and 8.
         nms_radius (`int`, *optional*, defaults to 4):
             Non-maximum suppression radius in input pixels.
         keypoint_threshold (`float`, *optional*, defaults to 0.01):
@@ -63,6 +66,7 @@ class SwinRetinaConfig(PreTrainedConfig):
     drop_path_rate: float | int = 0.0
     descriptor_width: int = 256
     descriptor_dim: int = 256
+    descriptor_stride: int = 8
     nms_radius: int = 4
     keypoint_threshold: float | int = 0.01
     max_keypoints: int = 2048
@@ -76,6 +80,8 @@ class SwinRetinaConfig(PreTrainedConfig):
             values = getattr(self, name)
             if len(values) != 4 or min(values) < 1:
                 raise ValueError(f"`{name}` must be four positive integers, got {values}.")
+        if self.descriptor_stride not in (4, 8):
+            raise ValueError(f"`descriptor_stride` must be 4 or 8, got {self.descriptor_stride}.")
         if self.window_size < 2:
             raise ValueError(f"`window_size` must be at least 2, got {self.window_size}.")
         for stage, heads in enumerate(self.num_heads):
@@ -87,6 +93,19 @@ class SwinRetinaConfig(PreTrainedConfig):
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 0 and below 1, got {getattr(self, name)}.")
+
+    @classmethod
+    def fine(cls, **kwargs) -> "SwinRetinaConfig":
+        """Return the variant that ships with weights: descriptors at stride 4, as long as the small teacher's."""
+        settings = {
+            "hidden_dropout_prob": 0.0,
+            "drop_path_rate": 0.05,
+            "descriptor_width": 128,
+            "descriptor_dim": 128,
+            "descriptor_stride": 4,
+            "keypoint_threshold": 0.001,
+        }
+        return cls(**{**settings, **kwargs})
 
     @classmethod
     def large(cls, **kwargs) -> "SwinRetinaConfig":

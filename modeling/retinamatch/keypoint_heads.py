@@ -1,4 +1,4 @@
-"""What every network of the package shares: the published descriptor head, and the two tasks on top of dense maps.
+"""What every network of the package shares: the descriptor heads, and the two tasks on top of dense maps.
 
 A network is a `PreTrainedModel` that mixes in `DenseKeypoints` and gives `RetinaDenseOutput`. Its two heads mix in
 `KeypointDetection` and `KeypointMatching`; they have no parameters, so any saved class opens as any other.
@@ -42,6 +42,22 @@ class DescriptorHead(nn.Module):
     def forward(self, features: Tensor, activation: nn.Module) -> Tensor:
         features = self.conv3(activation(self.conv2(activation(self.conv1(features)))))
         return self.upsample(F.normalize(features, dim=1))
+
+
+class FineDescriptorHead(nn.Module):
+    """Ours, at stride 4: features of strides 4 and 8 joined; the centre of cell j lies on input pixel 4 j + 1.5."""
+
+    stride, offset, smallest_input = 4, 1.5, 8
+
+    def __init__(self, inputs: int, hidden: int, size: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, hidden, 3, padding=1)
+        self.conv2 = nn.Conv2d(hidden, size, 1)
+
+    def forward(self, fine: Tensor, coarse: Tensor, activation: nn.Module) -> Tensor:
+        coarse = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
+        coarse = coarse[..., : fine.shape[2], : fine.shape[3]]
+        return self.conv2(activation(self.conv1(torch.cat([coarse, fine], 1))))
 
 
 def heatmap_layer(inputs: int) -> nn.Conv2d:
@@ -225,6 +241,7 @@ class KeypointMatching:
 __all__ = [
     "DenseKeypoints",
     "DescriptorHead",
+    "FineDescriptorHead",
     "KeypointDetection",
     "KeypointMatching",
     "heatmap_layer",

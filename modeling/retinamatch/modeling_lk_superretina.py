@@ -14,6 +14,7 @@ from .configuration_lk_superretina import LKSuperRetinaConfig
 from .keypoint_heads import (
     DenseKeypoints,
     DescriptorHead,
+    FineDescriptorHead,
     KeypointDetection,
     KeypointMatching,
     heatmap_layer,
@@ -67,21 +68,6 @@ class DecoderStage(nn.Module):
     def forward(self, features: Tensor, skip: Tensor) -> Tensor:
         features = F.interpolate(features, scale_factor=2, mode="bilinear", align_corners=self.align_corners)
         return F.relu(self.conv2(F.relu(self.conv1(torch.cat([features, skip], 1)))))
-
-
-class FineDescriptorHead(nn.Module):
-    """Ours, at stride 4: both last stages joined; the centre of cell j lies on input pixel 4 j + 1.5."""
-
-    stride, offset, smallest_input = 4, 1.5, 8
-
-    def __init__(self, inputs: int, hidden: int, size: int):
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, hidden, 3, padding=1)
-        self.conv2 = nn.Conv2d(hidden, size, 1)
-
-    def forward(self, stage3: Tensor, stage4: Tensor, activation: nn.Module) -> Tensor:
-        coarse = F.interpolate(stage4, scale_factor=2, mode="bilinear", align_corners=False)
-        return self.conv2(activation(self.conv1(torch.cat([coarse, stage3], 1))))
 
 
 class LKSuperRetinaPreTrainedModel(PreTrainedModel):

@@ -1,4 +1,4 @@
-"""SwinRetina: a two-dimensional Swin UNETR (arXiv 2201.01266) with SuperRetina's descriptor head.
+"""SwinRetina: a two-dimensional Swin UNETR (arXiv 2201.01266) with a descriptor head, SuperRetina's or a finer one.
 
 One dense network and two heads without parameters: any saved class opens as any other. No map is padded further than
 its own stride asks: at stride s an image of height h has ceil(h / s) rows, so the statistics of the instance norms are
@@ -17,6 +17,7 @@ from .configuration_swin_retina import SwinRetinaConfig
 from .keypoint_heads import (
     DenseKeypoints,
     DescriptorHead,
+    FineDescriptorHead,
     KeypointDetection,
     KeypointMatching,
     heatmap_layer,
@@ -122,7 +123,8 @@ class SwinRetinaModel(DenseKeypoints, SwinRetinaPreTrainedModel):
         self.decoder = nn.ModuleList(DecoderBlock(i, o) for i, o in zip(widths, widths[1:]))
         self.heatmap = heatmap_layer(width)
         self.activation = nn.ReLU()
-        self.descriptor_head = DescriptorHead(4 * width, config.descriptor_width, config.descriptor_dim)
+        head, inputs = (DescriptorHead, 4) if config.descriptor_stride == 8 else (FineDescriptorHead, 4 + 2)
+        self.descriptor_head = head(inputs * width, config.descriptor_width, config.descriptor_dim)
         self.post_init()
 
     @can_return_tuple
@@ -147,9 +149,10 @@ class SwinRetinaModel(DenseKeypoints, SwinRetinaPreTrainedModel):
         for block, skip in zip(self.decoder, skips[::-1], strict=True):
             features = block(features, skip)
             decoded.append(features)
+        described = decoded[1:2] if self.config.descriptor_stride == 8 else decoded[2:0:-1]  # strides 8, or 4 and 8
         return RetinaDenseOutput(
             heatmap_logits=self.heatmap(features),
-            descriptor_map=self.descriptor_head(decoded[1], self.activation),  # stride 8
+            descriptor_map=self.descriptor_head(*described, self.activation),
         )
 
 
