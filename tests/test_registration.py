@@ -130,10 +130,18 @@ def test_what_cannot_be_registered_says_so(case, features, visits, other_eye, so
         found.warp(moving)
 
 
-def test_default_model_registers_the_example_pair(example_pair):
-    found = register(*example_pair)
+@pytest.mark.parametrize("model", known_models())
+def test_every_model_of_the_package_registers_the_example_pair(model, example_pair):
+    found = register(*example_pair, model=model)
     assert found.registered
     assert found.inliers.sum() > 50
+    truth = np.array(json.loads((example_pair[0].parent / "truth.json").read_text())["points"])
+    assert np.linalg.norm(found.transform(truth[:, :2]) - truth[:, 2:], axis=1).mean() < 2
+
+
+@pytest.mark.parametrize("model", known_models())
+def test_no_model_of_the_package_accepts_another_eye(model, visits, other_eye):
+    assert not register(other_eye, visits.fixed.image, model=model).registered
 
 
 def test_model_keypoints_are_pixels_of_the_photograph(random_model, visits):
