@@ -152,7 +152,7 @@ def main(
 ) -> None:
     """Print the figures of saved weights on held-out photographs."""
     network = AutoModel.from_pretrained(find_model(weights), dtype=torch.float32, trust_remote_code=False)
-    network.to(memory_format=torch.channels_last)
+    network.to(memory_format=network.base_model.memory_format)
     print(json.dumps(validate(network, PhotographStore.read(packs, split), pairs), indent=2))
 
 

@@ -10,7 +10,7 @@ import re
 import time
 import zlib
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import combinations
 from pathlib import Path
 
 import cv2
@@ -138,7 +138,7 @@ def evaluate_fire(root: str | Path, registrar, degrade: int = 0, progress: bool 
     """
     rows = []
     for pair in tqdm(read_fire(root), desc="FIRE", unit="pair", disable=not progress):
-        moving, fixed = _read_pair(pair, degrade)
+        moving, fixed = _read_moving(pair, degrade), read_photograph(pair.fixed)
         start = time.perf_counter()
         found = _estimate(registrar, *registrar.keypoints([moving, fixed]))
         seconds = time.perf_counter() - start
@@ -166,15 +166,21 @@ def compare_on_fire(
         One dict for each combination: `features`, `degrade`, `transform`, and what `summarize` gives.
     """
     results = []
-    for (name, registrar), level in product(registrars.items(), levels):
-        rows = {transform: [] for transform in transforms}
-        for pair in tqdm(read_fire(root), desc=f"{name}, degraded {level}", unit="pair", disable=not progress):
-            moving, fixed = registrar.keypoints(list(_read_pair(pair, level)))
-            matches = registrar.match(moving, fixed)
-            for transform in transforms:
-                found = estimate(moving, fixed, *matches, transform=transform)
-                rows[transform].append({"name": pair.name, "class": pair.category, **_errors(found, pair)})
-        results += [{"features": name, "degrade": level, "transform": t, **summarize(rows[t])} for t in transforms]
+    for name, registrar in registrars.items():
+        rows = {(level, transform): [] for level in levels for transform in transforms}
+        for pair in tqdm(read_fire(root), desc=name, unit="pair", disable=not progress):
+            (fixed,) = registrar.keypoints([read_photograph(pair.fixed)])
+            for level in levels:
+                (moving,) = registrar.keypoints([_read_moving(pair, level)])
+                matches = registrar.match(moving, fixed)
+                for transform in transforms:
+                    found = estimate(moving, fixed, *matches, transform=transform)
+                    row = {"name": pair.name, "class": pair.category, **_errors(found, pair)}
+                    rows[level, transform].append(row)
+        results += [
+            {"features": name, "degrade": level, "transform": transform, **summarize(found)}
+            for (level, transform), found in rows.items()
+        ]
     return results
 
 
@@ -270,8 +276,8 @@ def read_people(root: str | Path) -> dict[str, list[Path]]:
     return people
 
 
-def _read_pair(pair: FirePair, level: int) -> tuple[np.ndarray, np.ndarray]:
-    return degrade(read_photograph(pair.moving), level, pair.name), read_photograph(pair.fixed)
+def _read_moving(pair: FirePair, level: int) -> np.ndarray:
+    return degrade(read_photograph(pair.moving), level, pair.name)
 
 
 def _estimate(registrar, moving: Keypoints, fixed: Keypoints) -> Estimate:

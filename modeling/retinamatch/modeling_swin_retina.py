@@ -111,6 +111,8 @@ class SwinRetinaPreTrainedModel(PreTrainedModel):
 class SwinRetinaModel(DenseKeypoints, SwinRetinaPreTrainedModel):
     """The dense network: heat-map logits at full resolution and the descriptor map."""
 
+    memory_format = torch.contiguous_format  # instance norms want whole planes, and would copy everything
+
     def __init__(self, config: SwinRetinaConfig):
         super().__init__(config)
         width = config.embed_dim

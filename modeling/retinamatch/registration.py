@@ -167,7 +167,7 @@ class Registrar:
             config = self.model.config
             self.matching = {"ratio": config.ratio_threshold, "temperature": config.matching_temperature}
             # Channels last is what the convolutions of CPUs are fastest in.
-            self.model.to(self.device, memory_format=torch.channels_last).eval()
+            self.model.to(self.device, memory_format=self.model.base_model.memory_format).eval()
 
     def keypoints(self, photos: Sequence) -> list[Keypoints]:
         """Find the keypoints of photographs, all in one batch.
