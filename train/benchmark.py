@@ -16,7 +16,13 @@ from typing import Annotated
 import torch
 import typer
 
-from retinamatch import LKSuperRetinaConfig, LKSuperRetinaForKeypointMatching, Registrar, RetinaImageProcessor
+from retinamatch import (
+    LKSuperRetinaConfig,
+    LKSuperRetinaForKeypointMatching,
+    Registrar,
+    RetinaImageProcessor,
+    keep_freed_memory,
+)
 from retinamatch.hub import save_repository
 from retinamatch.registration import DEFAULT_MODEL
 
@@ -31,6 +37,7 @@ def measure(model: str, moving: Path, fixed: Path, repeats: int) -> tuple[str, d
     Returns:
         Number of parameters in words; medians of the seconds of each step; peak memory of the process in MB.
     """
+    keep_freed_memory()
     registrar = Registrar(features="rootsift") if model == ROOTSIFT else Registrar(model)
     runs = [registrar.register(moving, fixed).timings for _ in range(repeats + 1)][1:]
     seconds = {step: median(run.get(step, 0.0) for run in runs) for step in STEPS}

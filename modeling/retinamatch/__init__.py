@@ -16,6 +16,7 @@ from transformers.models.auto.image_processing_auto import (
 from .configuration_lk_superretina import LKSuperRetinaConfig
 from .configuration_swin_retina import SwinRetinaConfig
 from .image_processing_retina import RetinaImageProcessor
+from .memory import keep_freed_memory
 from .modeling_lk_superretina import (
     LKSuperRetinaForKeypointDetection,
     LKSuperRetinaForKeypointMatching,
@@ -67,6 +68,7 @@ __all__ = [
     "SwinRetinaForKeypointMatching",
     "SwinRetinaModel",
     "Transform",
+    "keep_freed_memory",
     "known_models",
     "read_photograph",
     "register",

@@ -18,6 +18,7 @@ from .calibration import calibrate
 from .conversion import convert_checkpoint
 from .evaluation import compare_on_fire, evaluate_fire, evaluate_identity
 from .hub import export_repository
+from .memory import keep_freed_memory
 from .photographs import PhotographError, read_photograph
 from .registration import DEFAULT_MODEL, Registrar, Registration, UnknownNameError, known_models, timed
 from .series import SeriesError, gather, list_photographs, register_visits, write_series
@@ -247,6 +248,7 @@ def table(
 
 def main():
     """Run the command line; the entry point `retinamatch`."""
+    keep_freed_memory()
     app()
 
 
