@@ -356,7 +356,7 @@ class TestCommandLine:
 @pytest.mark.parametrize(
     "kind, name",
     [(SupervisionConfig, name) for name in ("smoke", "small", "published")]
-    + [(DistillConfig, name) for name in ("distill_smoke", "distill_small", "distill_published")]
+    + [(DistillConfig, name) for name in ("distill_smoke", "distill_cpu", "distill_small", "distill_published")]
     + [(PretrainConfig, "pretrain")],
 )
 def test_recipes_are_whole(monkeypatch, kind, name):
