@@ -9,7 +9,7 @@ import yaml
 from training_pack import shared_pack
 from typer.testing import CliRunner
 
-from train import ablation
+from train import ablation, curves
 from train.ablation import VARIANTS, Ablation, AblationConfig, first_pairs, read_curve
 from train.ablation_report import draw_losses, format_table, summarize
 from train.trainer import Trainer
@@ -253,3 +253,32 @@ def test_the_recipes_are_whole(name):
     assert found.training["data"] == ["build/training"]
     if name in ("ablation_tiny", "ablation_published"):
         assert len(found.seeds) > 1 and found.variants == list(VARIANTS)
+
+
+class TestRunsSideBySide:
+    def command(self, *words):
+        app = ablation.typer.Typer()
+        app.command()(curves.main)
+        return CliRunner().invoke(app, [str(word) for word in words])
+
+    def test_every_validation_is_a_row_and_the_plot_is_drawn(self, tmp_path):
+        for number, name in enumerate(("direct", "taught")):
+            (tmp_path / name).mkdir()
+            lines = [{"step": 10, "total": 5.0, "seconds": 1.0}]
+            lines += [
+                {"step": k, "auc": 0.1 * k, "train_own": 3.0 - number, "held_out_own": 4.0, "validation_seconds": 1.0}
+                for k in (5, 10)
+            ]
+            (tmp_path / name / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        done = self.command(tmp_path / "direct", tmp_path / "taught", "--plot", tmp_path / "losses.png")
+        assert done.exit_code == 0, done.output
+        rows = [row.split(" | ") for row in done.stdout.splitlines() if row.startswith(("| direct", "| taught"))]
+        assert [row[:3] for row in rows] == [
+            [f"| {name}", step, auc] for name in ("direct", "taught") for step, auc in (("5", "0.500"), ("10", "1.000"))
+        ]
+        assert rows[0][6:8] == ["3.000", "4.000"] and rows[2][6:8] == ["2.000", "4.000"]
+        assert cv2.imread(str(tmp_path / "losses.png")) is not None
+
+    def test_a_folder_without_a_run_is_said(self, tmp_path):
+        done = self.command(tmp_path)
+        assert done.exit_code == 2 and "is no run of the trainer" in done.stderr
