@@ -31,13 +31,14 @@ STEPS = ("read", "keypoints", "match", "estimate")
 ROOTSIFT = "RootSIFT"
 
 
-def measure(model: str, moving: Path, fixed: Path, repeats: int) -> tuple[str, dict[str, float], float]:
+def measure(model: str, moving: Path, fixed: Path, repeats: int, keep: bool) -> tuple[str, dict[str, float], float]:
     """Register a pair again and again, after once to warm up, in a process that does nothing else.
 
     Returns:
         Number of parameters in words; medians of the seconds of each step; peak memory of the process in MB.
     """
-    keep_freed_memory()
+    if keep:
+        keep_freed_memory()
     registrar = Registrar(features="rootsift") if model == ROOTSIFT else Registrar(model)
     runs = [registrar.register(moving, fixed).timings for _ in range(repeats + 1)][1:]
     seconds = {step: median(run.get(step, 0.0) for run in runs) for step in STEPS}
@@ -52,6 +53,7 @@ def main(
     model: Annotated[list[str], typer.Option(help="A name from `retinamatch models`, or a folder.")] = (DEFAULT_MODEL,),
     published: Annotated[bool, typer.Option(help="Also the published size, with random weights.")] = True,
     repeats: Annotated[int, typer.Option(help="Median over so many runs, after one to warm up.")] = 5,
+    keep: Annotated[bool, typer.Option(help="Keep freed memory, as the command line does.")] = True,
 ) -> None:
     """Print a table of seconds, and of the peak memory of a process that has one model and registers the pair."""
     print(f"{torch.get_num_threads()} threads, median of {repeats} runs, seconds")
@@ -68,7 +70,7 @@ def main(
         for name, place in names.items():
             # A process each, one after the other: memory is that of one model.
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                parameters, seconds, peak = pool.submit(measure, place, moving, fixed, repeats).result()
+                parameters, seconds, peak = pool.submit(measure, place, moving, fixed, repeats, keep).result()
             figures = " | ".join(f"{value:.2f}" for value in (*seconds.values(), sum(seconds.values())))
             print(f"| {name} | {parameters} | {figures} | {peak:,.0f} |", flush=True)
 
