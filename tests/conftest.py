@@ -37,6 +37,14 @@ def example_pair() -> tuple[Path, Path]:
     return folder / "moving.jpg", folder / "fixed.jpg"
 
 
+@pytest.fixture(scope="session")
+def pack(tmp_path_factory) -> str:
+    """The folder of the photographs that the tests of training train with."""
+    from training_pack import shared_pack
+
+    return shared_pack(tmp_path_factory)
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)

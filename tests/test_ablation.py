@@ -6,22 +6,13 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from training_pack import shared_pack
+from training_pack import SMALL, STUDENT
 from typer.testing import CliRunner
 
 from train import ablation, curves
 from train.ablation import VARIANTS, Ablation, AblationConfig, first_pairs, read_curve
 from train.ablation_report import draw_losses, format_table, summarize
 from train.trainer import Trainer
-
-
-SMALL = {"variant": "small", "encoder_widths": [4, 4, 6, 6], "descriptor_width": 8, "descriptor_dim": 8}
-STUDENT = {"family": "swin_retina", "variant": "tiny", "embed_dim": 4, "num_heads": [1, 2, 4, 8], "descriptor_width": 8}
-
-
-@pytest.fixture(scope="module")
-def pack(tmp_path_factory):
-    return shared_pack(tmp_path_factory)
 
 
 def config(pack, folder, **changes):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from training_pack import shared_pack
+from training_pack import SMALL, STUDENT
 from transformers import AutoModel
 
 from retinamatch.image_processing_retina import PUBLISHED_ENHANCEMENT, RetinaImageProcessor
@@ -17,14 +17,7 @@ from train.trainer import Trainer, newest_checkpoint
 from train.views import ViewSettings, make_views, pixel_grid
 
 
-SMALL = {"variant": "small", "encoder_widths": [4, 4, 6, 6], "descriptor_width": 8, "descriptor_dim": 8}
-STUDENT = {"family": "swin_retina", "variant": "tiny", "embed_dim": 4, "num_heads": [1, 2, 4, 8], "descriptor_width": 8}
 ALL = {"output": 1.0, "contrastive": 0.5, "dense": {"start": 1.0, "end": 0.0, "steps": 3}, "features": 0.5}
-
-
-@pytest.fixture(scope="module")
-def pack(tmp_path_factory):
-    return shared_pack(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -5,19 +5,11 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
-from training_pack import shared_pack
+from training_pack import STUDENT
 
 from train.data import PhotographStore
 from train.models import build_model
 from train.pretrain import PretrainConfig, Pretraining, load_encoder, prepare
-
-
-STUDENT = {"family": "swin_retina", "variant": "tiny", "embed_dim": 4, "num_heads": [1, 2, 4, 8], "descriptor_width": 8}
-
-
-@pytest.fixture(scope="module")
-def pack(tmp_path_factory):
-    return shared_pack(tmp_path_factory)
 
 
 def config(pack, folder, **kwargs):

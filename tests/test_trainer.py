@@ -11,7 +11,7 @@ import yaml
 from conftest import REPOSITORY
 from hub_stand_in import StandInHub
 from safetensors.torch import load_file
-from training_pack import shared_pack, write_pack
+from training_pack import SMALL, TINY_SWIN, write_pack
 
 from train import teacher
 from train.configuration import parse_config
@@ -25,14 +25,6 @@ from train.trainer import Trainer, batch_indices, launch, newest_checkpoint
 from train.views import ViewSettings, make_views, project
 
 
-TINY = {"variant": "small", "encoder_widths": [4, 4, 6, 6], "descriptor_width": 8, "descriptor_dim": 8}
-
-
-@pytest.fixture(scope="module")
-def pack(tmp_path_factory):
-    return shared_pack(tmp_path_factory)
-
-
 def config(pack, folder, **kwargs):
     settings = {
         "data": [pack],
@@ -43,7 +35,7 @@ def config(pack, folder, **kwargs):
         "cooldown_steps": 2,
         "validation_pairs": 0,
         "mixed_precision": "no",
-        "model": TINY,
+        "model": SMALL,
         "views": {"size": 96},
         "points": 64,
         "localisation_points": 8,
@@ -164,7 +156,7 @@ class TestRun:
         assert wanted <= set(lines[-1]) and all(np.isfinite(lines[-1][name]) for name in wanted)
 
     def test_the_triplet_loss_trains_too(self, pack, tmp_path):
-        before = build_model(TINY).state_dict()
+        before = build_model(SMALL).state_dict()
         after, _ = train(config(pack, tmp_path / "run", descriptor_loss="triplet", steps=1))
         assert any(not torch.equal(before[name], after[name]) for name in before)
 
@@ -186,7 +178,7 @@ class TestRun:
 
         method = Poisoned(settings, PhotographStore.read([pack], "train"))
         with pytest.raises(FloatingPointError, match=r"\(detector\) at step 2 with the samples 3 \(rendered 2\), 0 "):
-            Trainer(settings, build_model(TINY), method, len(method.store)).run()
+            Trainer(settings, build_model(SMALL), method, len(method.store)).run()
         assert newest_checkpoint(str(tmp_path / "run")).endswith("checkpoint-2")
         assert not (tmp_path / "run" / "last").exists()
 
@@ -198,7 +190,7 @@ class TestRun:
             settings.views["compression"] = 0
             method = Supervision(settings, PhotographStore.read([pack], "train"))
             torch.manual_seed(0)
-            trainer, grads = Trainer(settings, build_model(TINY), method, 4), []
+            trainer, grads = Trainer(settings, build_model(SMALL), method, 4), []
             trainer.accelerator.clip_grad_norm_ = lambda parameters, _, grads=grads: grads.extend(
                 p.grad.clone() for p in parameters
             )
@@ -212,13 +204,7 @@ class TestRun:
         assert [values for values, _ in seen] == [values for values, _ in seen_too]
 
     def test_a_swin_network_trains_without_a_teacher_too(self, pack, tmp_path):
-        model = {
-            "family": "swin_retina",
-            "variant": "tiny",
-            "embed_dim": 4,
-            "num_heads": [1, 2, 4, 8],
-            "window_size": 2,
-        }
+        model = {**TINY_SWIN, "window_size": 2}
         before = build_model(model).state_dict()
         after, _ = train(config(pack, tmp_path / "run", model=model, steps=1, views={"size": 64}))
         assert set(before) == set(after) and not torch.equal(before["heatmap.weight"], after["heatmap.weight"])
@@ -272,14 +258,8 @@ trainer.accelerator.end_training()
 def test_two_processes_give_the_gradients_of_one_with_the_doubled_batch(pack, tmp_path, monkeypatch):
     """Of a network alone, and of a student with projections beside it."""
     (tmp_path / "step.py").write_text(TWO_PROCESSES)
-    build_model(TINY).save_pretrained(tmp_path / "teacher")
-    student = {
-        "family": "swin_retina",
-        "variant": "tiny",
-        "embed_dim": 4,
-        "num_heads": [1, 2, 4, 8],
-        "descriptor_dim": 8,
-    }
+    build_model(SMALL).save_pretrained(tmp_path / "teacher")
+    student = {**TINY_SWIN, "descriptor_dim": 8}
     taught = {"teacher": str(tmp_path / "teacher"), "distillation": {"output": 1.0, "dense": 1.0, "features": 1.0}}
     taught["model"] = {**student, "hidden_dropout_prob": 0.0}
     found = []
@@ -340,7 +320,7 @@ class TestCommandLine:
     def test_a_checkpoint_of_another_network_is_refused(self, monkeypatch, capsys, pack, tmp_path):
         settings = config(pack, tmp_path / "run", steps=1)
         train(settings)
-        settings.model, settings.steps = {**TINY, "descriptor_dim": 16}, 2
+        settings.model, settings.steps = {**SMALL, "descriptor_dim": 16}, 2
         (tmp_path / "other.yaml").write_text(yaml.safe_dump(vars(settings)))
         self.launch(monkeypatch, "--config", tmp_path / "other.yaml", "--resume")
         assert "is a checkpoint of another network or method" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""A few rendered eyes in the form that training reads, made once for all tests of training."""
+"""What all tests of training train with: a few rendered eyes in the form that training reads, and tiny networks."""
 
 from pathlib import Path
 
@@ -8,6 +8,9 @@ from datasets_scripts.rendered_fundus import draw_eye, render
 from datasets_scripts.schema import LabelledPhotograph, encode
 
 
+SMALL = {"variant": "small", "encoder_widths": [4, 4, 6, 6], "descriptor_width": 8, "descriptor_dim": 8}
+TINY_SWIN = {"family": "swin_retina", "variant": "tiny", "embed_dim": 4, "num_heads": [1, 2, 4, 8]}
+STUDENT = {**TINY_SWIN, "descriptor_width": 8}
 TABLES = (("keypoints", "train", (0, 1, 3)), ("unlabelled", "train", (2,)), ("keypoints", "validation", (4,)))
 
 
