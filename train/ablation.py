@@ -278,8 +278,8 @@ def first_pairs(root: Path, count: int, folder: Path) -> Path:
     return folder
 
 
-def read_curve(log: Path, steps: int) -> dict:
-    """Read the validations of a run: all losses by step (`curve`) and the figures of the last one (`held_out`)."""
+def read_curve(log: Path, steps: int | None = None) -> dict:
+    """Read the validations of a run: all figures by step (`curve`), and those of step `steps` (`held_out`)."""
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     # A step that was done again after an interruption stands twice, with the same figures.
     validations = {line["step"]: line for line in lines if "validation_seconds" in line}

@@ -23,7 +23,7 @@ def main(
         if not (run / "log.jsonl").is_file():
             print(f"Error: {run} is no run of the trainer: log.jsonl is missing.", file=sys.stderr)
             raise typer.Exit(2)
-        results.append({"variant": run.name, "share": 1.0, **read_curve(run / "log.jsonl", steps=0)})
+        results.append({"variant": run.name, "share": 1.0, **read_curve(run / "log.jsonl")})
     columns = {**FIGURES, "median error": "error"}
     print("| run | step | " + " | ".join(columns) + " |")
     print("| --- | --- |" + " --- |" * len(columns))
