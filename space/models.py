@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from retinamatch import Registrar, known_models
-from retinamatch.estimation import Keypoints
+from retinamatch.keypoint_set import Keypoints
 
 
 try:

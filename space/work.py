@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from retinamatch.estimation import EstimationSettings, Keypoints
+from retinamatch.estimation import EstimationSettings
+from retinamatch.keypoint_set import Keypoints
 from retinamatch.registration import Registration, timed
 from retinamatch.series import Series, gather, register_visits
 

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from retinamatch.decision import Evidence, reason_to_refuse
 from retinamatch.estimation import EstimationSettings
+from retinamatch.estimation.decision import Evidence, reason_to_refuse
 
 
 SETTINGS = EstimationSettings()

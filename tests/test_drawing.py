@@ -14,7 +14,7 @@ from retinamatch.drawing import (
     flicker,
     overlay,
 )
-from retinamatch.estimation import Keypoints
+from retinamatch.keypoint_set import Keypoints
 from retinamatch.registration import Registration
 
 

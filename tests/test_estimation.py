@@ -4,15 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from retinamatch.estimation import (
-    NO_RELIABLE_MATCH,
-    REGISTERED,
-    EstimationSettings,
-    Keypoints,
-    estimate,
-    mutual_matches,
-)
-from retinamatch.eye_model import EyeModel
+from retinamatch.estimation import NO_RELIABLE_MATCH, REGISTERED, EstimationSettings, estimate
+from retinamatch.estimation.eye_model import EyeModel
+from retinamatch.estimation.guided_matching import mutual_matches
+from retinamatch.keypoint_set import Keypoints
 from retinamatch.transforms import TRANSFORMS, Homography, Similarity
 
 

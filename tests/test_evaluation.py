@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retinamatch.estimation import Keypoints, mutual_matches
+from retinamatch.estimation.guided_matching import mutual_matches
 from retinamatch.evaluation import (
     area_under_curve,
     compare_on_fire,
@@ -15,6 +15,7 @@ from retinamatch.evaluation import (
     read_people,
     summarize,
 )
+from retinamatch.keypoint_set import Keypoints
 
 
 @pytest.fixture
@@ -145,7 +146,7 @@ def test_evaluate_fire(fire):
 def test_evaluate_fire_degrades_the_moving_image_alone(fire, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "retinamatch.evaluation.degrade", lambda photo, level, seed: seen.append((level, seed)) or photo
+        "retinamatch.evaluation.fire.degrade", lambda photo, level, seed: seen.append((level, seed)) or photo
     )
     assert evaluate_fire(fire, ShiftRegistrar(), degrade=2)["degrade"] == 2
     assert seen == [(2, "P01"), (2, "P02"), (2, "S01")]

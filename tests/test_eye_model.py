@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from retinamatch.eye_model import CURVATURE, PLANE, EyeModel, drop, find_turn, lift, refine
+from retinamatch.estimation.eye_model import CURVATURE, PLANE, EyeModel, drop, find_turn, lift, refine
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from retinamatch.estimation import Keypoints
-from retinamatch.guided_matching import guided_matches, mutual_matches
+from retinamatch.estimation.guided_matching import guided_matches, mutual_matches
+from retinamatch.keypoint_set import Keypoints
 
 
 def keypoints(points, descriptors, scale=1.0):

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from importlib import metadata
 from pathlib import Path
 
@@ -20,6 +21,7 @@ TRAVELLING = [
     *sorted(path.name for path in LIBRARY.glob("configuration_*.py")),
     *sorted(path.name for path in LIBRARY.glob("modeling_*.py")),
 ]
+WINGS = ("modeling/retinamatch", "datasets_scripts", "train", "space")
 HUB_MAY_IMPORT = {"torch", "numpy", "PIL", "cv2", "transformers", "huggingface_hub"} | sys.stdlib_module_names
 
 
@@ -59,11 +61,71 @@ def test_nothing_imports_torchvision():
         assert "torchvision" not in imported(path)[0], path
 
 
+def module_name(path):
+    """Dotted name of a file, from its wing on; a folder's `__init__.py` has the folder's."""
+    parts = path.relative_to(LIBRARY.parent if path.is_relative_to(LIBRARY) else REPOSITORY).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_within(wing):
+    """For each module of a wing the modules of it that it imports, wherever in the file; not the wing's own root."""
+    paths = {module_name(path): path for path in python_files(wing)}
+    root = wing.split("/")[-1]
+    graph = {}
+    for name, path in paths.items():
+        found = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                package = name.split(".")[: None if path.name == "__init__.py" else -1]
+                package = package[: len(package) + 1 - node.level] if node.level else []
+                source = ".".join([*package, *([node.module] if node.module else [])])
+                inner = {f"{source}.{alias.name}" for alias in node.names} & set(paths)
+                found |= inner if inner else {source}
+        graph[name] = (found & set(paths)) - {name, root}
+    return graph
+
+
+def rooms(graph):
+    """The graph of a wing's rooms: its folders, and the files at its root."""
+    merged = {}
+    for name, targets in graph.items():
+        room = ".".join(name.split(".")[:2])
+        merged.setdefault(room, set()).update({".".join(target.split(".")[:2]) for target in targets} - {room})
+    return merged
+
+
+@pytest.mark.parametrize("wing", WINGS)
+def test_imports_have_no_circle(wing):
+    """Neither from file to file nor from folder to folder: so imports only fall."""
+    graph = imports_within(wing)
+    assert sum(map(len, graph.values())) > 10
+    for level in (graph, rooms(graph)):
+        list(TopologicalSorter(level).static_order())  # a circle raises CycleError, which names it
+
+
+@pytest.mark.parametrize("wing", WINGS)
+def test_folders_do_not_know_what_one_can_run(wing):
+    graph = imports_within(wing)
+    commands = {
+        module_name(path)
+        for path in (REPOSITORY / wing).glob("*.py")
+        if "__main__" in path.read_text(encoding="utf-8") or path.stem == "cli"
+    }
+    assert commands
+    for name, targets in graph.items():
+        if name.count(".") > 1:
+            assert not targets & commands, name
+
+
 def test_command_line_and_drawing_are_on_top():
-    top = {"cli", "drawing", "results", "evaluation", "registration", "hub", "series"}
-    for path in LIBRARY.glob("*.py"):
-        if path.stem not in top | {"__init__"}:
-            assert not {module for _, module in imported(path)[1]} & top, path
+    top = {
+        f"retinamatch.{name}" for name in ("cli", "drawing", "results", "evaluation", "registration", "hub", "series")
+    }
+    for room, targets in rooms(imports_within("modeling/retinamatch")).items():
+        if room not in top | {"retinamatch"}:
+            assert not targets & top, room
 
 
 @pytest.mark.parametrize("name", TRAVELLING)

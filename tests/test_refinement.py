@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from retinamatch.refinement import SPACING, locate
+from retinamatch.estimation.refinement import SPACING, locate
 
 
 def field(size=64, scale=1.0, seed=0):

@@ -2,7 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from retinamatch.estimation import REGISTERED, estimate, mutual_matches
+from retinamatch.estimation import REGISTERED, estimate
+from retinamatch.estimation.guided_matching import mutual_matches
 from retinamatch.rootsift import rootsift_keypoints
 
 

@@ -11,7 +11,8 @@ import torch
 import typer
 from transformers import AutoModel
 
-from retinamatch.estimation import Keypoints, estimate
+from retinamatch.estimation import estimate
+from retinamatch.keypoint_set import Keypoints
 from retinamatch.keypoints import RetinaDenseOutput, mutual_nearest_matches
 from retinamatch.registration import find_model
 

@@ -14,9 +14,8 @@ from tqdm.auto import tqdm
 from transformers.utils import logging
 
 from . import results
-from .calibration import calibrate
 from .conversion import convert_checkpoint
-from .evaluation import compare_on_fire, evaluate_fire, evaluate_identity
+from .evaluation import calibrate, compare_on_fire, evaluate_fire, evaluate_identity
 from .hub import export_repository
 from .memory import keep_freed_memory
 from .photographs import PhotographError, read_photograph

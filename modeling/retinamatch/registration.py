@@ -19,8 +19,9 @@ import torch
 from tqdm.auto import tqdm
 from transformers import AutoModelForKeypointDetection
 
-from .estimation import REGISTERED, EstimationSettings, Keypoints, estimate
+from .estimation import REGISTERED, EstimationSettings, estimate
 from .image_processing_retina import RetinaImageProcessor
+from .keypoint_set import Keypoints
 from .keypoints import mutual_nearest_matches
 from .photographs import read_photograph
 from .rootsift import rootsift_keypoints

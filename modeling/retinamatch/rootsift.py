@@ -7,8 +7,8 @@ Hellinger normalisation of its descriptors (Arandjelovic and Zisserman, CVPR 201
 import cv2
 import numpy as np
 
-from .estimation import Keypoints
 from .field_of_view import find_field_of_view
+from .keypoint_set import Keypoints
 
 
 WORKING_SIZE = 768

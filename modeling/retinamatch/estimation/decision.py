@@ -9,7 +9,7 @@ of them agree with. A true transform differs in three ways, and the rule asks fo
    guided search, displaced by more than its own reach, shows what chance gives with these very keypoints.
 
 Beside that, the transform has to be one that two photographs of an eye can have: no mirror image, no fold, no wild
-scale. `calibration.py` says where the thresholds come from.
+scale. `evaluation/impostors.py` says where the thresholds come from.
 """
 
 from dataclasses import asdict, dataclass

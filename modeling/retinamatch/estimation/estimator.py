@@ -10,70 +10,21 @@ hold it. 4. The class that was asked for, or with "auto" the richest one that th
 `decision.py`.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
-import cv2
 import numpy as np
 
+from ..keypoint_set import Keypoints
+from ..transforms import TRANSFORMS, Polynomial, Quadratic, Transform, transform_class
 from .decision import gather_evidence, reason_to_refuse
-from .eye_model import PLANE, EyeModel, find_turn, refine
-from .guided_matching import guided_matches, mutual_matches
+from .guided_matching import guided_matches
+from .hypotheses import Hypothesis, find_hypothesis
 from .refinement import locate
-from .transforms import TRANSFORMS, Homography, Polynomial, Quadratic, Transform, transform_class
+from .settings import EstimationSettings
 
 
 REGISTERED = "registered"
 NO_RELIABLE_MATCH = "no reliable match"
-# The working size: this many pixels across the field of view.
-WORKING_SIZE = 768
-
-
-@dataclass
-class Keypoints:
-    """The keypoints of one photograph.
-
-    Attributes:
-        points: (N, 2) float64, pixels of the photograph.
-        descriptors: (N, D) float32 of unit length.
-        scores: (N,) float32, strength of the keypoints.
-        size: (height, width) of the photograph in pixels.
-        scale: pixels of the photograph per working pixel: the width of its field of view / 768.
-        center: (x, y), the centre of the field of view in pixels; the middle of the photograph when None.
-        describe: gives the descriptors (M, D) at any places (M, 2), pixels of the photograph; None when the features
-            are not dense.
-    """
-
-    points: np.ndarray
-    descriptors: np.ndarray
-    scores: np.ndarray
-    size: tuple[int, int]
-    scale: float = 1.0
-    center: tuple[float, float] | None = None
-    describe: Callable[[np.ndarray], np.ndarray] | None = None
-
-    def __len__(self) -> int:
-        return len(self.points)
-
-    @property
-    def radius(self) -> float:
-        """Radius of the field of view in pixels."""
-        return self.scale * WORKING_SIZE / 2
-
-    @property
-    def middle(self) -> np.ndarray:
-        """Centre of the field of view in pixels, (2,)."""
-        height, width = self.size
-        return np.array(((width - 1) / 2, (height - 1) / 2) if self.center is None else self.center, dtype=np.float64)
-
-    def normalize(self, pixels: np.ndarray) -> np.ndarray:
-        """Gives pixels, (N, 2), relative to the centre of the field of view in units of its radius."""
-        return (pixels - self.middle) / self.radius
-
-    def denormalize(self, points: np.ndarray) -> np.ndarray:
-        """Gives the pixels, (N, 2), of points in units of the field of view."""
-        return points * self.radius + self.middle
 
 
 @dataclass
@@ -106,53 +57,6 @@ class Estimate:
     evidence: dict = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class EstimationSettings:
-    """Settings of the estimator and of its decision; lengths are in working pixels, 768 across the field of view.
-
-    Lengths and weights were chosen by the mean AUC over all pairs of `fire_dev`, clean and degraded 1, 2 and 3, with
-    RootSIFT; none is near the edge of what works. The thresholds of the decision come from `calibration.py`, which says
-    how.
-
-    Attributes:
-        minimum_matches: fewer matches are not looked at.
-        trials: turns of the eye tried on random pairs of matches.
-        start_radius: distance at which a match agrees with a turn.
-        search_radii: of the guided search around the turn, one round each.
-        final_radii: of the guided search around the quadratic transform, one round each.
-        ratio: of the guided search; see `guided_matches`.
-        noise: range of the standard deviation of a coordinate that the reweighting believes.
-        prior_weight: the points that hold the polynomial where no match lies weigh as much as so many matches.
-        refine_reaches: half the side of the window of the second look, one round each.
-        minimum_similarity: cosine of two descriptors below which the second look has found nothing.
-        inlier_radius: distance at which a match agrees with the quadratic transform.
-        minimum_agreeing: least number of the given matches that agree.
-        minimum_share: least share of them among the given matches that lie in the overlap.
-        minimum_excess: least excess of the guided matches over what chance gives; see `decision.Evidence`.
-        minimum_span: least share of the fixed field of view that the guided matches span.
-        scale_range: of the local magnification, between photographs at working size.
-        maximum_stretch: largest quotient of the magnifications in two directions at one place.
-    """
-
-    minimum_matches: int = 6
-    trials: int = 2000
-    start_radius: float = 12.0
-    search_radii: tuple[float, ...] = (8.0, 5.0)
-    final_radii: tuple[float, ...] = (5.0, 4.0)
-    ratio: float = 0.9
-    noise: tuple[float, float] = (0.5, 2.0)
-    prior_weight: float = 30.0
-    refine_reaches: tuple[float, ...] = (6.0, 4.0)
-    minimum_similarity: float = 0.5
-    inlier_radius: float = 3.0
-    minimum_agreeing: int = 10
-    minimum_share: float = 0.12
-    minimum_excess: float = 3.0
-    minimum_span: float = 0.02
-    scale_range: tuple[float, float] = (0.5, 2.0)
-    maximum_stretch: float = 2.0
-
-
 def estimate(
     moving: Keypoints,
     fixed: Keypoints,
@@ -183,7 +87,7 @@ def estimate(
             return _refused(matches, scores, f"the {name} photograph shows only {len(keypoints)} keypoints")
     if len(matches) < settings.minimum_matches:
         return _refused(matches, scores, f"only {len(matches)} keypoints look alike in the two photographs")
-    base = _start(moving, fixed, matches, settings)
+    base = find_hypothesis(moving, fixed, matches, settings)
     if base is None:
         return _refused(matches, scores, f"no two of the {len(matches)} matches fit one turn of an eye")
     for radius in settings.search_radii:
@@ -220,93 +124,9 @@ def estimate(
     )
 
 
-class _Base(Protocol):
-    """What predicts the place of a keypoint before there is a transform of one of the classes."""
-
-    name: str
-
-    def __call__(self, pixels: np.ndarray) -> np.ndarray: ...
-
-    def refit(self, moving: np.ndarray, fixed: np.ndarray, weights: np.ndarray, noise: float) -> "_Base": ...
-
-
-@dataclass(frozen=True)
-class _Turn:
-    """An eye model between the pixels of two photographs."""
-
-    moving: Keypoints
-    fixed: Keypoints
-    model: EyeModel
-    name: str = "turn of the eye"
-
-    def __call__(self, pixels):
-        return self.fixed.denormalize(self.model(self.moving.normalize(pixels)))
-
-    def refit(self, moving, fixed, weights, noise):
-        points = self.moving.normalize(moving), self.fixed.normalize(fixed)
-        model = refine(self.model, *points, weights, noise * self.fixed.scale / self.fixed.radius)
-        return _Turn(self.moving, self.fixed, model)
-
-
-@dataclass(frozen=True)
-class _Plane:
-    """A homography between the pixels of two photographs."""
-
-    transform: Homography
-    name: str = "homography"
-
-    def __call__(self, pixels):
-        return self.transform(pixels)
-
-    def refit(self, moving, fixed, weights, noise):
-        try:
-            return _Plane(Homography.fit(moving, fixed, weights))
-        except ValueError:
-            return self
-
-
-def _start(moving: Keypoints, fixed: Keypoints, matches: np.ndarray, settings: EstimationSettings) -> _Base | None:
-    """Gives the turn of the eye that most matches agree with, or the homography where it explains clearly more."""
-    p, q = moving.points[matches[:, 0]], fixed.points[matches[:, 1]]
-    points = moving.normalize(p), fixed.normalize(q)
-    radius = settings.start_radius * 2 / WORKING_SIZE
-    # A camera with another angle of view than usual turns the plane rather than the sphere; both are tried.
-    turns = [find_turn(*points, radius, settings.trials, curvature=k) for k in (EyeModel(0, (0, 0)).curvature, PLANE)]
-    turns = [_Turn(moving, fixed, EyeModel(t.angle, t.shift, t.magnification)) for t in turns if t is not None]
-    candidates = [_tighten(turn, p, q, fixed.scale, settings) for turn in turns]
-    best = max(candidates, key=lambda base: _explained(base, p, q, fixed.scale, settings), default=None)
-    # MAGSAC++ draws at random: its seed makes the same pair give the same answer.
-    cv2.setRNGSeed(0)
-    matrix, _ = cv2.findHomography(
-        p / moving.scale, q / fixed.scale, cv2.USAC_MAGSAC, settings.start_radius / 3, maxIters=2000, confidence=0.999
-    )
-    if matrix is None:
-        return best
-    matrix = np.diag([fixed.scale, fixed.scale, 1]) @ matrix @ np.diag([1 / moving.scale, 1 / moving.scale, 1])
-    plane = _tighten(_Plane(Homography(matrix)), p, q, fixed.scale, settings)
-    if best is None:
-        return plane
-    # Eight free numbers always agree with a few false matches more than the turn's four do.
-    clearly = 1.25 * _explained(best, p, q, fixed.scale, settings) + 4
-    return plane if _explained(plane, p, q, fixed.scale, settings) > clearly else best
-
-
-def _tighten(base: _Base, p, q, scale: float, settings: EstimationSettings) -> _Base:
-    for radius in settings.start_radius * np.array([1.0, 1.0, 0.7, 0.7, 0.5, 0.5]):
-        distance = np.linalg.norm(base(p) - q, axis=1) / scale
-        weights = np.where(distance < radius, (1 - (distance / radius) ** 2) ** 2, 0.0)
-        base = base.refit(p, q, weights, settings.start_radius / 8)
-    return base
-
-
-def _explained(base: _Base, p, q, scale: float, settings: EstimationSettings) -> float:
-    distance = np.linalg.norm(base(p) - q, axis=1) / scale
-    return float(np.nansum(np.maximum(1 - (2 * distance / settings.start_radius) ** 2, 0)))
-
-
 def _search_around(
-    base: _Base, moving: Keypoints, fixed: Keypoints, radius: float, settings: EstimationSettings
-) -> _Base:
+    base: Hypothesis, moving: Keypoints, fixed: Keypoints, radius: float, settings: EstimationSettings
+) -> Hypothesis:
     found, _ = guided_matches(base(moving.points), moving, fixed, radius, settings.ratio)
     p, q = moving.points[found[:, 0]], fixed.points[found[:, 1]]
     for _ in range(4):
@@ -328,7 +148,9 @@ class _Agreed:
     transform: Transform
 
 
-def _agree(base: _Base, prior, moving: Keypoints, fixed: Keypoints, settings: EstimationSettings) -> _Agreed | None:
+def _agree(
+    base: Hypothesis, prior, moving: Keypoints, fixed: Keypoints, settings: EstimationSettings
+) -> _Agreed | None:
     predict = base
     for radius in settings.final_radii:
         found, scores = guided_matches(predict(moving.points), moving, fixed, radius, settings.ratio)
@@ -384,7 +206,7 @@ def _tukey_weights(distance: np.ndarray, settings: EstimationSettings) -> tuple[
     return np.where(weights > 1e-6, weights, 0.0), noise
 
 
-def _prior_points(base: _Base, moving: Keypoints, fixed: Keypoints) -> tuple[np.ndarray, np.ndarray]:
+def _prior_points(base: Hypothesis, moving: Keypoints, fixed: Keypoints) -> tuple[np.ndarray, np.ndarray]:
     """Gives a grid over the part of the moving field that lies in the fixed one, and where it goes."""
     steps = np.linspace(-1, 1, 12)
     grid = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
@@ -440,10 +262,7 @@ def _refused(matches: np.ndarray, scores: np.ndarray, reason: str) -> Estimate:
 
 __all__ = [
     "Estimate",
-    "EstimationSettings",
-    "Keypoints",
     "NO_RELIABLE_MATCH",
     "REGISTERED",
     "estimate",
-    "mutual_matches",
 ]

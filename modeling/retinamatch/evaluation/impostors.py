@@ -19,8 +19,9 @@ from itertools import combinations
 import numpy as np
 from tqdm.auto import tqdm
 
-from .estimation import REGISTERED, EstimationSettings, Keypoints, estimate
-from .photographs import read_photograph
+from ..estimation import REGISTERED, EstimationSettings, estimate
+from ..keypoint_set import Keypoints
+from ..photographs import read_photograph
 
 
 FIGURES = ("agreeing", "share", "excess")

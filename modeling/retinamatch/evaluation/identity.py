@@ -1,0 +1,85 @@
+"""Identity verification: which pairs of photographs pass as one eye."""
+
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from ..estimation import REGISTERED, estimate
+from ..photographs import read_photograph
+from .fire import PHOTOGRAPHS
+
+
+def evaluate_identity(
+    root: str | Path, registrar, maximum_different: int | None = None, seed: int = 0, progress: bool = False
+) -> dict:
+    """Counts which pairs of photographs pass as one eye.
+
+    Args:
+        root: a folder per person, with photographs of one eye each.
+        registrar: a `Registrar`.
+        maximum_different: largest number of pairs of different persons, drawn at random; all when None.
+        seed: of the draw.
+        progress: show progress bars.
+
+    Returns:
+        A dict ready for JSON: `same` and `different`, each with `pairs` and `registered`; `missed`, the pairs of one
+            person that were not
+        registered with the reason, and `accepted`, the pairs of different persons that were.
+
+    Raises:
+        ValueError: the folder is missing or does not hold two photographs of one person.
+        PhotographError: a photograph cannot be read.
+    """
+    people = read_people(root)
+    photos = [(person, path) for person, paths in people.items() for path in paths]
+    bar = tqdm(photos, desc="keypoints", unit="photo", disable=not progress)
+    keypoints = [registrar.keypoints([read_photograph(path)])[0] for _, path in bar]
+    same, different = [], []
+    for i, j in combinations(range(len(photos)), 2):
+        (same if photos[i][0] == photos[j][0] else different).append((i, j))
+    if maximum_different is not None and maximum_different < len(different):
+        chosen = np.random.default_rng(seed).choice(len(different), maximum_different, replace=False)
+        different = [different[k] for k in np.sort(chosen)]
+    lists = {"missed": [], "accepted": []}
+    counts = {}
+    for kind, pairs in (("same", same), ("different", different)):
+        registered = 0
+        for i, j in tqdm(pairs, desc=f"{kind} eye", unit="pair", disable=not progress):
+            moving, fixed = keypoints[i], keypoints[j]
+            found = estimate(moving, fixed, *registrar.match(moving, fixed), transform=registrar.transform)
+            registered += found.status == REGISTERED
+            names = {"moving": _short(photos[i][1]), "fixed": _short(photos[j][1])}
+            if kind == "same" and found.status != REGISTERED:
+                lists["missed"].append({**names, "reason": found.reason})
+            if kind == "different" and found.status == REGISTERED:
+                lists["accepted"].append({**names, "inliers": int(found.inliers.sum())})
+        counts[kind] = {"pairs": len(pairs), "registered": registered}
+    return {**counts, **lists}
+
+
+def read_people(root: str | Path) -> dict[str, list[Path]]:
+    """Lists the photographs of each person: the folders under `root` that hold any.
+
+    Raises:
+        ValueError: the folder is missing, or no person has two photographs.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise ValueError(f"{root} is not a folder; it should hold one folder of photographs per person.")
+    people = {}
+    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PHOTOGRAPHS)
+        if paths:
+            people[folder.name] = paths
+    if not any(len(paths) > 1 for paths in people.values()):
+        raise ValueError(f"{root} holds no folder with two photographs of one person.")
+    return people
+
+
+def _short(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+__all__ = ["evaluate_identity", "read_people"]

@@ -1,0 +1,59 @@
+"""The keypoints of one photograph: what is found in it and handed from step to step."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+# The working size: this many pixels across the field of view.
+WORKING_SIZE = 768
+
+
+@dataclass
+class Keypoints:
+    """The keypoints of one photograph.
+
+    Attributes:
+        points: (N, 2) float64, pixels of the photograph.
+        descriptors: (N, D) float32 of unit length.
+        scores: (N,) float32, strength of the keypoints.
+        size: (height, width) of the photograph in pixels.
+        scale: pixels of the photograph per working pixel: the width of its field of view / 768.
+        center: (x, y), the centre of the field of view in pixels; the middle of the photograph when None.
+        describe: gives the descriptors (M, D) at any places (M, 2), pixels of the photograph; None when the features
+            are not dense.
+    """
+
+    points: np.ndarray
+    descriptors: np.ndarray
+    scores: np.ndarray
+    size: tuple[int, int]
+    scale: float = 1.0
+    center: tuple[float, float] | None = None
+    describe: Callable[[np.ndarray], np.ndarray] | None = None
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @property
+    def radius(self) -> float:
+        """Radius of the field of view in pixels."""
+        return self.scale * WORKING_SIZE / 2
+
+    @property
+    def middle(self) -> np.ndarray:
+        """Centre of the field of view in pixels, (2,)."""
+        height, width = self.size
+        return np.array(((width - 1) / 2, (height - 1) / 2) if self.center is None else self.center, dtype=np.float64)
+
+    def normalize(self, pixels: np.ndarray) -> np.ndarray:
+        """Gives pixels, (N, 2), relative to the centre of the field of view in units of its radius."""
+        return (pixels - self.middle) / self.radius
+
+    def denormalize(self, points: np.ndarray) -> np.ndarray:
+        """Gives the pixels, (N, 2), of points in units of the field of view."""
+        return points * self.radius + self.middle
+
+
+__all__ = ["Keypoints", "WORKING_SIZE"]
