@@ -10,9 +10,10 @@ from training_pack import SMALL, STUDENT
 from typer.testing import CliRunner
 
 from train import ablation, curves
-from train.ablation import VARIANTS, Ablation, AblationConfig, first_pairs, read_curve
+from train.ablation import VARIANTS, Ablation, AblationConfig, first_pairs
 from train.ablation_report import draw_losses, format_table, summarize
-from train.trainer import Trainer
+from train.run.log import read_curve
+from train.run.trainer import Trainer
 
 
 def config(pack, folder, **changes):

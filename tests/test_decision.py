@@ -52,6 +52,6 @@ def test_thresholds_are_the_least_that_passes(name):
 
 
 def test_worst_of_mirror_images_is_refused():
-    """The strongest evidence between RootSIFT keypoints of a photograph and its mirror image; see `calibration.py`."""
+    """The strongest evidence between RootSIFT keypoints of a photograph and its mirror image; see `impostors.py`."""
     mirror = replace(CLEAR, agreeing=8, share=0.14, inliers=302, chance=215.0, excess=5.2)
     assert reason_to_refuse(mirror, SETTINGS) != ""

@@ -9,12 +9,12 @@ from training_pack import SMALL, STUDENT
 from transformers import AutoModel
 
 from retinamatch.image_processing_retina import PUBLISHED_ENHANCEMENT, RetinaImageProcessor
-from train.data import PhotographStore
+from train.data.store import PhotographStore
+from train.data.views import ViewSettings, make_views, pixel_grid
 from train.distill import Distillation, DistillConfig, Schedule, build_student
-from train.models import build_model
-from train.teacher_outputs import TeacherOutputs, capture
-from train.trainer import Trainer, newest_checkpoint
-from train.views import ViewSettings, make_views, pixel_grid
+from train.methods.teacher_outputs import TeacherOutputs, capture
+from train.run.models import build_model
+from train.run.trainer import Trainer, newest_checkpoint
 
 
 ALL = {"output": 1.0, "contrastive": 0.5, "dense": {"start": 1.0, "end": 0.0, "steps": 3}, "features": 0.5}

@@ -2,8 +2,8 @@ import numpy as np
 import torch
 
 from retinamatch.keypoints import RetinaKeypointOutput
-from train.keypoint_expansion import KeypointExpansion, confirmed_detections
-from train.views import Views, Warp
+from train.data.keypoint_expansion import KeypointExpansion, confirmed_detections
+from train.data.views import Views, Warp
 
 
 NONE = np.zeros((0, 2), np.float32)

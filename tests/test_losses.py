@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from retinamatch.losses import balanced_cross_entropy, contrastive_loss, cosine_loss, dice_loss, triplet_loss
+from retinamatch.losses import contrastive_loss, dice_loss
+from train.methods.losses import balanced_cross_entropy, cosine_loss, triplet_loss
 
 
 def unit(*shape, seed=0):

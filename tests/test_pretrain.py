@@ -7,9 +7,9 @@ import torch
 from torch.nn import functional as F
 from training_pack import STUDENT
 
-from train.data import PhotographStore
-from train.models import build_model
+from train.data.store import PhotographStore
 from train.pretrain import PretrainConfig, Pretraining, load_encoder, prepare
+from train.run.models import build_model
 
 
 def config(pack, folder, **kwargs):

@@ -28,7 +28,7 @@ for config in get_dataset_config_names(name):
     for split, rows in load_dataset(name, config).items():
         first = next(iter(load_dataset(name, config, split=split, streaming=True)))
         found[f"{config}/{split}"] = [len(rows), all(equal(first[key], rows[0][key]) for key in first)]
-from train.data import PhotographStore
+from train.data.store import PhotographStore
 stores = [PhotographStore.read([name], "train", reader=reader) for reader in ("pyarrow", "datasets")]
 found["store"] = [len(store) for store in stores]
 found["same"] = all(bool((a.image == b.image).all()) for a, b in zip(*(store.photographs for store in stores)))

@@ -14,15 +14,15 @@ from safetensors.torch import load_file
 from training_pack import SMALL, TINY_SWIN, write_pack
 
 from train import teacher
-from train.configuration import parse_config
-from train.data import PhotographStore
+from train.data.store import PhotographStore
+from train.data.targets import draw_correspondences, draw_heatmap
+from train.data.views import ViewSettings, make_views, project
 from train.distill import DistillConfig
-from train.models import build_model, check_view_size
+from train.methods.supervision import Supervision, SupervisionConfig
 from train.pretrain import PretrainConfig
-from train.supervision import Supervision, SupervisionConfig
-from train.targets import draw_correspondences, draw_heatmap
-from train.trainer import Trainer, batch_indices, launch, newest_checkpoint
-from train.views import ViewSettings, make_views, project
+from train.run.configuration import parse_config
+from train.run.models import build_model, check_view_size
+from train.run.trainer import Trainer, batch_indices, launch, newest_checkpoint
 
 
 def config(pack, folder, **kwargs):
@@ -225,11 +225,11 @@ class TestRun:
 TWO_PROCESSES = """
 import sys, torch, yaml
 torch.set_num_threads(1)
-from train.data import PhotographStore
+from train.data.store import PhotographStore
 from train.distill import DistillConfig, Distillation
-from train.models import build_model
-from train.supervision import Supervision, SupervisionConfig
-from train.trainer import Trainer
+from train.run.models import build_model
+from train.methods.supervision import Supervision, SupervisionConfig
+from train.run.trainer import Trainer
 grads = {}
 for kind, values in yaml.safe_load(open(sys.argv[1])).items():
     settings = {"alone": SupervisionConfig, "taught": DistillConfig}[kind](**values)
@@ -352,7 +352,7 @@ PUSH = """
 import sys, yaml, torch
 torch.set_num_threads(1)
 from retinamatch.publishing import PublishError
-from train.supervision import SupervisionConfig
+from train.methods.supervision import SupervisionConfig
 from train.teacher import prepare
 settings = yaml.safe_load(open(sys.argv[1]))
 def run(resume=False, **changes):

@@ -4,17 +4,8 @@ import torch
 
 from datasets_scripts.rendered_fundus import draw_eye, render
 from retinamatch.enhancement import local_normalize
-from train.data import Photograph, find_corners
-from train.views import (
-    ViewSettings,
-    add_lesions,
-    blur_each,
-    compress,
-    make_views,
-    pixel_grid,
-    project,
-    sample_at,
-)
+from train.data.store import Photograph, find_corners
+from train.data.views import ViewSettings, add_lesions, blur_each, compress, make_views, pixel_grid, project, sample_at
 
 
 MILD = {"blur": 0.31, "light": 0.0, "contrast": (1.0, 1.0), "noise": 0.0, "lesions": 0, "compression": 0}

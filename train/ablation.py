@@ -22,13 +22,14 @@ from retinamatch.evaluation import compare_on_fire, read_fire
 from retinamatch.registration import Registrar, find_model
 
 from .ablation_report import write_report
-from .configuration import read_recipe
-from .data import PhotographStore
+from .data.store import PhotographStore
 from .distill import Distillation, DistillConfig, build_student
-from .models import build_model, load_model
+from .methods.supervision import Supervision, SupervisionConfig
 from .pretrain import PretrainConfig, Pretraining
-from .supervision import Supervision, SupervisionConfig
-from .trainer import ResumeError, Trainer, checkpoints
+from .run.configuration import read_recipe
+from .run.log import LOG, read_curve
+from .run.models import build_model, load_model
+from .run.trainer import ResumeError, Trainer, checkpoints
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ class Ablation:
         trainer.run(resume=True)
         result = {"variant": variant, "share": share, "seed": seed, "parameters": network.num_parameters()}
         labelled = {(p.source, p.patient) for p in method.store.photographs if p.labels is not None}
-        result |= {"labelled_patients": len(labelled), **read_curve(folder / "log.jsonl", settings.steps)}
+        result |= {"labelled_patients": len(labelled), **read_curve(folder / LOG, settings.steps)}
         result["development"] = self.measure_development(folder / "last")
         trainer.accelerator.free_memory()
         _finish(folder / "result.json", result)
@@ -278,17 +279,6 @@ def first_pairs(root: Path, count: int, folder: Path) -> Path:
     return folder
 
 
-def read_curve(log: Path, steps: int | None = None) -> dict:
-    """Read the validations of a run: all figures by step (`curve`), and those of step `steps` (`held_out`)."""
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
-    # A step that was done again after an interruption stands twice, with the same figures.
-    validations = {line["step"]: line for line in lines if "validation_seconds" in line}
-    training = {line["step"]: line for line in lines if "total" in line and "step" in line}
-    curve = [{"step": k, **{n: v for n, v in validations[k].items() if n != "step"}} for k in sorted(validations)]
-    seconds = sum(line["seconds"] for line in training.values())
-    return {"curve": curve, "held_out": validations.get(steps, {}), "training_seconds": round(seconds, 1)}
-
-
 def _only(kind, values: dict) -> dict:
     known = {f.name for f in fields(kind)}
     return {name: value for name, value in values.items() if name in known}
@@ -343,7 +333,7 @@ def main(
         raise typer.Exit(2) from error
 
 
-__all__ = ["VARIANTS", "Ablation", "AblationConfig", "Variant", "first_pairs", "read_curve"]
+__all__ = ["VARIANTS", "Ablation", "AblationConfig", "Variant", "first_pairs"]
 
 if __name__ == "__main__":
     typer.run(main)

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from .ablation import read_curve
 from .ablation_report import FIGURES, draw_losses
+from .run.log import LOG, read_curve
 
 
 def main(
@@ -20,10 +20,10 @@ def main(
     """Print a table, and draw a plot."""
     results = []
     for run in runs:
-        if not (run / "log.jsonl").is_file():
-            print(f"Error: {run} is no run of the trainer: log.jsonl is missing.", file=sys.stderr)
+        if not (run / LOG).is_file():
+            print(f"Error: {run} is no run of the trainer: {LOG} is missing.", file=sys.stderr)
             raise typer.Exit(2)
-        results.append({"variant": run.name, "share": 1.0, **read_curve(run / "log.jsonl")})
+        results.append({"variant": run.name, "share": 1.0, **read_curve(run / LOG)})
     columns = {**FIGURES, "median error": "error"}
     print("| run | step | " + " | ".join(columns) + " |")
     print("| --- | --- |" + " --- |" * len(columns))

@@ -9,15 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from retinamatch.losses import cosine_loss, dice_loss
+from retinamatch.losses import dice_loss
 
-from .data import PhotographStore, read_splits
-from .models import build_model, check_view_size, load_model
+from .data.store import PhotographStore, read_splits
+from .data.views import sample_at
+from .methods.losses import cosine_loss
+from .methods.supervision import Batch, Supervision, SupervisionConfig
+from .methods.teacher_outputs import Taught, TeacherOutputs, capture
 from .pretrain import load_encoder
-from .supervision import Batch, Supervision, SupervisionConfig
-from .teacher_outputs import Taught, TeacherOutputs, capture
-from .trainer import Trainer, launch
-from .views import sample_at
+from .run.models import build_model, check_view_size, load_model
+from .run.trainer import Trainer, launch
 
 
 TERMS = ("output", "contrastive", "dense", "features")

@@ -19,12 +19,12 @@ from transformers import PreTrainedModel
 from retinamatch.configuration_swin_retina import SwinRetinaConfig
 from retinamatch.modeling_swin_retina import SwinRetinaEncoder, SwinRetinaModel
 
-from .configuration import TrainingConfig
-from .data import PhotographStore, read_splits
-from .method import Method, mean_losses
-from .models import build_model, check_view_size
-from .trainer import Trainer, launch
-from .views import ViewSettings, make_views
+from .data.store import PhotographStore, read_splits
+from .data.views import ViewSettings, make_views
+from .run.configuration import TrainingConfig
+from .run.method import Method, mean_losses
+from .run.models import build_model, check_view_size
+from .run.trainer import Trainer, launch
 
 
 TASKS = ("rotation", "masking")

@@ -3,10 +3,10 @@
 accelerate launch -m train.teacher --config train/recipes/small.yaml [--output_dir runs/small] [--resume]
 """
 
-from .data import read_splits
-from .models import build_model, check_view_size
-from .supervision import Supervision, SupervisionConfig
-from .trainer import Trainer, launch
+from .data.store import read_splits
+from .methods.supervision import Supervision, SupervisionConfig
+from .run.models import build_model, check_view_size
+from .run.trainer import Trainer, launch
 
 
 def prepare(config: SupervisionConfig) -> Trainer:

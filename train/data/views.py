@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from retinamatch.enhancement import local_normalize
 
-from .data import Photograph
+from .store import Photograph
 
 
 @dataclass

@@ -9,16 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from retinamatch.keypoints import RetinaKeypointOutput, detect_keypoints
-from retinamatch.losses import balanced_cross_entropy, contrastive_loss, dice_loss, triplet_loss
+from retinamatch.keypoints import RetinaKeypointOutput
+from retinamatch.losses import contrastive_loss, dice_loss
 
-from .configuration import TrainingConfig
-from .data import Photograph, PhotographStore
-from .keypoint_expansion import KeypointExpansion, confirmed_detections
-from .method import Method, mean_losses
-from .targets import draw_correspondences, draw_heatmap
+from ..data.keypoint_expansion import KeypointExpansion, confirmed_detections, detect_candidates, shown_in_both
+from ..data.store import Photograph, PhotographStore
+from ..data.targets import draw_correspondences, draw_heatmap
+from ..data.views import Views, ViewSettings, make_views, sample_at
+from ..run.configuration import TrainingConfig
+from ..run.method import Method, mean_losses
+from .losses import balanced_cross_entropy, triplet_loss
 from .validation import PAIRS, validate
-from .views import Views, ViewSettings, Warp, make_views, project, sample_at
 
 
 @dataclass
@@ -217,9 +218,7 @@ class Supervision(Method):
         for logits, maps, mask in zip(
             dense.heatmap_logits.chunk(2), dense.descriptor_map.chunk(2), views.masks, strict=True
         ):
-            points, scores, valid = detect_keypoints(
-                logits, mask[:, 0], nms_radius=10, threshold=0.1, border=8, max_keypoints=500
-            )
+            points, scores, valid = detect_candidates(logits, mask[:, 0])
             descriptors = network.sample_descriptors(maps, points) * valid[..., None]
             results.append(RetinaKeypointOutput(keypoints=points, scores=scores, descriptors=descriptors, mask=valid))
         heat1 = dense.heatmap_logits.float().chunk(2)[1].sigmoid()
@@ -227,18 +226,10 @@ class Supervision(Method):
             views, *results, heat1, score=self.config.expansion_score, ratio=self.config.expansion_ratio
         )
         updates = []
-        inverse = torch.linalg.inv(views.to_photograph)
         for row, index in enumerate(batch.indices):
-            if batch.photographs[row].labels is None:
-                continue
-            candidates = torch.from_numpy(self.expansion.points[index])[None].to(inverse.device)
-            first = project(inverse[row : row + 1], candidates)
-            one = Warp(views.warp.homography[row : row + 1], views.warp.bend[row : row + 1], self.views.size)
-            visible = torch.ones(first.shape[1], dtype=torch.bool, device=first.device)
-            for points, mask in ((first, views.masks[0]), (one.to_second(first), views.masks[1])):
-                visible &= ((points >= 10) & (points <= self.views.size - 11)).all(-1)[0]
-                visible &= sample_at(mask[row : row + 1], points)[0, 0] > 0.99
-            updates.append((index, found[row], candidates[0, visible].cpu().numpy()))
+            if batch.photographs[row].labels is not None:
+                shown = shown_in_both(views, row, self.expansion.points[index], self.views.size)
+                updates.append((index, found[row], shown))
         return updates
 
     def after_step(self, updates: list) -> None:

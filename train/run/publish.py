@@ -14,6 +14,8 @@ from retinamatch.hub import save_repository
 from retinamatch.image_processing_retina import RetinaImageProcessor
 from retinamatch.publishing import hub_errors
 
+from .log import last_validation
+
 
 CARD = """---
 library_name: transformers
@@ -69,13 +71,11 @@ def publish(weights: str | os.PathLike, config, folder: str | os.PathLike, log_f
     name, folder = config.push_to_hub, Path(folder)
     model = AutoModelForKeypointMatching.from_pretrained(weights, dtype=torch.float32, trust_remote_code=False)
     save_repository(model, RetinaImageProcessor.from_pretrained(weights), folder)
-    lines = [json.loads(line) for line in Path(log_file).read_text().splitlines()] if Path(log_file).is_file() else []
-    figures = next((line for line in reversed(lines) if "validation_seconds" in line), {})
     card = CARD.format(
         name=name,
         parameters=model.num_parameters(),
         steps=config.steps,
-        figures=json.dumps(figures, indent=2),
+        figures=json.dumps(last_validation(Path(log_file)), indent=2),
         recipe=yaml.safe_dump(asdict(config), sort_keys=False),
     )
     (folder / "README.md").write_text(card)

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from retinamatch.keypoints import RetinaKeypointOutput, mutual_nearest_matches
+from retinamatch.keypoints import RetinaKeypointOutput, detect_keypoints, mutual_nearest_matches
 
-from .views import Views, project, sample_at
+from .views import Views, Warp, project, sample_at
 
 
 class KeypointExpansion:
@@ -108,4 +108,32 @@ def confirmed_detections(
     return [points[k].cpu().numpy() for points, k in zip(in_photograph, keep, strict=True)]
 
 
-__all__ = ["KeypointExpansion", "confirmed_detections"]
+def detect_candidates(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Detect keypoints that could become labels: see `detect_keypoints`."""
+    return detect_keypoints(logits, mask, nms_radius=10, threshold=0.1, border=8, max_keypoints=500)
+
+
+def shown_in_both(views: Views, row: int, candidates: np.ndarray, size: int) -> np.ndarray:
+    """Find the candidates of a photograph that both of its views show, away from their rims.
+
+    Args:
+        views: The pairs of a batch.
+        row: Of the photograph in the batch.
+        candidates: (n, 2) in pixels of the photograph.
+        size: Side of a view in pixels.
+
+    Returns:
+        (m, 2), some of the candidates.
+    """
+    inverse = torch.linalg.inv(views.to_photograph)
+    candidates = torch.from_numpy(candidates)[None].to(inverse.device)
+    first = project(inverse[row : row + 1], candidates)
+    one = Warp(views.warp.homography[row : row + 1], views.warp.bend[row : row + 1], size)
+    visible = torch.ones(first.shape[1], dtype=torch.bool, device=first.device)
+    for points, mask in ((first, views.masks[0]), (one.to_second(first), views.masks[1])):
+        visible &= ((points >= 10) & (points <= size - 11)).all(-1)[0]
+        visible &= sample_at(mask[row : row + 1], points)[0, 0] > 0.99
+    return candidates[0, visible].cpu().numpy()
+
+
+__all__ = ["KeypointExpansion", "confirmed_detections", "detect_candidates", "shown_in_both"]

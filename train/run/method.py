@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from retinamatch.image_processing_retina import RetinaImageProcessor
 
-from .data import PhotographStore
+from ..data.store import PhotographStore
 
 
 class Method:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .data import Photograph
+from .store import Photograph
 from .views import Views, project, sample_at
 
 

@@ -4,7 +4,6 @@ The photographs are in memory and views are made on the device, so there is no l
 function of (seed, step). That makes resuming exact, in the middle of an epoch too, and the split over processes plain.
 """
 
-import json
 import math
 import os
 import shutil
@@ -21,6 +20,7 @@ from transformers import PreTrainedModel
 from retinamatch.publishing import PublishError, check_repository_name
 
 from .configuration import TrainingConfig, parse_config
+from .log import LOG, append
 from .method import Method
 from .publish import publish
 
@@ -133,11 +133,7 @@ class Trainer:
         """Write one line to the terminal, the log file and the tracker."""
         if not self.accelerator.is_main_process:
             return
-        line = json.dumps({k: round(v, 5) if isinstance(v, float) else v for k, v in values.items()})
-        print(line, flush=True)
-        os.makedirs(self.config.output_dir, exist_ok=True)
-        with open(os.path.join(self.config.output_dir, "log.jsonl"), "a") as file:
-            file.write(line + "\n")
+        print(append(self.config.output_dir, values), flush=True)
         if self.config.log_with:
             self.accelerator.log({k: v for k, v in values.items() if isinstance(v, float)}, step=self.progress.step)
 
@@ -261,7 +257,7 @@ class Trainer:
         self.method.save(self.network, os.path.join(folder, "last"))
         if self.config.push_to_hub:
             best = os.path.join(folder, "best" if self.progress.best is not None else "last")
-            url = publish(best, self.config, os.path.join(folder, "hub"), log_file=os.path.join(folder, "log.jsonl"))
+            url = publish(best, self.config, os.path.join(folder, "hub"), log_file=os.path.join(folder, LOG))
             self.log(pushed=url)
 
 

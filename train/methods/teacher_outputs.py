@@ -25,9 +25,9 @@ from retinamatch.image_processing_retina import RetinaImageProcessor
 from retinamatch.keypoints import RetinaDenseOutput, detect_keypoints
 from retinamatch.registration import find_model
 
-from .data import Photograph
-from .models import load_model
-from .views import Views, pixel_grid, project, sample_at
+from ..data.store import Photograph
+from ..data.views import Views, pixel_grid, project, sample_at
+from ..run.models import load_model
 
 
 SEES = ("clean", "view", "photograph")

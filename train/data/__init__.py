@@ -1,0 +1,1 @@
+"""Photographs, views of them, and what is known about them."""

@@ -1,0 +1,1 @@
+"""What a network learns from: labels and itself, or a teacher; losses and validation."""

@@ -1,0 +1,1 @@
+"""One run of the trainer: configuration, networks, steps, log and publishing."""
