@@ -17,17 +17,17 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from .annotation_files import AnnotationError
-from .card import write_card
-from .identity import identity_pairs
-from .label_quality import measure
-from .labelling import LabellingError
-from .parquet import RECORD, ParquetError, check_target, replacing, write_table
-from .plan import BuildError, BuildOptions, find_uses, plan
-from .schema import RowError
+from .assembly.identity import identity_pairs
+from .assembly.plan import BuildError, BuildOptions, find_uses, plan
+from .assembly.workers import Workers
+from .format.annotations import AnnotationError
+from .format.card import write_card
+from .format.parquet import RECORD, ParquetError, check_target, replacing, write_table
+from .format.rows import RowError
+from .labelling.labels import LabellingError
+from .labelling.quality import measure
 from .sources import SourceError
 from .validate import validate
-from .workers import Workers
 
 
 def build(

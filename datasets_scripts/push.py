@@ -11,8 +11,8 @@ import typer
 
 from retinamatch.publishing import Change, PublishError, check_repository_name, publish_files, report
 
-from .parquet import RECORD, ParquetError
-from .schema import CONFIGURATIONS
+from .format.parquet import RECORD, ParquetError
+from .format.schema import CONFIGURATIONS
 from .sources import SourceError
 from .validate import validate
 

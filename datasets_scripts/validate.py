@@ -16,10 +16,11 @@ from tqdm import tqdm
 
 from retinamatch.transforms import Transform
 
-from .fingerprints import find_duplicates, fingerprint, fingerprint_file
-from .pairs import TOLERANCE
-from .parquet import ParquetError, read_rows, tables
-from .schema import RowError, check_inside, decode_image, decode_mask, image_columns
+from .assembly.fingerprints import find_duplicates, fingerprint, fingerprint_file
+from .assembly.pairs import TOLERANCE
+from .format.parquet import ParquetError, read_rows, tables
+from .format.rows import RowError, check_inside, decode_image, decode_mask
+from .format.schema import image_columns
 from .sources import SOURCES, SourceError, find_source
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from datasets_scripts.rendered_fundus import draw_eye, render, render_visits
+from datasets_scripts.rendering.eye import draw_eye
+from datasets_scripts.rendering.fundus import render, render_visits
 
 
 REPOSITORY = Path(__file__).resolve().parent.parent

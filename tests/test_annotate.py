@@ -11,15 +11,15 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from datasets_scripts.annotation_pictures import list_pictures, propose
-from datasets_scripts.annotations import Annotation, AnnotationError, read_annotation, write_annotation
+from datasets_scripts.annotation.pictures import list_pictures, propose
+from datasets_scripts.format.annotations import Annotation, AnnotationError, read_annotation, write_annotation
 from tests.browser import chromium, free_port, opened, serve
 
 
 pytest.importorskip("gradio", reason="needs gradio: pip install -e '.[space]'")
 
 from datasets_scripts import annotate  # noqa: E402
-from datasets_scripts.annotation_session import DONE, DRAFT, OPEN, Session  # noqa: E402
+from datasets_scripts.annotation.session import DONE, DRAFT, OPEN, Session  # noqa: E402
 
 
 SIZE = (400, 300)  # not square, so that nobody swaps width and height unseen

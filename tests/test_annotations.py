@@ -7,8 +7,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from datasets_scripts import annotation_files, annotations
-from datasets_scripts.annotations import Annotation, AnnotationError, agreement, read_annotation, write_annotation
+from datasets_scripts.annotation import agreement as annotations
+from datasets_scripts.annotation.agreement import agreement
+from datasets_scripts.format import annotations as annotation_files
+from datasets_scripts.format.annotations import Annotation, AnnotationError, read_annotation, write_annotation
 
 
 def made(points, types=None, size=(565, 584), **options):

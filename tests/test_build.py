@@ -9,12 +9,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from datasets_scripts import build as build_module
-from datasets_scripts import contact_sheet
-from datasets_scripts.annotation_files import Annotation, write_annotation
+from datasets_scripts.assembly.plan import BuildError, BuildOptions, split_patients
 from datasets_scripts.build import build
-from datasets_scripts.parquet import ParquetError, read_photographs, read_rows, tables
-from datasets_scripts.plan import BuildError, BuildOptions, split_patients
-from datasets_scripts.schema import CONFIGURATIONS, SPLITS, LabelledPhotograph, decode
+from datasets_scripts.format import contact_sheet
+from datasets_scripts.format.annotations import Annotation, write_annotation
+from datasets_scripts.format.parquet import ParquetError, read_photographs, read_rows, tables
+from datasets_scripts.format.rows import LabelledPhotograph, decode
+from datasets_scripts.format.schema import CONFIGURATIONS, SPLITS
 from datasets_scripts.sources import SourceError
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets_scripts.fingerprints import THRESHOLD, find_duplicates, fingerprint, fingerprint_file, without
+from datasets_scripts.assembly.fingerprints import THRESHOLD, find_duplicates, fingerprint, fingerprint_file, without
 from datasets_scripts.sources import Photograph, find_source, locate
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets_scripts.drawings import arms, away_from_disc, circle, draw_lines, turned
-from datasets_scripts.junctions import BIFURCATION, CROSSING, find_junctions
+from datasets_scripts.keypoint_types import BIFURCATION, CROSSING
+from datasets_scripts.labelling.drawings import arms, away_from_disc, circle, draw_lines, turned
+from datasets_scripts.labelling.junctions import find_junctions
 
 
 FIELD = 565.0

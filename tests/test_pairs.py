@@ -6,9 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets_scripts import pairs
-from datasets_scripts.pairs import CATEGORIES, TOLERANCE, Subject, rendered_visits, warped_pair
-from datasets_scripts.schema import POINT_KINDS, decode_image, decode_mask
+from datasets_scripts.assembly import warped_pairs
+from datasets_scripts.assembly.pairs import TOLERANCE, rendered_visits
+from datasets_scripts.assembly.warped_pairs import CATEGORIES, Subject, warped_pair
+from datasets_scripts.format.rows import decode_image, decode_mask
+from datasets_scripts.format.schema import POINT_KINDS
 from retinamatch.transforms import TRANSFORMS, Transform
 
 
@@ -94,7 +96,7 @@ def test_a_photograph_without_labels_gets_a_grid(subject):
     mapping, moving, fixed = read(row)
     assert POINT_KINDS[row["points"]] == "grid" and len(fixed) > 40
     assert np.abs(mapping(moving) - fixed).max() < 1e-6
-    assert len(np.unique(fixed[:, 0].round(6))) <= pairs.GRID
+    assert len(np.unique(fixed[:, 0].round(6))) <= warped_pairs.GRID
 
 
 @pytest.mark.parametrize("grade", [1, 3])

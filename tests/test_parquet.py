@@ -13,8 +13,8 @@ from conftest import REPOSITORY
 from datasets import load_dataset
 from test_schema import photograph
 
-from datasets_scripts.card import configs_header
-from datasets_scripts.parquet import (
+from datasets_scripts.format.card import configs_header
+from datasets_scripts.format.parquet import (
     RECORD,
     ParquetError,
     check_target,
@@ -25,7 +25,8 @@ from datasets_scripts.parquet import (
     tables,
     write_table,
 )
-from datasets_scripts.schema import CONFIGURATIONS, encode
+from datasets_scripts.format.rows import encode
+from datasets_scripts.format.schema import CONFIGURATIONS
 
 
 def rows(count, labelled=True):
@@ -90,7 +91,7 @@ def test_a_build_that_fails_leaves_the_former_one_whole(tmp_path):
 def test_a_kill_leaves_the_former_build_whole_and_the_next_one_cleans_up(tmp_path):
     make(tmp_path / "set", "one")
     program = (
-        "import sys, time; from datasets_scripts.parquet import replacing\n"
+        "import sys, time; from datasets_scripts.format.parquet import replacing\n"
         "with replacing(sys.argv[1]) as aside:\n"
         "    (aside / 'build.json').write_text('two'); print('ready', flush=True); time.sleep(60)\n"
     )

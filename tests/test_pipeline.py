@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 from transformers import pipeline
 
-from datasets_scripts.rendered_fundus import render_visits
+from datasets_scripts.rendering.fundus import render_visits
 from retinamatch import LKSuperRetinaConfig, LKSuperRetinaForKeypointMatching, RetinaImageProcessor
 from retinamatch.hub import save_repository
 from retinamatch.pipeline import TASK, RetinaKeypointMatchingPipeline

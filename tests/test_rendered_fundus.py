@@ -5,18 +5,12 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets_scripts.rendered_fundus import (
-    EXAMPLE_BYTES,
-    Light,
-    RetinaView,
-    draw_eye,
-    draw_lesions,
-    grow_lesions,
-    render,
-    render_visits,
-    write_example_pair,
-)
-from datasets_scripts.tree_junctions import CROSSING
+from datasets_scripts.keypoint_types import CROSSING
+from datasets_scripts.rendering.examples import EXAMPLE_BYTES, write_example_pair
+from datasets_scripts.rendering.exposure import Light
+from datasets_scripts.rendering.eye import draw_eye, draw_lesions, grow_lesions
+from datasets_scripts.rendering.fundus import render, render_visits
+from datasets_scripts.rendering.view import RetinaView
 
 
 PLAIN = Light(blur=0.6, noise=0.5, vignette=0.1)

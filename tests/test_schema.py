@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from datasets_scripts.schema import COLUMNS, CONFIGURATIONS, LabelledPhotograph, RowError, decode, encode
+from datasets_scripts.format.rows import LabelledPhotograph, RowError, decode, encode
+from datasets_scripts.format.schema import COLUMNS, CONFIGURATIONS
 
 
 def photograph(number=0, labelled=True, size=(40, 48)):

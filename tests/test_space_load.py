@@ -4,7 +4,7 @@ import cv2
 import pytest
 from PIL import Image
 
-from datasets_scripts.rendered_fundus import render_visits
+from datasets_scripts.rendering.fundus import render_visits
 
 
 pytest.importorskip("gradio", reason="needs gradio: pip install -e '.[space]'")

@@ -11,11 +11,12 @@ from test_schema import photograph
 from typer.testing import CliRunner
 
 from datasets_scripts import validate as validate_module
-from datasets_scripts.identity import identity_pairs
-from datasets_scripts.pairs import Subject, warped_pair
-from datasets_scripts.parquet import ParquetError, write_table
-from datasets_scripts.rendered_fundus import draw_eye, render
-from datasets_scripts.schema import encode
+from datasets_scripts.assembly.identity import identity_pairs
+from datasets_scripts.assembly.warped_pairs import Subject, warped_pair
+from datasets_scripts.format.parquet import ParquetError, write_table
+from datasets_scripts.format.rows import encode
+from datasets_scripts.rendering.eye import draw_eye
+from datasets_scripts.rendering.fundus import render
 from datasets_scripts.validate import MOST_ERRORS, validate
 
 

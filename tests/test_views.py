@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from datasets_scripts.rendered_fundus import draw_eye, render
+from datasets_scripts.rendering.eye import draw_eye
+from datasets_scripts.rendering.fundus import render
 from retinamatch.enhancement import local_normalize
 from train.data.store import Photograph, find_corners
 from train.data.views import ViewSettings, add_lesions, blur_each, compress, make_views, pixel_grid, project, sample_at

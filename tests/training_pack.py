@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from datasets_scripts.card import configs_header
-from datasets_scripts.parquet import write_table
-from datasets_scripts.rendered_fundus import draw_eye, render
-from datasets_scripts.schema import LabelledPhotograph, encode
+from datasets_scripts.format.card import configs_header
+from datasets_scripts.format.parquet import write_table
+from datasets_scripts.format.rows import LabelledPhotograph, encode
+from datasets_scripts.rendering.eye import draw_eye
+from datasets_scripts.rendering.fundus import render
 
 
 SMALL = {"variant": "small", "encoder_widths": [4, 4, 6, 6], "descriptor_width": 8, "descriptor_dim": 8}

@@ -23,7 +23,7 @@ class Photograph:
         patient: The person, unique within the source; the unit of every split.
         eye: "left", "right", or "" where the source does not say.
         vessels: Manual vessel map, of the same size as the image; None when there is none.
-        annotation: Keypoints by hand, in a format of `annotations.py`; None when there are none.
+        annotation: Keypoints by hand, in a format of `format/annotations.py`; None when there are none.
         labels_redistributable: Whether keypoints made from the vessel map or the annotation may be published.
         label_licence: Terms of the vessel map or annotation.
         prefix: What stands before the file's name where names repeat within the source.

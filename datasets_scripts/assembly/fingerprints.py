@@ -10,7 +10,7 @@ import numpy as np
 from retinamatch.field_of_view import find_field_of_view
 from retinamatch.photographs import read_photograph
 
-from .sources import Photograph, open_image
+from ..sources import Photograph, open_image
 
 
 THRESHOLD = 0.87  # measured: see the test on real photographs

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from ..keypoint_types import BIFURCATION, CROSSING
 from .skeleton import Branch, VesselGraph, vessel_graph
 
-
-BIFURCATION, CROSSING = 0, 1
-TYPE_NAMES = ("bifurcation", "crossing")
 
 # A vessel keeps its direction through a crossing, up to this angle (a branch point turns it by more on one side).
 STRAIGHT_DEGREES = 32.0
@@ -294,4 +292,4 @@ def _thin_out(candidates: list[Candidate], field_width: float, disc: tuple[np.nd
     return sorted(kept, key=lambda one: (one.point[1], one.point[0]))
 
 
-__all__ = ["BIFURCATION", "CROSSING", "TYPE_NAMES", "Junctions", "find_disc", "find_junctions"]
+__all__ = ["Junctions", "find_disc", "find_junctions"]

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .junctions import TYPE_NAMES
+from ..keypoint_types import TYPE_NAMES
 
 
 FORMAT = "retinamatch-annotation-1"

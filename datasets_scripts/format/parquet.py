@@ -9,7 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .schema import CONFIGURATIONS, SPLITS, LabelledPhotograph, arrow_schema, decode
+from .rows import LabelledPhotograph, decode
+from .schema import CONFIGURATIONS, SPLITS, arrow_schema
 
 
 # What a build writes last: a folder with it is a build and may be replaced by the next one.

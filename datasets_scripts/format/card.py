@@ -4,11 +4,12 @@ from pathlib import Path
 
 import cv2
 
+from ..keypoint_types import TYPE_NAMES
+from ..sources import SOURCES
 from .contact_sheet import contact_sheet
-from .junctions import TYPE_NAMES
 from .parquet import read_rows, table_files, tables
-from .schema import COLUMNS, CONFIGURATIONS, SPLITS, decode
-from .sources import SOURCES
+from .rows import decode
+from .schema import COLUMNS, CONFIGURATIONS, SPLITS
 
 
 FIGURE = "figures/labels.jpg"
@@ -193,11 +194,11 @@ def _label_section(record: dict) -> list[str]:
 
 
 def quality_table(quality: dict) -> list[str]:
-    """Say how good the label maker is, from the dictionary that `label_quality.measure` gives."""
+    """Say how good the label maker is, from the dictionary that `labelling.quality.measure` gives."""
     tolerance, field_width = quality["tolerance"], quality["field_width"]
     lines = [
         f"The label maker against known answers, keypoints within {tolerance:g} pixels of a field of view"
-        f" {field_width:g} pixels wide, one to one (`python -m datasets_scripts.label_quality`):",
+        f" {field_width:g} pixels wide, one to one (`python -m datasets_scripts.labelling.quality`):",
         "",
     ]
     if rendered := quality["rendered"]:

@@ -1,53 +1,37 @@
-"""Pairs of photographs with a known mapping between them: warped, rendered, and FIRE's.
+"""Warped pairs: one photograph through two cameras.
 
-A warped pair shows one photograph through two cameras: two round windows on it, one of which is turned, bent, blurred,
-lit otherwise, or covered with lesions. The mapping between the windows is a quadratic polynomial, exactly.
-A rendered pair shows one rendered eye at two visits; the mapping is a turn of a sphere between two lenses, which a
-cubic polynomial follows within a fraction of a pixel over the overlap.
+Two round windows on it, one of which is turned, bent, blurred, lit otherwise, or covered with lesions. The mapping
+between the windows is a quadratic polynomial, exactly.
 """
 
-import json
 import zlib
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from retinamatch.evaluation import FirePair
 from retinamatch.field_of_view import find_field_of_view
-from retinamatch.photographs import read_photograph
-from retinamatch.transforms import TRANSFORMS, Affine, Cubic, Quadratic, Transform
+from retinamatch.transforms import Quadratic, Transform
 
-from .fundus_painter import paint_lesion
-from .labelling import (
-    RENDERED_LICENCE,
-    find_labels,
-    read,
-    render_photograph,
-    rendered_eye_seed,
-    rendered_person,
-    side_of,
-)
-from .points import look_up
-from .rendered_eye import Lesion
-from .retina_view import RetinaView
-from .schema import POINT_KINDS, encode_image, encode_mask, origin
-from .sources import Photograph
+from ..format.rows import origin
+from ..labelling.labels import find_labels, read
+from ..labelling.points import look_up
+from ..rendering.eye import Lesion
+from ..rendering.painter import paint_lesion
+from ..rendering.view import RetinaView
+from ..sources import Photograph
+from .pairs import pair_row
+from .rendered import render_photograph
 
 
 CATEGORIES = ("overlap", "curvature", "blur", "light", "lesions", "all")
-GRADES = (1, 2, 3)
 # Strengths at grade 1 to 3, and what the other categories have of it. Lengths are pixels of a photograph 768 wide.
 WINDOW = {0: 0.84, 1: 0.80, 2: 0.70, 3: 0.62}  # diameter of a window, as a share of the photograph's
 CURVATURE = {0: 2.0, 1: 6.0, 2: 12.0, 3: 20.0}  # largest bend at the rim of the window
 BLUR = {0: 0.5, 1: 1.2, 2: 2.2, 3: 3.5}  # standard deviation
 LIGHT = {0: 0.1, 1: 0.35, 2: 0.65, 3: 1.0}  # of the greatest change that is drawn
 LESIONS = {0: 0, 1: 8, 2: 25, 3: 60}  # number
-# Overlap and difficulty of rendered visits at grade 1 to 3.
-VISITS = {1: (0.88, 0.2), 2: (0.72, 0.5), 3: (0.58, 0.9)}
 LESION_KINDS = ("drusen", "exudate", "cotton_wool", "haemorrhage", "microaneurysm")
-# A mapping and its points may disagree by no more than this, in pixels of the fixed photograph.
-TOLERANCE = 0.5
 GRID = 12  # places a side, where no keypoints are known
 
 
@@ -181,7 +165,7 @@ def warped_pair(subject: Subject, category: str, grade: int, size: int, seed: in
         fixed_points, moving_points = _grid_points(mapping, masks)
         kind = "grid"
     return {
-        **_row(name, fixed, moving, masks, fixed_points, moving_points, kind, mapping, category, grade),
+        **pair_row(name, fixed, moving, masks, fixed_points, moving_points, kind, mapping, category, grade),
         "blur": strengths.blur,
         "light": strengths.light,
         "lesions": strengths.lesions,
@@ -232,92 +216,6 @@ def _another_visit(rng, image: np.ndarray, mask: np.ndarray, strengths: Strength
     return (255 * image * mask[..., None]).round().clip(0, 255).astype(np.uint8)
 
 
-def rendered_visits(number: int, grade: int, size: int, seed: int) -> dict:
-    """Photograph a rendered eye at two visits and make a row of `pairs` of it."""
-    from .rendered_fundus import render_visits
-
-    overlap, difficulty = VISITS[grade]
-    visits = render_visits(rendered_eye_seed(number, seed), size, overlap=overlap, difficulty=difficulty)
-    masks = [visits.fixed.mask, visits.moving.mask]
-    y, x = np.mgrid[: size : size / 64, : size : size / 64]
-    places = np.stack([x, y], -1).reshape(-1, 2)
-    targets = visits.correspond(places)
-    both = look_up(masks[1], places) & look_up(masks[0], targets)
-    mapping = Cubic.fit(places[both], targets[both])
-    moving_points, fixed_points = visits.shared_keypoints()
-    inside = look_up(masks[1], moving_points) & look_up(masks[0], fixed_points)
-    # Beyond the places that the fit has seen the polynomial only continues straight on.
-    inside &= np.linalg.norm(mapping(moving_points) - fixed_points, axis=1) < TOLERANCE
-    moving_points, fixed_points, kind = moving_points[inside], fixed_points[inside], "keypoints"
-    if len(moving_points) == 0:
-        moving_points, fixed_points, kind = places[both], mapping(places[both]), "grid"
-    person = rendered_person(number, seed)
-    images = visits.fixed.image, visits.moving.image
-    return {
-        **_row(f"{person}_visits_{grade}", *images, masks, fixed_points, moving_points, kind, mapping, "visits", grade),
-        "blur": None,
-        "light": None,
-        "lesions": None,
-        **origin("rendered", person, side_of(visits.eye), RENDERED_LICENCE, True),
-    }
-
-
-def fire_pair(pair: FirePair, licence: str) -> dict:
-    """Make a row of `pairs` of a pair of FIRE: its own files, its control points, no mapping."""
-    images = []
-    for path in (pair.fixed, pair.moving):
-        read_photograph(path)  # a broken file is found here, by name
-        images.append({"bytes": path.read_bytes(), "path": path.name})
-    return {
-        "name": f"fire_{pair.name}",
-        "fixed": images[0],
-        "moving": images[1],
-        "fixed_mask": None,
-        "moving_mask": None,
-        "fixed_points": pair.fixed_points.tolist(),
-        "moving_points": pair.moving_points.tolist(),
-        "points": POINT_KINDS.index("control points"),
-        "transform_class": None,
-        "transform": None,
-        "category": pair.category,
-        "grade": 0,
-        **dict.fromkeys(("overlap", "curvature", "blur", "light", "lesions")),
-        **origin("fire", pair.name, "", licence, False),
-    }
-
-
-def _row(name, fixed, moving, masks, fixed_points, moving_points, kind, mapping: Transform, category, grade) -> dict:
-    overlap, curvature = _measure(mapping, masks)
-    return {
-        "name": name,
-        "fixed": encode_image(fixed, f"{name}_fixed"),
-        "moving": encode_image(moving, f"{name}_moving"),
-        "fixed_mask": encode_mask(masks[0], f"{name}_fixed"),
-        "moving_mask": encode_mask(masks[1], f"{name}_moving"),
-        "fixed_points": np.asarray(fixed_points).tolist(),
-        "moving_points": np.asarray(moving_points).tolist(),
-        "points": POINT_KINDS.index(kind),
-        "transform_class": list(TRANSFORMS).index(mapping.name),
-        "transform": json.dumps(mapping.to_dict()),
-        "category": category,
-        "grade": grade,
-        "overlap": overlap,
-        "curvature": curvature,
-    }
-
-
-def _measure(mapping: Transform, masks: list[np.ndarray]) -> tuple[float, float]:
-    """Overlap of a pair, and how far its mapping is from an affine one there, in pixels."""
-    rows, columns = np.nonzero(masks[0][::8, ::8])
-    places = np.stack([columns, rows], 1) * 8.0
-    back = mapping.inverse(places)
-    seen = look_up(masks[1], back)
-    if seen.sum() < 3:
-        return float(seen.mean()), 0.0
-    affine = Affine.fit(back[seen], places[seen])
-    return float(seen.mean()), float(np.linalg.norm(affine(back[seen]) - places[seen], axis=1).max())
-
-
 def _seen_by_both(fixed_points: np.ndarray, mapping: Transform, masks: list[np.ndarray]):
     """Keep the places (N, 2) of the fixed photograph that both show, with their partners."""
     moving_points = mapping.inverse(fixed_points)
@@ -331,4 +229,4 @@ def _grid_points(mapping: Transform, masks: list[np.ndarray]):
     return _seen_by_both(np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2), mapping, masks)
 
 
-__all__ = ["CATEGORIES", "GRADES", "TOLERANCE", "Strengths", "Subject", "fire_pair", "rendered_visits", "warped_pair"]
+__all__ = ["CATEGORIES", "Strengths", "Subject", "warped_pair"]

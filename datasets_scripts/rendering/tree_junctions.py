@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
+from ..keypoint_types import BIFURCATION, CROSSING
 from .vessel_tree import SAMPLING, Vessel
 
 
-BIFURCATION, CROSSING = 0, 1
 BRANCH_REACH = 0.75  # degrees of a vessel next to a junction that tell its direction there
 
 
@@ -103,4 +103,4 @@ def find_junctions(vessels: list[Vessel], merge: float = 0.3) -> TreeJunctions:
     return TreeJunctions(points[keep], types[keep], widths[keep], branches)
 
 
-__all__ = ["BIFURCATION", "BRANCH_REACH", "CROSSING", "TreeJunctions", "find_junctions"]
+__all__ = ["BRANCH_REACH", "TreeJunctions", "find_junctions"]

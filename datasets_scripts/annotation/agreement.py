@@ -1,8 +1,8 @@
 """How far two persons agree on the keypoints of photographs.
 
-python -m datasets_scripts.annotations ANNOTATIONS_OF_ONE ANNOTATIONS_OF_THE_OTHER
+python -m datasets_scripts.annotation.agreement ANNOTATIONS_OF_ONE ANNOTATIONS_OF_THE_OTHER
 
-The files are those that the page `datasets_scripts.annotate` writes; see `annotation_files`.
+The files are those that the page `datasets_scripts.annotate` writes; see `format.annotations`.
 """
 
 import math
@@ -16,15 +16,14 @@ import typer
 from retinamatch.field_of_view import find_field_of_view
 from retinamatch.photographs import PhotographError, read_photograph
 
-from .annotation_files import (
+from ..format.annotations import (
     Annotation,
     AnnotationError,
     in_words,
     list_annotations,
     read_annotation,
-    write_annotation,
 )
-from .points import match_points
+from ..labelling.points import match_points
 
 
 # Distances between keypoints are judged as if the field of view were as wide as that of DRIVE.
@@ -216,13 +215,4 @@ if __name__ == "__main__":
     app()
 
 
-__all__ = [
-    "Agreement",
-    "Annotation",
-    "AnnotationError",
-    "agreement",
-    "compare_folders",
-    "list_annotations",
-    "read_annotation",
-    "write_annotation",
-]
+__all__ = ["Agreement", "agreement", "compare_folders"]

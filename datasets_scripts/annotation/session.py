@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .annotation_files import Annotation, AnnotationError, read_annotation, write_annotation
-from .annotation_pictures import Picture, propose
-from .junctions import TYPE_NAMES
+from ..format.annotations import Annotation, AnnotationError, read_annotation, write_annotation
+from ..keypoint_types import TYPE_NAMES
+from .pictures import Picture, propose
 
 
 OPEN, DRAFT, DONE = "open", "draft", "done"
@@ -90,7 +90,7 @@ class Session:
         """Prepare a photograph and its keypoints for the page.
 
         Returns:
-            What the canvas shows (see `annotation_canvas/canvas.js`), with the path of the picture as `file`. What
+            What the canvas shows (see `canvas/canvas.js`), with the path of the picture as `file`. What
             cannot be read says so in `problem`.
         """
         picture = self.pictures[number]

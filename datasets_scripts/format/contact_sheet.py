@@ -1,6 +1,6 @@
 """A sheet of labelled photographs to look at: what training will be told, drawn on what it will see.
 
-python -m datasets_scripts.contact_sheet build/dataset --out sheet.png --split train --source chase_db1
+python -m datasets_scripts.format.contact_sheet build/dataset --out sheet.png --split train --source chase_db1
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 import typer
 
-from .junctions import CROSSING
+from ..keypoint_types import CROSSING
 from .parquet import ParquetError, read_photographs
-from .schema import SPLITS, LabelledPhotograph
+from .rows import LabelledPhotograph
+from .schema import SPLITS
 
 
 # Told apart by shape as well, for eyes and printers that do not tell the colours apart.

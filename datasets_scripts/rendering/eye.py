@@ -136,4 +136,28 @@ def grow_lesions(rng: np.random.Generator, eye: RenderedEye, lesions: list[Lesio
     return grown + draw_lesions(rng, eye, amount)
 
 
-__all__ = ["Lesion", "RenderedEye", "draw_eye", "draw_lesions", "grow_lesions"]
+def rendered_eye_seed(number: int, seed: int) -> int:
+    """Seed of the rendered eye with this number in the data set of this seed."""
+    return seed * 1_000_000 + number
+
+
+def rendered_person(number: int, seed: int) -> str:
+    """Name of the rendered eye with this number, which is a person of its own."""
+    return f"rendered_{seed}_{number:05d}"
+
+
+def side_of(eye) -> str:
+    """Side of a rendered eye: the disc lies towards the nose."""
+    return "right" if eye.disc[0] > 0 else "left"
+
+
+__all__ = [
+    "Lesion",
+    "RenderedEye",
+    "draw_eye",
+    "draw_lesions",
+    "grow_lesions",
+    "rendered_eye_seed",
+    "rendered_person",
+    "side_of",
+]

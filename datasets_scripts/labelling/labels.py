@@ -1,25 +1,17 @@
-"""From a file of a source, or from a number, to a labelled photograph on the canvas that all of them share."""
+"""From a file of a source to a labelled photograph on the canvas that all of them share."""
 
 from pathlib import Path
 
 import numpy as np
 
 from retinamatch.field_of_view import FieldOfView, find_field_of_view
-from retinamatch.image_processing_retina import canvas
 from retinamatch.photographs import PhotographError, read_photograph
 
-from .annotation_files import Annotation, read_annotation
+from ..format.annotations import Annotation, read_annotation
+from ..format.rows import LabelledPhotograph
+from ..sources import Photograph, open_image
+from .canvas import on_canvas
 from .junctions import find_junctions
-from .schema import LabelledPhotograph
-from .sources import Photograph, open_image
-
-
-# Nearer to the rim than this, in pixels of a field of view 565 wide, a vessel's end and a junction look alike.
-RIM_MARGIN = 4.0
-# Rendered vessels thinner than this, in pixels of a field of view 768 wide, are felt rather than seen, and people who
-# draw vessel maps leave them out: their junctions would ask the detector for what is not in the picture.
-RENDERED_LEAST_WIDTH = 1.5
-RENDERED_LICENCE = "Apache-2.0"
 
 
 class LabellingError(ValueError):
@@ -190,107 +182,11 @@ def read_vessels(photograph: Photograph, size: tuple[int, int]) -> np.ndarray:
     return pixels > int(pixels.max()) // 2
 
 
-def on_canvas(photo: np.ndarray, view: FieldOfView, labels: dict, size: int) -> tuple[np.ndarray, np.ndarray, dict]:
-    """Crop a photograph to its field of view and scale it to a square canvas, labels along with it.
-
-    Args:
-        photo: Photograph (H, W, 3), uint8.
-        view: Its field of view.
-        labels: As of `find_labels`, in pixels of the photograph; or empty.
-        size: Side of the canvas in pixels.
-
-    Returns:
-        Canvas (size, size, 3), mask (size, size), and the labels that lie in the field of view, clear of its rim, in
-        pixels of the canvas.
-    """
-    pixels, mask, frame = canvas(photo, view, (size, size))
-    if not labels:
-        return pixels, mask, {}
-    height, width = photo.shape[:2]
-    x0, y0, x1, y1 = frame
-    keypoints = np.asarray(labels["keypoints"], dtype=np.float64).reshape(-1, 2)
-    placed = ((keypoints + 0.5) / [width, height] - [x0, y0]) / [x1 - x0, y1 - y0] * size - 0.5
-    inside = view.contains(keypoints, margin=RIM_MARGIN / 565 * (view.box[2] - view.box[0]))
-    inside &= ((placed > -0.5) & (placed < size - 0.5)).all(axis=1)
-    return (
-        pixels,
-        mask,
-        {
-            "keypoints": placed[inside],
-            "types": np.asarray(labels["types"])[inside],
-            "widths": np.asarray(labels["widths"])[inside] * size / ((x1 - x0) * width),
-            "directions": [angles for angles, kept in zip(labels["directions"], inside, strict=True) if kept],
-            "labelled_by": labels["labelled_by"],
-        },
-    )
-
-
-def render_photograph(number: int, size: int, seed: int, shot: int = 0) -> LabelledPhotograph:
-    """Draw the rendered eye with this number and photograph it; each eye is a person of its own.
-
-    Args:
-        number: Of the eye; packs of different seeds share no eye.
-        size: Side of the canvas in pixels.
-        seed: Of the data set.
-        shot: Another one is another camera, light and state of disease.
-    """
-    # Here, not above: the renderer is heavy to import and sets of real photographs do without it.
-    from .rendered_fundus import draw_eye, render
-
-    eye = draw_eye(rendered_eye_seed(number, seed))
-    photo = render(eye, size=size, seed=shot)
-    rows, columns = np.nonzero(photo.mask)
-    box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-    view = FieldOfView(size, size, tuple(photo.view.center), photo.view.diameter / 2, tuple(map(float, box)), True)
-    visible = photo.widths >= RENDERED_LEAST_WIDTH / 768 * photo.view.diameter
-    labels = {
-        "keypoints": photo.keypoints[visible],
-        "types": photo.types[visible],
-        "widths": photo.widths[visible],
-        "directions": [angles for angles, seen in zip(photo.directions, visible, strict=True) if seen],
-        "labelled_by": "rendering",
-    }
-    pixels, mask, labels = on_canvas(photo.image, view, labels, size)
-    person = rendered_person(number, seed)
-    return LabelledPhotograph(
-        name=person if shot == 0 else f"{person}_{shot}",
-        image=pixels,
-        mask=mask,
-        source="rendered",
-        patient=person,
-        eye=side_of(eye),
-        licence=RENDERED_LICENCE,
-        redistributable=True,
-        **labels,
-    )
-
-
-def rendered_eye_seed(number: int, seed: int) -> int:
-    """Seed of the rendered eye with this number in the data set of this seed."""
-    return seed * 1_000_000 + number
-
-
-def rendered_person(number: int, seed: int) -> str:
-    """Name of the rendered eye with this number, which is a person of its own."""
-    return f"rendered_{seed}_{number:05d}"
-
-
-def side_of(eye) -> str:
-    """Side of a rendered eye: the disc lies towards the nose."""
-    return "right" if eye.disc[0] > 0 else "left"
-
-
 __all__ = [
-    "RIM_MARGIN",
     "LabellingError",
     "find_labels",
     "has_labels",
     "label",
-    "on_canvas",
     "read",
     "read_vessels",
-    "render_photograph",
-    "rendered_eye_seed",
-    "rendered_person",
-    "side_of",
 ]

@@ -16,10 +16,10 @@ from retinamatch.field_of_view import find_field_of_view
 from retinamatch.photographs import PhotographError, read_photograph
 from retinamatch.registration import Registrar
 
-from .annotation_files import Annotation, AnnotationError, read_annotation
-from .junctions import find_junctions
-from .labelling import LabellingError, read, read_vessels
-from .sources import Photograph, SourceError, find_source, plain_folder
+from ..format.annotations import Annotation, AnnotationError, read_annotation
+from ..labelling.junctions import find_junctions
+from ..labelling.labels import LabellingError, read, read_vessels
+from ..sources import Photograph, SourceError, find_source, plain_folder
 
 
 PROPOSALS = ("auto", "labels", "vessels", "model", "none")

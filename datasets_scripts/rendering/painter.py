@@ -5,8 +5,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from .rendered_eye import Lesion, RenderedEye
-from .retina_view import RetinaView
+from .eye import Lesion, RenderedEye
+from .view import RetinaView
 
 
 SUPERSAMPLING = 4  # vessels are drawn on a canvas this much finer

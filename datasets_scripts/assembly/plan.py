@@ -11,12 +11,14 @@ from pathlib import Path
 
 from retinamatch.evaluation import read_fire
 
-from .annotation_files import list_annotations, read_annotation
+from ..format.annotations import list_annotations, read_annotation
+from ..format.rows import encode
+from ..labelling.labels import has_labels, label
+from ..sources import Photograph, Source, find_source, locate, patients, plain_folder, verify
 from .fingerprints import without
-from .labelling import has_labels, label, render_photograph
-from .pairs import CATEGORIES, GRADES, Subject, fire_pair, rendered_visits, warped_pair
-from .schema import encode
-from .sources import Photograph, Source, find_source, locate, patients, plain_folder, verify
+from .pairs import GRADES, fire_pair, rendered_visits
+from .rendered import render_photograph
+from .warped_pairs import CATEGORIES, Subject, warped_pair
 
 
 # Rendered eyes are numbered: the configurations share none, but for the warped pairs, which show test eyes.

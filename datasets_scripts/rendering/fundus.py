@@ -1,59 +1,20 @@
-"""Rendered fundus photographs: eyes drawn by a seed, photographed with exact geometry, as often as one likes.
+"""Rendered fundus photographs: eyes drawn by a seed, photographed with exact geometry, as often as one likes."""
 
-python -m datasets_scripts.rendered_fundus --out build/rendered --count 12 --seed 0
-"""
-
-import json
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Annotated
 
 import cv2
 import numpy as np
-import typer
-from tqdm import tqdm
 
-from .fundus_painter import draw_vessels, paint_lesion, reflectance, sheen, vessel_depth
-from .rendered_eye import Lesion, RenderedEye, draw_eye, draw_lesions, grow_lesions
-from .retina_view import RetinaView
+from .exposure import Light, draw_light, expose
+from .eye import Lesion, RenderedEye, draw_eye, draw_lesions, grow_lesions
+from .painter import draw_vessels, paint_lesion, reflectance, sheen, vessel_depth
+from .view import RetinaView
 
 
 # How much a vessel has to darken its surroundings, after the blur, for its junctions to count as visible.
 LEAST_CONTRAST = 0.06
 BLOOD = np.array([0.35, 1.15, 0.9], np.float32)  # absorption in red, green and blue
 BEHIND_VESSELS = ("drusen", "exudate", "scar")
-EXAMPLE_SEED, EXAMPLE_SIZE, EXAMPLE_BYTES = 14, 1000, 150_000
-
-
-@dataclass
-class Light:
-    """How one photograph was taken.
-
-    Attributes:
-        exposure: Factor of the brightness.
-        contrast: Factor of all deviations from the mean colour.
-        ramp: Change of brightness from the centre to the right and to the lower rim, as a share.
-        vignette: Loss of light at the rim, as a share.
-        haze: Light scattered by cloudy media, 0 to about 1.
-        blur: Standard deviation, pixels of a field of view 768 pixels wide.
-        noise: Grey levels.
-        colour: Factors of red, green and blue.
-        gamma: Exponent.
-        top: The field of view is cut above this share of its radius; 1 is a full circle.
-        bottom: The same below.
-    """
-
-    exposure: float = 1.0
-    contrast: float = 1.0
-    ramp: tuple[float, float] = (0.0, 0.0)
-    vignette: float = 0.3
-    haze: float = 0.0
-    blur: float = 0.8
-    noise: float = 1.5
-    colour: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    gamma: float = 1.0
-    top: float = 1.0
-    bottom: float = 1.0
 
 
 @dataclass
@@ -132,69 +93,10 @@ def _camera(rng: np.random.Generator, gaze: np.ndarray, field: float, size: int)
     return RetinaView(gaze, field, diameter, center, rng.normal(0, 0.05), rng.uniform(0.2, 0.55), tilt)
 
 
-def draw_light(rng: np.random.Generator, difficulty: float = 0.3) -> Light:
-    """Draws the light, the optics and the sensor of one photograph, good (`difficulty` 0) to bad (1)."""
-    strength = 0.3 + difficulty
-    cut = rng.uniform(0.68, 0.95) if rng.random() < 0.3 else 1.0
-    return Light(
-        exposure=float(np.exp(rng.normal(0, 0.18 + 0.2 * difficulty))),
-        contrast=float(rng.uniform(1 - 0.5 * difficulty, 1.1)),
-        ramp=tuple(rng.normal(0, 0.18 * strength, 2)),
-        vignette=float(rng.uniform(0.1, 0.3 + 0.35 * strength)),
-        haze=float(rng.exponential(0.24) * difficulty),
-        blur=float(rng.uniform(0.5, 0.9 + 1.6 * difficulty)),
-        noise=float(rng.uniform(0.6, 1.5 + 3 * difficulty)),
-        colour=tuple(np.exp(rng.normal(0, [0.08, 0.1, 0.25]))),
-        gamma=float(np.exp(rng.normal(0, 0.1))),
-        top=cut,
-        bottom=cut * rng.uniform(0.97, 1.0) if cut < 1 else 1.0,
-    )
-
-
 def _field_mask(view: RetinaView, light: Light, shape: tuple[int, int]) -> np.ndarray:
     x, y = np.meshgrid(np.arange(shape[1]) - view.center[0], np.arange(shape[0]) - view.center[1])
     radius = view.diameter / 2
     return (x * x + y * y <= radius * radius) & (y >= -light.top * radius) & (y <= light.bottom * radius)
-
-
-def expose(image: np.ndarray, mask: np.ndarray, view: RetinaView, light: Light, rng: np.random.Generator) -> np.ndarray:
-    """Light, optics and sensor.
-
-    Args:
-        image: Reflectance, float32 (H, W, 3), about 0 to 1.
-        mask: bool (H, W), the field of view.
-        view: The geometry.
-        light: The light.
-        rng: Of the noise.
-
-    Returns:
-        uint8 (H, W, 3), black outside the field of view.
-    """
-    height, width = mask.shape
-    x, y = np.meshgrid(np.arange(width) - view.center[0], np.arange(height) - view.center[1])
-    x, y = np.float32(x / (view.diameter / 2)), np.float32(y / (view.diameter / 2))
-    radius, scale = np.hypot(x, y), view.diameter / 768
-
-    image = cv2.GaussianBlur(image, (0, 0), max(light.blur * scale, 0.3))
-    mean = image[mask].mean(axis=0)
-    image = mean + (image - mean) * np.float32(light.contrast)
-    shade = (1 + light.ramp[0] * x + light.ramp[1] * y) * (1 - light.vignette * radius**3)
-    image = image * np.clip(light.exposure * shade, 0.05, None)[..., None] * np.array(light.colour, np.float32)
-    if light.haze:
-        side = rng.uniform(0, 2 * np.pi)
-        veil = light.haze * (0.35 + 2 * np.clip(np.cos(side) * x + np.sin(side) * y, 0, None) ** 2)
-        milk = np.array([0.22, 0.19, 0.15], np.float32)
-        image = image * (1 - 0.5 * np.clip(veil, 0, 1))[..., None] + veil[..., None] * milk
-
-    image = np.clip(image, 0, None) ** np.float32(light.gamma)
-    # Highlights saturate softly.
-    image = 255 * np.where(image > 0.75, 0.75 + 0.25 * np.tanh((image - 0.75) / 0.25), image)
-    # Sensors interpolate colours and compress: their noise is smooth over a pixel or two, and grows with the light.
-    noise = rng.standard_normal((height, width, 3), np.float32) * np.sqrt(0.3 + image / 128)
-    image = image + light.noise * (0.5 * noise + 1.2 * cv2.GaussianBlur(noise, (0, 0), 0.8))
-    # The rim is soft over a pixel or two: the aperture is not in focus.
-    soft = np.clip((1 - radius) * view.diameter / 2 / (1.5 * scale), 0, 1) * mask
-    return np.clip(np.round(image * soft[..., None]), 0, 255).astype(np.uint8)
 
 
 def render(
@@ -304,83 +206,4 @@ def render_visits(seed: int, size: int = 768, overlap: float | None = None, diff
     return RenderedVisits(fixed, moving, eye)
 
 
-def example_pair() -> RenderedVisits:
-    """The two visits of the package's example: disease has appeared, the light is worse, two thirds overlap."""
-    return render_visits(EXAMPLE_SEED, EXAMPLE_SIZE, overlap=0.68, difficulty=0.8)
-
-
-def write_example_pair(folder: Path) -> None:
-    """Writes `fixed.jpg`, `moving.jpg` (150 kB at most) and `truth.json` (corresponding points) into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    visits = example_pair()
-    for name, photograph in (("fixed", visits.fixed), ("moving", visits.moving)):
-        for quality in range(95, 40, -3):
-            encoded = cv2.imencode(".jpg", photograph.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-            if len(encoded) <= EXAMPLE_BYTES:
-                break
-        (folder / f"{name}.jpg").write_bytes(encoded.tobytes())
-    moving, fixed = visits.shared_keypoints()
-    chosen = np.unique(np.linspace(0, len(moving) - 1, 12).round().astype(int))
-    truth = {
-        "columns": "x and y in moving.jpg, x and y in fixed.jpg; pixels, the centre of the top-left pixel is (0, 0)",
-        "points": np.hstack([moving, fixed])[chosen].round(3).tolist(),
-    }
-    (folder / "truth.json").write_text(json.dumps(truth, indent=1) + "\n")
-
-
-app = typer.Typer(add_completion=False)
-
-
-@app.command()
-def main(
-    out: Annotated[Path, typer.Option(help="Folder to write to.")],
-    count: Annotated[int, typer.Option(min=1, help="Number of eyes.")] = 12,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the first eye.")] = 0,
-    size: Annotated[int, typer.Option(min=128, help="Height and width in pixels.")] = 768,
-    example: Annotated[bool, typer.Option(help="Write the package's example pair instead.")] = False,
-) -> None:
-    """Render photographs of different eyes, and a contact sheet with their keypoints drawn."""
-    if example:
-        write_example_pair(out)
-        return
-    # Here, not above: only this command needs pyarrow, on which the sheet's rows depend.
-    from .contact_sheet import contact_sheet
-    from .parquet import LabelledPhotograph
-
-    out.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for number in tqdm(range(seed, seed + count), desc="rendering", unit="eye"):
-        photo = render(draw_eye(number), size)
-        name = f"rendered_{number:05d}"
-        cv2.imwrite(str(out / f"{name}.jpg"), photo.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
-        rows.append(
-            LabelledPhotograph(
-                name, photo.image, photo.mask, photo.keypoints, photo.types, "rendered", name, "", "Apache-2.0"
-            )
-        )
-    cv2.imwrite(str(out / "contact_sheet.png"), contact_sheet(rows)[..., ::-1])
-
-
-__all__ = [
-    "Lesion",
-    "Light",
-    "RenderedEye",
-    "RenderedPhotograph",
-    "RenderedVisits",
-    "RetinaView",
-    "branch_directions",
-    "draw_eye",
-    "draw_lesions",
-    "draw_light",
-    "draw_view",
-    "example_pair",
-    "expose",
-    "grow_lesions",
-    "render",
-    "render_visits",
-    "write_example_pair",
-]
-
-
-if __name__ == "__main__":
-    app()
+__all__ = ["RenderedPhotograph", "RenderedVisits", "branch_directions", "draw_view", "render", "render_visits"]

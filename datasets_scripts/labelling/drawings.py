@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .junctions import BIFURCATION, CROSSING
+from ..keypoint_types import BIFURCATION, CROSSING
 
 
 SIDE, MIDDLE = 300, 150.0

@@ -1,6 +1,6 @@
 """How good the keypoint labels are: measured on rendered eyes, whose junctions are known, and on hand-made drawings.
 
-python -m datasets_scripts.label_quality --eyes 20 --out build/label_quality.json
+python -m datasets_scripts.labelling.quality --eyes 20 --out build/label_quality.json
 """
 
 import json
@@ -17,12 +17,14 @@ from skimage.filters import apply_hysteresis_threshold
 from skimage.morphology import remove_small_objects
 from tqdm import tqdm
 
+from ..keypoint_types import CROSSING, TYPE_NAMES
+from ..rendering.eye import draw_eye, rendered_eye_seed
+from ..rendering.fundus import RenderedPhotograph, branch_directions, render
+from ..rendering.tree_junctions import find_junctions as find_tree_junctions
+from .canvas import RIM_MARGIN
 from .drawings import Drawing, drawings
-from .junctions import CROSSING, TYPE_NAMES, Junctions, find_junctions
-from .labelling import RIM_MARGIN, rendered_eye_seed
+from .junctions import Junctions, find_junctions
 from .points import look_up, match_points
-from .rendered_fundus import RenderedPhotograph, branch_directions, draw_eye, render
-from .tree_junctions import find_junctions as find_tree_junctions
 
 
 TOLERANCE, FIELD = 3.0, 565.0  # pixels, in a field of view this many pixels wide

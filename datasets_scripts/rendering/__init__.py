@@ -1,0 +1,1 @@
+"""Rendered fundus photographs: eyes drawn by a seed, photographed with exact geometry."""
