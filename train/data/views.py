@@ -24,9 +24,32 @@ from retinamatch.enhancement import local_normalize
 from .store import Photograph
 
 
+@dataclass(frozen=True)
+class Sometimes:
+    """A change that some views undergo.
+
+    Attributes:
+        probability: Share of the views, each by itself.
+        low: Least strength, where the change has one.
+        high: Largest strength; drawn uniformly.
+    """
+
+    probability: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+
+    def draw(self, rng: np.random.Generator) -> float | None:
+        """Draw the strength for one view, None for most."""
+        happens, strength = rng.uniform() < self.probability, rng.uniform(self.low, self.high)
+        return strength if happens else None
+
+
 @dataclass
 class ViewSettings:
     """How different two views may be; lengths in pixels of a view.
+
+    The changes that a view undergoes only sometimes are off by default: those are the narrow views, which
+    `lk-superretina-small` was trained with at first.
 
     Attributes:
         size: Side of the square views.
@@ -46,6 +69,15 @@ class ViewSettings:
         lesions: Largest number of lesions in a view.
         compression: Largest quantisation step of JPEG, grey levels.
         hardness: Exponent on the uniform strength of the photometric changes: above 1 most views are mild.
+        magnified: One of the two views shows a narrower field, magnified so many times.
+        channels: One channel alone, or any mix of the three, in place of the green one with a little of the others; no
+            strength.
+        reversed: Bright vessels on a dark ground, as in an angiogram; no strength.
+        haze: An even veil that leaves so much less contrast, 0 to 1.
+        occluders: Opaque patches over so large a share of the view; no place under them is trained.
+        small_file: A file so many times smaller than the view, with JPEG's blocks at that size.
+        small_file_compression: Smallest and largest quantization step of such a file, grey levels; divided by how many
+            times smaller it is, so that the smallest files are not the coarsest too.
     """
 
     size: int = 256
@@ -65,6 +97,13 @@ class ViewSettings:
     lesions: int = 6
     compression: float = 60.0
     hardness: float = 1.3
+    magnified: Sometimes = Sometimes()
+    channels: Sometimes = Sometimes()
+    reversed: Sometimes = Sometimes()
+    haze: Sometimes = Sometimes()
+    occluders: Sometimes = Sometimes()
+    small_file: Sometimes = Sometimes()
+    small_file_compression: tuple[float, float] = (100.0, 600.0)
 
     @classmethod
     def from_dict(cls, values: dict) -> "ViewSettings":
@@ -72,7 +111,8 @@ class ViewSettings:
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ValueError(f"Unknown view settings {unknown}; known are {sorted(known)}.")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        read = {list: tuple, dict: lambda value: Sometimes(**value)}
+        return cls(**{name: read.get(type(value), lambda v: v)(value) for name, value in values.items()})
 
 
 @dataclass
@@ -115,7 +155,7 @@ class Views:
 
     Attributes:
         images: Two of (batch, 1, size, size), locally normalised.
-        masks: Two of (batch, 1, size, size), 1 inside the field of view.
+        masks: Two of (batch, 1, size, size), 1 inside the field of view where nothing covers it.
         to_photograph: (batch, 3, 3), pixels of view 0 to pixels of the photograph.
         warp: View 1 -> view 0.
         first_of_second: (batch, size * size, 2), where every pixel of view 1 lies in view 0.
@@ -168,11 +208,13 @@ def draw_centre(mask: np.ndarray, rng: np.random.Generator, reach: float, tries:
     return (size - 1) / 2
 
 
-def draw_geometry(photograph: Photograph, rng: np.random.Generator, settings: ViewSettings):
-    """Draw the geometry of one pair: matrices view 0 -> photograph and view 1 -> view 0, and the bend."""
+def draw_geometry(photograph: Photograph, rng: np.random.Generator, settings: ViewSettings, magnification: float = 1.0):
+    """Draw the geometry of one pair: matrices view 0 -> photograph and view 1 -> view 0, and the bend.
+
+    A `magnification` above 1 gives view 1 a narrower field, one below 1 view 0.
+    """
     size, half = settings.size, (settings.size - 1) / 2
-    height, width = photograph.mask.shape
-    scale = math.exp(rng.uniform(*np.log(settings.scale)))
+    scale = math.exp(rng.uniform(*np.log(settings.scale))) * min(magnification, 1.0)
     tilt = math.radians(rng.uniform(-settings.tilt, settings.tilt))
     centre = draw_centre(photograph.mask.numpy(), rng, 0.3 * size * scale)
     mirror = -1.0 if rng.uniform() < settings.flip else 1.0
@@ -183,7 +225,7 @@ def draw_geometry(photograph: Photograph, rng: np.random.Generator, settings: Vi
     to_photograph[:2, :2], to_photograph[:2, 2] = linear, centre - linear @ [half, half]
 
     turn = math.radians(rng.uniform(-settings.rotation, settings.rotation))
-    zoom = math.exp(rng.uniform(-1, 1) * math.log(settings.zoom))
+    zoom = math.exp(rng.uniform(-1, 1) * math.log(settings.zoom)) / magnification
     shear = np.eye(2) + rng.uniform(-settings.shear, settings.shear, (2, 2))
     linear = zoom * np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]) @ shear
     shift = rng.uniform(-settings.shift, settings.shift, 2)
@@ -216,7 +258,10 @@ def make_views(
         `Views`.
     """
     rngs = [np.random.default_rng(key) for key in keys]
-    geometry = [draw_geometry(p, r, settings) for p, r in zip(photographs, rngs, strict=True)]
+    # Of what happens sometimes: its own, so that the narrow views stay what they were.
+    rare = [np.random.default_rng((*key, 11)) for key in keys]
+    magnified = [(settings.magnified.draw(rng) or 1.0) ** rng.choice([-1, 1]) for rng in rare]
+    geometry = [draw_geometry(p, r, settings, m) for p, r, m in zip(photographs, rngs, magnified, strict=True)]
     to_photograph, homography, bend = (
         torch.from_numpy(np.stack(part)).float().to(device) for part in zip(*geometry, strict=True)
     )
@@ -228,24 +273,33 @@ def make_views(
     images, masks, untouched, first_of_second = [], [], [], warp.to_first(grid)
     for points in (grid, first_of_second):
         view = sample_at(source, project(to_photograph, points)).unflatten(-1, (settings.size, settings.size))
-        masks.append((view[:, 3:] > 0.999).float())
-        images.append(photograph_again(view[:, :3], masks[-1], rngs, settings))
+        field = (view[:, 3:] > 0.999).float()
+        image, covered = photograph_again(view[:, :3], field, rngs, rare, settings)
+        images.append(image)
+        masks.append(field * ~covered)
         if clean:
-            untouched.append(local_normalize(view[:, 1:2], masks[-1]))
+            untouched.append(local_normalize(view[:, 1:2], field))
     return Views(tuple(images), tuple(masks), to_photograph, warp, first_of_second, tuple(untouched) or None)
 
 
-def photograph_again(rgb: Tensor, mask: Tensor, rngs: list[np.random.Generator], settings: ViewSettings) -> Tensor:
+def photograph_again(
+    rgb: Tensor,
+    mask: Tensor,
+    rngs: list[np.random.Generator],
+    rare: list[np.random.Generator],
+    settings: ViewSettings,
+) -> tuple[Tensor, Tensor]:
     """Give views the light, lens, disease and file of another visit, then enhance them as the image processor does.
 
     Args:
         rgb: (batch, 3, size, size) in [0, 1].
         mask: (batch, 1, size, size).
         rngs: One generator per view.
+        rare: One generator per view, of the changes that only some views undergo.
         settings: Strengths.
 
     Returns:
-        (batch, 1, size, size).
+        Images (batch, 1, size, size), and where an occluder covers them (batch, 1, size, size) bool.
     """
     device, size = rgb.device, settings.size
 
@@ -260,6 +314,10 @@ def photograph_again(rgb: Tensor, mask: Tensor, rngs: list[np.random.Generator],
 
     # Colour: other cameras mix other amounts of red and blue into the green channel.
     weights = torch.cat([draw(-0.1, 0.25, 1, 1, 1), draw(0.8, 1.0, 1, 1, 1), draw(-0.1, 0.25, 1, 1, 1)], 1)
+    for weight, rng in zip(weights, rare, strict=True):
+        if settings.channels.draw(rng) is not None:
+            mix = np.eye(3)[rng.integers(3)] if rng.uniform() < 0.5 else rng.dirichlet(np.ones(3))
+            weight.copy_(torch.from_numpy(mix)[:, None, None])
     image = (rgb * weights).sum(1, keepdim=True) / weights.sum(1, keepdim=True)
     image = image.clamp(0, 1) ** draw(0.7, 1.4, 1, 1, 1)
     image = add_lesions(image, draw(0, 1, settings.lesions, 8)) if settings.lesions else image
@@ -272,8 +330,17 @@ def photograph_again(rgb: Tensor, mask: Tensor, rngs: list[np.random.Generator],
     image = image * (1 + settings.light * light * (0.7 * ramp + 0.4 * field)).clamp_min(0.1)
     veil = draw(0, 0.6, 1, 1, 1) * light * (0.6 + 0.4 * ramp).clamp(0, 1)
     image = image * (1 - veil) + veil * draw(0.4, 0.9, 1, 1, 1)
+    covered = torch.zeros_like(image, dtype=torch.bool)
+    for view, cover, rng in zip(image, covered, rare, strict=True):
+        if (thickness := settings.haze.draw(rng)) is not None:
+            view.lerp_(torch.full_like(view, rng.uniform(0.4, 0.9)), thickness)
+        if settings.reversed.draw(rng) is not None:
+            view.copy_(rng.uniform(0.5, 1.0) * (1 - view))
+        if (share := settings.occluders.draw(rng)) is not None:
+            cover.copy_(draw_patches(size, share, rng))
+            view.masked_fill_(cover, rng.uniform(0, 1))
 
-    image = blur_each(image, 0.3 + (settings.blur - 0.3) * blur[:, 0, 0, 0])
+    image = blur_each(image, 0.3 + (settings.blur - 0.3) * blur[:, 0, 0, 0], radius=max(13, round(2.6 * settings.blur)))
     low, high = settings.contrast
     mean = (image * mask).sum((2, 3), keepdim=True) / mask.sum((2, 3), keepdim=True).clamp_min(1)
     image = mean + (image - mean) * (high + (low - high) * contrast)
@@ -284,7 +351,31 @@ def photograph_again(rgb: Tensor, mask: Tensor, rngs: list[np.random.Generator],
     image = image.clamp(0, 1)
     if settings.compression:
         image = compress(image, settings.compression * file**3)
-    return local_normalize(image, mask)
+    for view, rng in zip(image, rare, strict=True):
+        if (factor := settings.small_file.draw(rng)) is not None:
+            view.copy_(
+                through_small_file(view[None], factor, rng.uniform(*settings.small_file_compression) / factor)[0]
+            )
+    return local_normalize(image, mask), covered
+
+
+def draw_patches(size: int, share: float, rng: np.random.Generator) -> Tensor:
+    """Draw patches with smooth outlines that cover a share of a view, (1, size, size) bool."""
+    noise = torch.from_numpy(rng.standard_normal((1, 1, 7, 7)).astype(np.float32))
+    field = F.interpolate(noise, size=(size, size), mode="bicubic", align_corners=False)[0]
+    return field > field.quantile(1 - share)
+
+
+def through_small_file(image: Tensor, factor: float, step: float) -> Tensor:
+    """Save an image (1, 1, size, size) in [0, 1] as a JPEG `factor` times smaller and enlarge it again.
+
+    `step` is the quantization step of the highest frequency in grey levels; 150 is about quality 30, 400 quality 10.
+    """
+    size = image.shape[-1]
+    side = max(8, round(size / factor / 8) * 8)
+    small = F.interpolate(image, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+    small = compress(small, image.new_tensor(step).view(1, 1, 1, 1)).clamp(0, 1)
+    return F.interpolate(small, size=(size, size), mode="bicubic", align_corners=False).clamp(0, 1)
 
 
 def add_lesions(image: Tensor, draws: Tensor) -> Tensor:
@@ -310,9 +401,8 @@ def add_lesions(image: Tensor, draws: Tensor) -> Tensor:
     return image
 
 
-def blur_each(image: Tensor, sigma: Tensor) -> Tensor:
+def blur_each(image: Tensor, sigma: Tensor, radius: int = 13) -> Tensor:
     """Blur every image (batch, 1, height, width) with its own Gaussian, `sigma` (batch,) in pixels."""
-    radius = 13
     offsets = torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device)
     window = torch.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
     window = window / window.sum(1, keepdim=True)
@@ -340,4 +430,14 @@ def compress(image: Tensor, step: Tensor) -> Tensor:
     return (basis.T @ coefficients @ basis).transpose(-2, -3).flatten(-4, -3).flatten(-2, -1)
 
 
-__all__ = ["ViewSettings", "Views", "Warp", "draw_geometry", "make_views", "pixel_grid", "project", "sample_at"]
+__all__ = [
+    "Sometimes",
+    "ViewSettings",
+    "Views",
+    "Warp",
+    "draw_geometry",
+    "make_views",
+    "pixel_grid",
+    "project",
+    "sample_at",
+]

@@ -28,6 +28,10 @@ class TrainingConfig:
         cooldown_steps: Last steps, over which it falls linearly to zero; what lies between is constant.
         max_grad_norm: Clipping.
         mixed_precision: "bf16" or "no". The CPU knows bf16 too.
+        start_from: Weights that the run begins with: a model of the package, a folder, or a repository of the Hub;
+            random ones when None.
+        average: Decay of the exponential moving average of the weights, which is what is validated and saved; 0 for
+            the weights themselves.
         checkpointing_steps: Steps between checkpoints; the last two are kept.
         validation_steps: Steps between validations.
         log_steps: Steps between lines of the log.
@@ -54,6 +58,8 @@ class TrainingConfig:
     cooldown_steps: int = 400
     max_grad_norm: float = 1.0
     mixed_precision: str = "bf16"
+    start_from: str | None = None
+    average: float = 0.0
     checkpointing_steps: int = 200
     validation_steps: int = 500
     log_steps: int = 20

@@ -73,6 +73,19 @@ def load_model(name: str) -> PreTrainedModel:
     return model
 
 
+def take_weights(network: PreTrainedModel, name: str) -> None:
+    """Let a network begin with the weights of another one of the same shape.
+
+    Raises:
+        ValueError: There is no such model, or its weights have other names or shapes.
+    """
+    other = load_model(name)
+    try:
+        network.load_state_dict(other.state_dict())
+    except RuntimeError as error:
+        raise ValueError(f"The weights of {name} do not fit the network of the recipe's model section.") from error
+
+
 def smallest_input(network: PreTrainedModel) -> int:
     """Return the smallest side of an image that a network takes."""
     if isinstance(network, SwinRetinaModel):
@@ -90,4 +103,4 @@ def check_view_size(network: PreTrainedModel, size: int, who: str) -> None:
         raise ValueError(f"Views of {size} pixels are too small for the {who}, which wants at least {smallest}.")
 
 
-__all__ = ["FAMILIES", "build_model", "check_view_size", "load_model", "smallest_input"]
+__all__ = ["FAMILIES", "build_model", "check_view_size", "load_model", "smallest_input", "take_weights"]

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object, set_seed
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import PreTrainedModel
 
 from retinamatch.publishing import PublishError, check_repository_name
@@ -22,6 +23,7 @@ from retinamatch.publishing import PublishError, check_repository_name
 from .configuration import TrainingConfig, parse_config
 from .log import LOG, append
 from .method import Method
+from .models import take_weights
 from .publish import publish
 
 
@@ -93,7 +95,8 @@ class Trainer:
         count: Number of training samples in an epoch.
 
     Raises:
-        ValueError: There are no samples, or `push_to_hub` is no name of a repository.
+        ValueError: There are no samples, `push_to_hub` is no name of a repository, or the weights of `start_from` do
+            not fit.
     """
 
     def __init__(self, config: TrainingConfig, network: PreTrainedModel, method: Method, count: int):
@@ -109,6 +112,8 @@ class Trainer:
             project_dir=config.output_dir,
         )
         set_seed(config.seed, device_specific=True)  # of dropout; the views have their own seeds
+        if config.start_from:
+            take_weights(network, config.start_from)
         self.network = network.to(memory_format=torch.channels_last)
         trained = [network] if method.heads is None else [network, method.heads]
         parameters = [p for module in trained for p in module.parameters()]
@@ -118,7 +123,12 @@ class Trainer:
         if method.heads is not None:
             method.heads = self.models[1]
         self.progress = Progress()
-        self.accelerator.register_for_checkpointing(self.progress, method)
+        self.average = None
+        if config.average:
+            network.to(self.accelerator.device)
+            self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.average))
+        kept = [self.progress, method] + ([self.average] if self.average else [])
+        self.accelerator.register_for_checkpointing(*kept)
         if config.log_with:
             self.accelerator.init_trackers("retinamatch", config=asdict(config))
 
@@ -165,6 +175,8 @@ class Trainer:
             for name, value in self.update().items():
                 sums[name] = sums.get(name, 0.0) + value
             progress.step, done = progress.step + 1, done + 1
+            if self.average:
+                self.average.update_parameters(self.network)
             if progress.step % config.log_steps == 0 or progress.step == last:
                 seconds = time.time() - started
                 self.log(step=progress.step, seconds=seconds, **{k: v / done for k, v in sums.items()})
@@ -219,6 +231,11 @@ class Trainer:
             f"{self.method.name_samples(indices)}; the last checkpoint stays."
         )
 
+    @property
+    def result(self) -> PreTrainedModel:
+        """What is validated and saved: the averaged weights where there are any."""
+        return self.average.module if self.average else self.network
+
     def save_checkpoint(self) -> None:
         """Save the state, whole or not at all, and keep the newest two."""
         folder = os.path.join(self.config.output_dir, f"checkpoint-{self.progress.step}")
@@ -236,14 +253,14 @@ class Trainer:
         if not self.accelerator.is_main_process:
             return
         started = time.time()
-        figures = self.method.validate(self.network, self.accelerator.device)
+        figures = self.method.validate(self.result, self.accelerator.device)
         self.log(step=self.progress.step, **figures, validation_seconds=time.time() - started)
-        self.method.save(self.network, os.path.join(self.config.output_dir, "last"))
+        self.method.save(self.result, os.path.join(self.config.output_dir, "last"))
         name, larger = self.method.metric
         score = figures[name] if larger else -figures[name]
         if self.progress.best is None or score > self.progress.best:
             self.progress.best = score
-            self.method.save(self.network, os.path.join(self.config.output_dir, "best"))
+            self.method.save(self.result, os.path.join(self.config.output_dir, "best"))
 
     def finish(self) -> None:
         """Save the last weights and publish the best ones.
@@ -254,7 +271,7 @@ class Trainer:
         if not self.accelerator.is_main_process:
             return
         folder = self.config.output_dir
-        self.method.save(self.network, os.path.join(folder, "last"))
+        self.method.save(self.result, os.path.join(folder, "last"))
         if self.config.push_to_hub:
             best = os.path.join(folder, "best" if self.progress.best is not None else "last")
             url = publish(best, self.config, os.path.join(folder, "hub"), log_file=os.path.join(folder, LOG))
