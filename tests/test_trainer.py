@@ -149,6 +149,33 @@ class TestRun:
         for one, other in zip(method.expansion.values, resumed.expansion.values, strict=True):
             assert np.array_equal(one, other)
 
+    def test_resume_with_averaged_weights_is_exact_too(self, pack, tmp_path):
+        straight = config(pack, tmp_path / "straight", average=0.6)
+        trained, _ = train(straight)
+        train(config(pack, tmp_path / "stopped", average=0.6, stop_at=3))
+        train(config(pack, tmp_path / "stopped", average=0.6), resume=True)
+        saved = [load_file(str(tmp_path / name / "last" / "model.safetensors")) for name in ("straight", "stopped")]
+        assert all(torch.equal(saved[0][name], saved[1][name]) for name in saved[0])
+        assert any(
+            not torch.equal(saved[0][name], trained[name]) for name in saved[0]
+        )  # the average, not the last step
+
+    def test_a_run_begins_with_given_weights(self, pack, tmp_path):
+        train(config(pack, tmp_path / "first", steps=2))
+        again = config(
+            pack, tmp_path / "again", steps=1, learning_rate=0.0, start_from=str(tmp_path / "first" / "last")
+        )
+        taken, _ = train(again)
+        saved = load_file(str(tmp_path / "first" / "last" / "model.safetensors"))
+        assert all(torch.equal(saved[name], taken[name]) for name in saved)
+
+    def test_weights_of_another_shape_are_refused(self, pack, tmp_path):
+        train(config(pack, tmp_path / "first", steps=1))
+        settings = config(pack, tmp_path / "again", start_from=str(tmp_path / "first" / "last"))
+        settings.model = {**SMALL, "descriptor_dim": 2 * SMALL.get("descriptor_dim", 16)}
+        with pytest.raises(ValueError, match="do not fit the network"):
+            train(settings)
+
     def test_losses_are_logged_and_finite(self, pack, tmp_path):
         train(config(pack, tmp_path / "run"))
         lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]

@@ -6,7 +6,19 @@ from datasets_scripts.rendering.eye import draw_eye
 from datasets_scripts.rendering.fundus import render
 from retinamatch.enhancement import local_normalize
 from train.data.store import Photograph, find_corners
-from train.data.views import ViewSettings, add_lesions, blur_each, compress, make_views, pixel_grid, project, sample_at
+from train.data.views import (
+    Sometimes,
+    ViewSettings,
+    add_lesions,
+    blur_each,
+    compress,
+    draw_patches,
+    make_views,
+    pixel_grid,
+    project,
+    sample_at,
+    through_small_file,
+)
 
 
 MILD = {"blur": 0.31, "light": 0.0, "contrast": (1.0, 1.0), "noise": 0.0, "lesions": 0, "compression": 0}
@@ -93,6 +105,66 @@ class TestPhotometry:
         assert change.max() > 0.05 and (change < 1e-3).float().mean() > 0.5
         draws[:, 0, 7] = 0
         assert torch.equal(add_lesions(image, draws), image)
+
+
+ALWAYS = {
+    "channels": Sometimes(1.0),
+    "haze": Sometimes(1.0, 0.5, 0.5),
+    "occluders": Sometimes(1.0, 0.3, 0.3),
+    "small_file": Sometimes(1.0, 2.0, 2.0),
+    "reversed": Sometimes(1.0),
+    "magnified": Sometimes(1.0, 1.5, 1.5),
+}
+
+
+class TestWideViews:
+    @pytest.mark.parametrize("name", ALWAYS)
+    def test_each_change_happens_when_asked_for_and_never_otherwise(self, photographs, name):
+        keys, mild = [(2, 0), (2, 1)], {**MILD, "noise": 0.03}  # haze alone is undone by the normalization
+        narrow = make_views(photographs, keys, ViewSettings(size=96, **mild))
+        never = make_views(photographs, keys, ViewSettings(size=96, **mild, **{name: Sometimes(0.0, 0.5, 0.5)}))
+        always = make_views(photographs, keys, ViewSettings(size=96, **mild, **{name: ALWAYS[name]}))
+        for view in (0, 1):
+            assert torch.equal(narrow.images[view], never.images[view])
+        changed = [(a - b).abs().mean() > 1e-3 for a, b in zip(narrow.images, always.images)]
+        assert all(changed) if name != "magnified" else any(changed)
+
+    def test_a_share_of_the_views_changes(self):
+        rng, settings = np.random.default_rng(0), Sometimes(0.3, 2.0, 4.0)
+        drawn = [settings.draw(rng) for _ in range(1000)]
+        strengths = [value for value in drawn if value is not None]
+        assert 250 < len(strengths) < 350 and 2 <= min(strengths) < 2.2 and 3.8 < max(strengths) <= 4
+
+    def test_one_view_shows_a_narrower_field(self, photographs):
+        settings = ViewSettings(size=96, zoom=1.0, shear=0.0, perspective=0.0, magnified=Sometimes(1.0, 1.8, 1.8))
+        keys = [(k, 0) for k in range(20)]
+        linear = make_views(photographs[:1] * 20, keys, settings).warp.homography[:, :2, :2]
+        zoom = torch.linalg.det(linear).sqrt()
+        assert torch.allclose(torch.maximum(zoom, 1 / zoom), torch.tensor(1.8), atol=0.02)
+        assert (zoom > 1).any() and (zoom < 1).any()
+
+    def test_nothing_is_learned_under_an_occluder(self, photographs):
+        keys, occluded = [(4, 0), (4, 1)], {"occluders": Sometimes(1.0, 0.4, 0.4)}
+        plain, covered = (make_views(photographs, keys, ViewSettings(size=96, **extra)) for extra in ({}, occluded))
+        share = [float(c.sum() / p.sum()) for c, p in zip(covered.masks, plain.masks)]
+        assert all(0.3 < value < 0.9 for value in share)
+        assert all((c <= p).all() for c, p in zip(covered.masks, plain.masks))
+
+    @pytest.mark.parametrize("share", [0.1, 0.45])
+    def test_patches_cover_what_they_should(self, share):
+        patches = draw_patches(128, share, np.random.default_rng(1))
+        assert patches.float().mean() == pytest.approx(share, abs=0.01)
+
+    def test_a_small_file_loses_what_is_fine_and_keeps_what_is_coarse(self):
+        axis = torch.linspace(0, 6.28, 96)
+        coarse = (0.5 + 0.2 * torch.sin(2 * axis)).expand(1, 1, 96, 96)
+        fine = 0.5 + 0.2 * torch.sin(40 * axis).expand(1, 1, 96, 96)
+        assert (through_small_file(coarse, 3.0, 5.0) - coarse).abs().mean() < 0.03
+        assert (through_small_file(fine, 3.0, 5.0) - 0.5).abs().mean() < 0.05
+
+    def test_recipes_give_probabilities_by_name(self):
+        settings = ViewSettings.from_dict({"haze": {"probability": 0.2, "low": 0.1, "high": 0.4}, "scale": [0.8, 1.1]})
+        assert settings.haze == Sometimes(0.2, 0.1, 0.4) and settings.scale == (0.8, 1.1)
 
 
 class TestLocalNormalize:
