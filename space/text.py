@@ -105,7 +105,7 @@ def pair_numbers(outcome: Outcome) -> dict:
         "keypoints_moving": len(registration.moving_keypoints),
         "keypoints_fixed": len(registration.fixed_keypoints),
         "matches": len(registration.matches),
-        "inliers": int(registration.inliers.sum()) if found else 0,
+        "inliers": int(registration.inliers.sum()),
         "residual_pixels": round(float(registration.residual), 3) if found else None,
         "overlap": round(float(registration.overlap), 3) if found else None,
         "default_thresholds": outcome.choices.measured,

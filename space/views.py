@@ -4,7 +4,7 @@ What moves can be stopped, what is wiped away can be moved by the keyboard, and 
 """
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def write_pair(outcome: Outcome, keypoints: bool = False) -> PairFiles:
     folder.text("transform.json", json.dumps(registration.to_dict(), indent=2, allow_nan=False) + "\n")
     folder.text("matches.csv", matches_text(registration))
     wiped = board = change = colours = heatmaps = None
-    if registration.registered:
+    if registration:
         aligned = registration.warp(outcome.moving)
         folder.photograph("aligned", aligned)
         first, second = flicker(outcome.fixed, aligned)
@@ -70,8 +70,6 @@ def write_pair(outcome: Outcome, keypoints: bool = False) -> PairFiles:
         wiped = tuple(
             folder.view(name, fitted(frame, FRAME_SIDE)) for name, frame in (("fixed", first), ("moving", second))
         )
-    else:  # nothing agrees with a transform that is not believed
-        registration = replace(registration, inliers=np.zeros_like(registration.inliers))
     drawn = draw_matches(outcome.moving, outcome.fixed, registration, keypoints=keypoints)
     matches = folder.view("matches", drawn)
     if pair.found_moving.heatmap is not None:

@@ -14,6 +14,7 @@ from retinamatch.drawing import (
     flicker,
     overlay,
 )
+from retinamatch.estimation import Estimate
 from retinamatch.keypoint_set import Keypoints
 from retinamatch.registration import Registration
 
@@ -24,22 +25,17 @@ def make_registration(moving_points, fixed_points, inliers, moving_size=(200, 30
         Keypoints(np.array(points, float), np.zeros((count, 1), np.float32), np.ones(count, np.float32), size)
         for points, size in ((moving_points, moving_size), (fixed_points, fixed_size))
     ]
-    matches = np.repeat(np.arange(count)[:, None], 2, axis=1)
-    return Registration(
-        transform=None,
-        moving_keypoints=keypoints[0],
-        fixed_keypoints=keypoints[1],
-        matches=matches,
-        match_scores=np.ones(count),
+    estimate = Estimate(
+        accepted=True,
+        candidate=None,
+        matches=np.repeat(np.arange(count)[:, None], 2, axis=1),
+        scores=np.ones(count),
         inliers=np.array(inliers, bool),
         residual=0.0,
         overlap=1.0,
-        status="registered",
         reason="",
-        evidence={},
-        moving_size=moving_size,
-        fixed_size=fixed_size,
     )
+    return Registration(estimate, *keypoints)
 
 
 def close_to(picture, color):

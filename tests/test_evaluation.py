@@ -16,6 +16,7 @@ from retinamatch.evaluation import (
     summarize,
 )
 from retinamatch.keypoint_set import Keypoints
+from retinamatch.registration import Registrar
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_summarize():
     assert found["auc"]["mean"] == pytest.approx((found["auc"]["S"] + found["auc"]["P"]) / 2)
 
 
-class ShiftRegistrar:
+class ShiftRegistrar(Registrar):
     """Stands in for a `Registrar`: the same keypoints in all photographs, shifted by what the first pixel says."""
 
     transform = "similarity"
@@ -102,7 +103,7 @@ class ShiftRegistrar:
             )
         return found
 
-    def match(self, moving, fixed):
+    def match(self, moving, fixed, ratio=None):
         return mutual_matches(moving, fixed)
 
 

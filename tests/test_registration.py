@@ -58,7 +58,7 @@ def test_fields_describe_the_pair(registered):
     assert registered.residual == pytest.approx(np.median(distance[registered.inliers]), rel=0.2)
     assert registered.inliers.sum() > 50
     assert 0.4 < registered.overlap <= 1
-    assert registered.moving_size == registered.fixed_size == (512, 512)
+    assert registered.moving_keypoints.size == registered.fixed_keypoints.size == (512, 512)
     assert {"read", "keypoints", "match", "estimate"} <= registered.timings.keys()
 
 
@@ -86,7 +86,7 @@ def test_every_transform_can_be_asked_for(registrar, registered, name):
 def test_warp_brings_the_moving_photograph_onto_the_fixed_grid(registered, visits):
     aligned = registered.warp(visits.moving.image)
     assert aligned.shape == visits.fixed.image.shape and aligned.dtype == np.uint8
-    vessels = registered.transform.warp(visits.moving.vessels, size=registered.fixed_size)
+    vessels = registered.transform.warp(visits.moving.vessels, size=visits.fixed.image.shape[:2])
     inside = registered.transform.warp(visits.moving.mask.astype(np.float32), size=(512, 512)) > 0.99
     inside &= visits.fixed.mask
     before = np.corrcoef(visits.moving.vessels[inside], visits.fixed.vessels[inside])[0, 1]
@@ -102,7 +102,8 @@ def test_warp_refuses_another_photograph(registered, visits):
 
 def test_dictionary_survives_json(registered):
     evidence = {"errors": {"cubic": np.float64("nan"), "affine": np.float32(2.5)}, "counts": np.arange(2)}
-    read = json.loads(json.dumps(replace(registered, evidence=evidence).to_dict(), allow_nan=False))
+    estimate = replace(registered.estimate, evidence=evidence)
+    read = json.loads(json.dumps(replace(registered, estimate=estimate).to_dict(), allow_nan=False))
     assert read["evidence"] == {"errors": {"cubic": None, "affine": 2.5}, "counts": [0, 1]}
     points = registered.moving_points
     assert np.allclose(Transform.from_dict(read["transform"])(points), registered.transform(points))
@@ -230,3 +231,26 @@ def test_thresholds_change_the_answer_without_new_keypoints(registrar, registere
     assert strict.registered and strict.evidence["given"] < registered.evidence["given"]
     refused = registrar.register_keypoints(moving, fixed, settings=EstimationSettings(minimum_agreeing=10_000))
     assert not refused.registered and "at least 10000 are needed" in refused.reason
+
+
+def test_a_registration_says_what_it_is_in_one_line(registrar, registered, visits, other_eye):
+    refused = registrar.register(other_eye, visits.fixed.image)
+    assert registered and not refused
+    assert repr(registered).startswith("<Registration registered: ") and " px, overlap " in repr(registered)
+    assert repr(refused) == f"<Registration no reliable match: {refused.reason}>"
+    for thing in (registered, refused, registered.estimate, registered.moving_keypoints):
+        assert "\n" not in repr(thing) and len(repr(thing)) < 200
+
+
+def test_registrations_are_compared_by_identity(registered):
+    same = replace(registered)
+    assert registered == registered and registered in [same, registered]
+    assert registered != same and registered not in [same] and len({registered, same}) == 2
+    assert registered.moving_keypoints != replace(registered.moving_keypoints)
+
+
+def test_nothing_agrees_with_a_transform_that_is_not_believed(registrar, registered):
+    strict = EstimationSettings(minimum_agreeing=10_000)
+    refused = registrar.register_keypoints(registered.moving_keypoints, registered.fixed_keypoints, settings=strict)
+    assert refused.estimate.inliers.any() and not refused.inliers.any()
+    assert refused.estimate.candidate is not None and refused.transform is None

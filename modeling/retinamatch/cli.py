@@ -73,13 +73,9 @@ def register(
             registration, photos = _register(moving, fixed, Registrar(model, transform, features=features), bar)
             bar.set_description("pictures")
             written = results.write_registration(registration, *photos, out)
-    if not registration.registered:
-        _no_match(registration)
-    kind = registration.transform.to_dict()["class"]
-    typer.echo(
-        f"registered: {kind}, {registration.inliers.sum()} inliers of {len(registration.matches)} matches, "
-        f"residual {registration.residual:.2f} px, overlap {registration.overlap:.0%}"
-    )
+    typer.echo(registration.estimate)
+    if not registration:
+        raise typer.Exit(NO_MATCH)
     typer.echo(", ".join(f"{step} {seconds:.2f} s" for step, seconds in registration.timings.items()))
     typer.echo("\n".join(str(path) for path in written))
 
@@ -105,8 +101,9 @@ def match(
             typer.echo(text, nl=False)
         else:
             results.write_text(out, text)
-    if not registration.registered:
-        _no_match(registration, err=out is None)
+    if not registration:
+        typer.echo(registration.estimate, err=out is None)
+        raise typer.Exit(NO_MATCH)
 
 
 @app.command()
@@ -277,11 +274,6 @@ def _position(name: str, photographs: list[Path]) -> int:
     if name not in names:
         raise SeriesError(f"There is no {name} in the series; it has: {', '.join(names)}.")
     return names.index(name)
-
-
-def _no_match(registration: Registration, err: bool = False):
-    typer.echo(f"{registration.status}: {registration.reason}", err=err)
-    raise typer.Exit(NO_MATCH)
 
 
 def _report(figures: dict, json_file: Path | None):

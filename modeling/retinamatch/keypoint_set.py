@@ -10,7 +10,7 @@ import numpy as np
 WORKING_SIZE = 768
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Keypoints:
     """The keypoints of one photograph.
 
@@ -35,6 +35,10 @@ class Keypoints:
 
     def __len__(self) -> int:
         return len(self.points)
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        return f"<Keypoints: {len(self)} in a photograph of {width} x {height} pixels>"
 
     @property
     def radius(self) -> float:

@@ -19,7 +19,7 @@ import torch
 from tqdm.auto import tqdm
 from transformers import AutoModelForKeypointDetection
 
-from .estimation import REGISTERED, EstimationSettings, estimate
+from .estimation import Estimate, EstimationSettings, estimate
 from .image_processing_retina import RetinaImageProcessor
 from .keypoint_set import Keypoints
 from .keypoints import mutual_nearest_matches
@@ -40,47 +40,77 @@ class UnknownNameError(ValueError):
     """A model, transform or kind of features that does not exist; the sentence lists those that do."""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Registration:
-    """How one photograph lies on another, or why that cannot be said.
+    """How one photograph lies on another, or why that cannot be said; true when it is registered.
 
     Attributes:
-        transform: Maps pixels of the moving photograph, (N, 2), to pixels of the fixed one; `None` when not registered.
+        estimate: The transform with the matches that it rests on, and whether to believe it.
         moving_keypoints: Keypoints of the moving photograph, in its pixels.
         fixed_keypoints: Keypoints of the fixed photograph, in its pixels.
-        matches: (M, 2) integer array, a row is the index of a moving keypoint and of the fixed keypoint it matches.
-        match_scores: (M,) scores of the matches, higher is better.
-        inliers: (M,) boolean array, the matches that agree with the transform.
-        residual: Median distance of the inliers after the transform, in pixels of the fixed photograph; NaN when not
-            registered.
-        overlap: Share of the fixed photograph's field of view that the moving one covers, 0 to 1.
-        status: "registered" or "no reliable match".
-        reason: Why there is no reliable match, in words; "" when registered.
-        evidence: The figures behind the decision.
         timings: Seconds of each step: `read`, `keypoints`, `match`, `estimate`, and `warp` when it was last called.
-        moving_size: (height, width) of the moving photograph.
-        fixed_size: (height, width) of the fixed photograph.
     """
 
-    transform: Transform | None
+    estimate: Estimate
     moving_keypoints: Keypoints
     fixed_keypoints: Keypoints
-    matches: np.ndarray
-    match_scores: np.ndarray
-    inliers: np.ndarray
-    residual: float
-    overlap: float
-    status: str
-    reason: str
-    evidence: dict
-    moving_size: tuple[int, int]
-    fixed_size: tuple[int, int]
     timings: dict[str, float] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return self.registered
+
+    def __repr__(self) -> str:
+        return f"<Registration {self.estimate}>"
 
     @property
     def registered(self) -> bool:
         """Whether there is a transform to believe in."""
-        return self.status == REGISTERED
+        return self.estimate.accepted
+
+    @property
+    def status(self) -> str:
+        """The word for `registered` in JSON: "registered" or "no reliable match"."""
+        return self.estimate.status
+
+    @property
+    def reason(self) -> str:
+        """Why there is no reliable match, in words; "" when registered."""
+        return self.estimate.reason
+
+    @property
+    def transform(self) -> Transform | None:
+        """Maps pixels of the moving photograph, (N, 2), to pixels of the fixed one; None when not registered."""
+        return self.estimate.transform
+
+    @property
+    def matches(self) -> np.ndarray:
+        """(M, 2) integer array, a row is the index of a moving keypoint and of the fixed keypoint it matches."""
+        return self.estimate.matches
+
+    @property
+    def match_scores(self) -> np.ndarray:
+        """(M,) scores of the matches, higher is better."""
+        return self.estimate.scores
+
+    @property
+    def inliers(self) -> np.ndarray:
+        """(M,) boolean array, the matches that agree with the transform; none of a pair that is not registered."""
+        return self.estimate.inliers & self.registered
+
+    @property
+    def residual(self) -> float:
+        """Median distance of the inliers after the transform, in pixels of the fixed photograph."""
+        return self.estimate.residual
+
+    @property
+    def overlap(self) -> float:
+        """Share of the fixed photograph's field of view that the moving one covers, 0 to 1."""
+        return self.estimate.overlap
+
+    @property
+    def evidence(self) -> dict:
+        """The figures behind the decision."""
+        return self.estimate.evidence
 
     @property
     def moving_points(self) -> np.ndarray:
@@ -98,7 +128,7 @@ class Registration:
         Args:
             moving: The moving photograph, anything `read_photograph` reads.
             order: Interpolation, 0 nearest, 1 linear, 3 cubic.
-            fill: Grey level where the moving photograph shows nothing.
+            fill: Gray level where the moving photograph shows nothing.
 
         Returns:
             uint8 RGB array (height, width, 3) of the fixed photograph's size.
@@ -106,24 +136,24 @@ class Registration:
         Raises:
             ValueError: The pair is not registered, or the photograph is not the moving one.
         """
-        if not self.registered:
+        if self.transform is None:
             raise ValueError(f"There is nothing to warp with: {self.status} ({self.reason}).")
         moving = read_photograph(moving)
-        if moving.shape[:2] != tuple(self.moving_size):
+        if moving.shape[:2] != self.moving_keypoints.size:
             raise ValueError(
-                f"The moving photograph was {_size_in_words(self.moving_size)} pixels when it was registered, "
-                f"this one is {_size_in_words(moving.shape[:2])}."
+                f"The moving photograph was {_size_in_words(self.moving_keypoints.size)} pixels when it was "
+                f"registered, this one is {_size_in_words(moving.shape[:2])}."
             )
         self.timings.pop("warp", None)
         with timed(self.timings, "warp"):
-            return self.transform.warp(moving, size=self.fixed_size, order=order, fill=fill)
+            return self.transform.warp(moving, size=self.fixed_keypoints.size, order=order, fill=fill)
 
     def to_dict(self) -> dict:
         """Put the outcome into numbers, strings, lists and dicts, ready for JSON.
 
         A pair that is not registered gives its status and reason alone: there is nothing else to use by mistake.
         """
-        if not self.registered:
+        if self.transform is None:
             return {"status": self.status, "reason": self.reason}
         return {
             "status": self.status,
@@ -133,8 +163,8 @@ class Registration:
             "overlap": float(self.overlap),
             "matches": len(self.matches),
             "inliers": int(self.inliers.sum()),
-            "moving": {"height": self.moving_size[0], "width": self.moving_size[1]},
-            "fixed": {"height": self.fixed_size[0], "width": self.fixed_size[1]},
+            "moving": dict(zip(("height", "width"), self.moving_keypoints.size)),
+            "fixed": dict(zip(("height", "width"), self.fixed_keypoints.size)),
             "evidence": _plain(self.evidence),
             "timings": {name: round(seconds, 4) for name, seconds in self.timings.items()},
         }
@@ -285,23 +315,8 @@ class Registrar:
             matches, scores = self.match(moving, fixed, ratio)
         with timed(timings, "estimate"):
             kind = self.transform if transform is None else check_transform(transform)
-            found = estimate(moving, fixed, matches, scores, transform=kind, settings=settings)
-        return Registration(
-            transform=found.transform if found.status == REGISTERED else None,
-            moving_keypoints=moving,
-            fixed_keypoints=fixed,
-            matches=found.matches,
-            match_scores=found.scores,
-            inliers=found.inliers,
-            residual=found.residual,
-            overlap=found.overlap,
-            status=found.status,
-            reason=found.reason,
-            evidence=found.evidence,
-            moving_size=tuple(moving.size),
-            fixed_size=tuple(fixed.size),
-            timings=timings,
-        )
+            estimated = estimate(moving, fixed, matches, scores, transform=kind, settings=settings)
+        return Registration(estimated, moving, fixed, timings)
 
     def _register_batch(self, pairs: list, transform: str | None) -> list[Registration]:
         shared = {}

@@ -80,14 +80,13 @@ def matches_text(registration: Registration, as_json: bool = False) -> str:
             registration.moving_points,
             registration.fixed_points,
             registration.match_scores,
-            registration.inliers & registration.registered,
+            registration.inliers,
         )
     ]
     if as_json:
         rows = [dict(zip(MATCH_COLUMNS, row)) for row in table]
-        return (
-            json.dumps({"status": registration.status, "reason": registration.reason, "matches": rows}, indent=2) + "\n"
-        )
+        record = {"status": registration.status, "reason": registration.reason, "matches": rows}
+        return json.dumps(record, indent=2) + "\n"
     return "".join(",".join(map(str, row)) + "\n" for row in (MATCH_COLUMNS, *table))
 
 
@@ -109,7 +108,7 @@ def write_registration(registration: Registration, moving: np.ndarray, fixed: np
     """
     folder = Path(folder)
     with written_aside(folder) as aside:
-        if registration.registered:
+        if registration:
             aligned = registration.warp(moving)
             # One after the other: of large photographs, few pictures should lie in memory at a time.
             _save(aligned, aside / "aligned.png")

@@ -110,7 +110,7 @@ def validate(
         target = views.warp.to_second(grid[None].to(device)).cpu()
         both = sample_at(views.masks[1].cpu(), target)[0, 0] > 0.99
         error = np.inf
-        if result.status == "registered" and both.any():
+        if result.accepted and both.any():
             registered += 1
             mapped = result.transform(grid[both].double().numpy())
             error = float(np.linalg.norm(mapped - target[0][both].double().numpy(), axis=1).mean())

@@ -23,38 +23,55 @@ from .refinement import locate
 from .settings import EstimationSettings
 
 
-REGISTERED = "registered"
-NO_RELIABLE_MATCH = "no reliable match"
-
-
-@dataclass
+@dataclass(eq=False, repr=False)
 class Estimate:
-    """The answer of `estimate`.
+    """What the matches of a pair say: a transform, and whether to believe it.
 
     Attributes:
-        transform: maps pixels of the moving photograph to pixels of the fixed one; None when none could be estimated. A
-            pair without a reliable match may have one; it is there to be measured, not to be used.
+        accepted: Whether to believe the transform.
+        candidate: Maps pixels of the moving photograph to pixels of the fixed one; None when none could be estimated.
+            It is there even when it is not believed, to be measured and not to be used.
         matches: (M, 2) int64, rows of the moving and of the fixed keypoints: those of the guided search where there is
             a transform, else those that were given.
-        scores: (M,) float32, the scores of the matches.
+        scores: (M,) float32, the scores of the matches, higher is better.
         inliers: (M,) bool, the matches that agree with each other.
-        residual: median distance of the inliers after the transform, in pixels of the fixed photograph; NaN without
+        residual: Median distance of the inliers after the transform, in pixels of the fixed photograph; NaN without
             one.
-        overlap: share of the fixed field of view that the moving one covers, 0 to 1.
-        status: "registered" or "no reliable match".
-        reason: why there is no reliable match, in words; empty when registered.
-        evidence: the figures behind the decision.
+        overlap: Share of the fixed field of view that the moving one covers, 0 to 1.
+        reason: Why there is no reliable match, in words; empty when accepted.
+        evidence: The figures behind the decision.
     """
 
-    transform: Transform | None
+    accepted: bool
+    candidate: Transform | None
     matches: np.ndarray
     scores: np.ndarray
     inliers: np.ndarray
     residual: float
     overlap: float
-    status: str
     reason: str
     evidence: dict = field(default_factory=dict)
+
+    @property
+    def transform(self) -> Transform | None:
+        """The transform to use: None unless it is believed."""
+        return self.candidate if self.accepted else None
+
+    @property
+    def status(self) -> str:
+        """The word for `accepted` in JSON: "registered" or "no reliable match"."""
+        return "registered" if self.accepted else "no reliable match"
+
+    def __str__(self) -> str:
+        if self.transform is None:
+            return f"{self.status}: {self.reason}"
+        return (
+            f"{self.status}: {self.transform.name}, {self.inliers.sum()} inliers of {len(self.matches)} matches, "
+            f"residual {self.residual:.2f} px, overlap {self.overlap:.0%}"
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self}>"
 
 
 def estimate(
@@ -106,13 +123,13 @@ def estimate(
     fitted = _fit(kind, fine.moving, fine.fixed, fine.weights, prior, settings)
     distances = np.linalg.norm(fitted(fine.moving) - fine.fixed, axis=1)
     return Estimate(
-        transform=fitted,
+        accepted=not reason,
+        candidate=fitted,
         matches=agreed.matches,
         scores=agreed.scores,
         inliers=agreed.inliers,
         residual=float(np.median(distances[fine.inliers])) if fine.inliers.any() else float("nan"),
         overlap=evidence.overlap,
-        status=NO_RELIABLE_MATCH if reason else REGISTERED,
         reason=reason,
         evidence={
             **evidence.to_dict(),
@@ -256,13 +273,7 @@ def _richest_class(agreed: _Agreed, prior, settings: EstimationSettings) -> tupl
 
 def _refused(matches: np.ndarray, scores: np.ndarray, reason: str) -> Estimate:
     nothing = np.zeros(len(matches), dtype=bool)
-    evidence = {"given": len(matches)}
-    return Estimate(None, matches, scores, nothing, float("nan"), 0.0, NO_RELIABLE_MATCH, reason, evidence)
+    return Estimate(False, None, matches, scores, nothing, float("nan"), 0.0, reason, {"given": len(matches)})
 
 
-__all__ = [
-    "Estimate",
-    "NO_RELIABLE_MATCH",
-    "REGISTERED",
-    "estimate",
-]
+__all__ = ["Estimate", "estimate"]

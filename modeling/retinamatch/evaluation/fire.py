@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..estimation import REGISTERED, Estimate, estimate
 from ..photographs import read_photograph
+from ..registration import Registration
 from .degradation import degrade
 
 
@@ -105,10 +105,10 @@ def evaluate_fire(root: str | Path, registrar, degrade: int = 0, progress: bool 
         moving, fixed = _read_moving(pair, degrade), read_photograph(pair.fixed)
         start = time.perf_counter()
         moving, fixed = registrar.keypoints([moving, fixed])
-        # Not `registrar.register_keypoints`: that hides a transform that was not believed, worth knowing here.
-        found = estimate(moving, fixed, *registrar.match(moving, fixed), transform=registrar.transform)
+        registration = registrar.register_keypoints(moving, fixed)
         seconds = time.perf_counter() - start
-        rows.append({"name": pair.name, "class": pair.category, **_errors(found, pair), "time": round(seconds, 3)})
+        errors = _errors(registration, pair)
+        rows.append({"name": pair.name, "class": pair.category, **errors, "time": round(seconds, 3)})
     return {"pairs": rows, **summarize(rows), "left_out": list(LEFT_OUT), "degrade": degrade}
 
 
@@ -138,10 +138,9 @@ def compare_on_fire(
             (fixed,) = registrar.keypoints([read_photograph(pair.fixed)])
             for level in levels:
                 (moving,) = registrar.keypoints([_read_moving(pair, level)])
-                matches = registrar.match(moving, fixed)
                 for transform in transforms:
-                    found = estimate(moving, fixed, *matches, transform=transform)
-                    row = {"name": pair.name, "class": pair.category, **_errors(found, pair)}
+                    registration = registrar.register_keypoints(moving, fixed, transform)
+                    row = {"name": pair.name, "class": pair.category, **_errors(registration, pair)}
                     rows[level, transform].append(row)
         results += [
             {"features": name, "degrade": level, "transform": transform, **summarize(found)}
@@ -180,24 +179,24 @@ def _read_moving(pair: FirePair, level: int) -> np.ndarray:
     return degrade(read_photograph(pair.moving), level, pair.name)
 
 
-def _errors(found: Estimate, pair: FirePair) -> dict:
+def _errors(registration: Registration, pair: FirePair) -> dict:
     row = {"mean_error": None, "max_error": None, "median_error": None, "rejected_error": None}
-    if found.transform is not None:
-        distances = np.linalg.norm(found.transform(pair.moving_points) - pair.fixed_points, axis=1)
+    candidate = registration.estimate.candidate
+    if candidate is not None:
+        distances = np.linalg.norm(candidate(pair.moving_points) - pair.fixed_points, axis=1)
         if not np.isfinite(distances).all():
             distances = np.full(len(distances), np.finfo(np.float32).max)
         mean = float(distances.mean())
-        if found.status == REGISTERED:
+        if registration:
             row.update(mean_error=mean, max_error=float(distances.max()), median_error=float(np.median(distances)))
         else:
             row["rejected_error"] = mean
-    kind = None if found.transform is None else found.transform.name
     return {
         **row,
-        "transform": kind,
-        "inliers": int(found.inliers.sum()),
-        "status": found.status,
-        "reason": found.reason,
+        "transform": None if candidate is None else candidate.name,
+        "inliers": int(registration.estimate.inliers.sum()),
+        "status": registration.status,
+        "reason": registration.reason,
     }
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..estimation import REGISTERED, estimate
 from ..photographs import read_photograph
 from .fire import PHOTOGRAPHS
 
@@ -47,14 +46,13 @@ def evaluate_identity(
     for kind, pairs in (("same", same), ("different", different)):
         registered = 0
         for i, j in tqdm(pairs, desc=f"{kind} eye", unit="pair", disable=not progress):
-            moving, fixed = keypoints[i], keypoints[j]
-            found = estimate(moving, fixed, *registrar.match(moving, fixed), transform=registrar.transform)
-            registered += found.status == REGISTERED
+            registration = registrar.register_keypoints(keypoints[i], keypoints[j])
+            registered += registration.registered
             names = {"moving": _short(photos[i][1]), "fixed": _short(photos[j][1])}
-            if kind == "same" and found.status != REGISTERED:
-                lists["missed"].append({**names, "reason": found.reason})
-            if kind == "different" and found.status == REGISTERED:
-                lists["accepted"].append({**names, "inliers": int(found.inliers.sum())})
+            if kind == "same" and not registration:
+                lists["missed"].append({**names, "reason": registration.reason})
+            if kind == "different" and registration:
+                lists["accepted"].append({**names, "inliers": int(registration.inliers.sum())})
         counts[kind] = {"pairs": len(pairs), "registered": registered}
     return {**counts, **lists}
 

@@ -19,7 +19,7 @@ from itertools import combinations
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..estimation import REGISTERED, EstimationSettings, estimate
+from ..estimation import EstimationSettings
 from ..keypoint_set import Keypoints
 from ..photographs import read_photograph
 
@@ -66,9 +66,9 @@ def calibrate(photographs: list, registrar, pairs: int = 400, seed: int = 0, pro
 
 
 def _evidence(registrar, moving: Keypoints, fixed: Keypoints) -> tuple[float, float, float, bool]:
-    found = estimate(moving, fixed, *registrar.match(moving, fixed), transform="quadratic")
-    figures = [float(found.evidence.get(name, 0.0)) for name in FIGURES]
-    return (*figures, found.status == REGISTERED)
+    registration = registrar.register_keypoints(moving, fixed, transform="quadratic")
+    figures = [float(registration.evidence.get(name, 0.0)) for name in FIGURES]
+    return (*figures, registration.registered)
 
 
 def _summary(rows: list[tuple]) -> dict:
