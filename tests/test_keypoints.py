@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from retinamatch.keypoints import (
+    _largest_around,
     detect_keypoints,
     erode,
     find_peaks,
@@ -38,6 +39,15 @@ class TestFindPeaks:
         logits = torch.randn(1, 1, 40, 40).round(decimals=1).expand(3, -1, -1, -1)
         peaks = find_peaks(logits, 3)
         assert (peaks[0] == peaks[1]).all() and (peaks[0] == peaks[2]).all()
+
+
+class TestLargestAround:
+    @pytest.mark.parametrize("radius", [0, 1, 2, 3, 4, 7, 10])
+    @pytest.mark.parametrize("size", [(5, 40), (33, 17)])
+    def test_is_the_maximum_over_the_window(self, radius, size):
+        values = torch.randn(2, 1, *size, generator=torch.Generator().manual_seed(radius))
+        pooled = F.max_pool2d(values, 2 * radius + 1, 1, radius)
+        assert torch.equal(_largest_around(values, radius), pooled)
 
 
 class TestErode:

@@ -104,9 +104,22 @@ def find_peaks(logits: Tensor, radius: int) -> Tensor:
 
 
 def _largest_around(values: Tensor, radius: int) -> Tensor:
-    """Maximum over a square window, one axis after the other: the same as at once, and much faster."""
-    window = 2 * radius + 1
-    return F.max_pool2d(F.max_pool2d(values, (1, window), 1, (0, radius)), (window, 1), 1, (radius, 0))
+    """Maximum over a square window, one axis after the other.
+
+    A running maximum over windows that double: several times faster on a CPU than pooling, with the same result.
+    """
+    for _ in range(2):
+        values = _running_maximum(F.pad(values, (radius, radius), value=-torch.inf), 2 * radius + 1).mT.contiguous()
+    return values
+
+
+def _running_maximum(values: Tensor, window: int) -> Tensor:
+    """Maximum over `window` neighbors along the last axis, which gets shorter by `window - 1`."""
+    width = 1
+    while 2 * width <= window:
+        values, width = torch.maximum(values[..., :-width], values[..., width:]), 2 * width
+    rest = window - width
+    return torch.maximum(values[..., : values.shape[-1] - rest], values[..., rest:])
 
 
 def erode(mask: Tensor, border: int) -> Tensor:
