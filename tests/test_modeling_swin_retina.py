@@ -25,7 +25,7 @@ from retinamatch import (
 from retinamatch.cli import app
 from retinamatch.conversion import rename_student
 from retinamatch.hub import save_repository
-from retinamatch.modeling_swin_retina import ResidualBlock
+from retinamatch.modeling_swin_retina import Residual
 
 
 CLASSES = [SwinRetinaModel, SwinRetinaForKeypointDetection, SwinRetinaForKeypointMatching]
@@ -158,7 +158,7 @@ class TestDense:
         """Instance norms run over whole maps: padding of the input to 32 would shift every pixel of the heat map."""
         model, seen = peaky(SwinRetinaModel), {}
         for name, module in model.named_modules():
-            if isinstance(module, ResidualBlock):
+            if isinstance(module, Residual):
                 module.register_forward_hook(lambda m, i, o, name=name: seen.update({name: tuple(o.shape[-2:])}))
         model(torch.randn(1, 1, 65, 99))
         strides = {"skips.0": 1, "skips.1": 2, "skips.2": 4, "skips.3": 8, "bottleneck": 32}

@@ -94,10 +94,10 @@ def test_exif_orientation(rgb, tmp_path, orientation, suffix):
 
 @pytest.mark.parametrize("library", ["numpy", "torch"])
 @pytest.mark.parametrize("layout", ["last", "first"])
-@pytest.mark.parametrize("dtype", ["uint8", "int64", "float32", "float64", "float16", "float grey levels", "uint16"])
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float32", "float64", "float16", "float gray levels", "uint16"])
 def test_arrays_and_tensors(rgb, library, layout, dtype):
     scale = {"float32": 1 / 255, "float64": 1 / 255, "float16": 1 / 255, "uint16": 257}.get(dtype, 1)
-    array = (rgb.astype(np.float64) * scale).astype("float32" if dtype == "float grey levels" else dtype)
+    array = (rgb.astype(np.float64) * scale).astype("float32" if dtype == "float gray levels" else dtype)
     array = array if layout == "last" else np.ascontiguousarray(array.transpose(2, 0, 1))
     photo = read_photograph(torch.from_numpy(array) if library == "torch" else array)
     assert photo.dtype == np.uint8 and photo.flags["C_CONTIGUOUS"]
@@ -169,14 +169,14 @@ def test_files_broken_anywhere_raise_one_error(rng, tmp_path, suffix):
         (np.full((70, 70), np.nan, np.float32), "not finite"),
         (torch.full((3, 70, 70), torch.inf), "not finite"),
         (np.full((70, 70), -3, np.int32), "from -3 to -3"),
-        (np.full((70, 70), 1e6), "grey levels run"),
+        (np.full((70, 70), 1e6), "gray levels run"),
         (np.zeros((70, 70, 2), np.uint8), r"shape \(70, 70, 2\)"),
         (np.zeros((2, 3, 70, 70), np.uint8), r"shape \(2, 3, 70, 70\)"),
         (np.zeros(70, np.uint8), r"shape \(70,\)"),
         (np.zeros((63, 900, 3), np.uint8), "900 x 63 pixels; at least 64 x 64"),
         (np.zeros((0, 0, 3), np.uint8), "0 x 0 pixels"),
         (np.zeros((70, 70), complex), "complex"),
-        (np.full((70, 70), "a"), "not grey levels"),
+        (np.full((70, 70), "a"), "not gray levels"),
         (42, "not int"),
         (None, "not NoneType"),
     ],

@@ -222,7 +222,7 @@ def test_warp_agrees_with_points(kind, size, points):
     inside = (source >= 3).all(-1) & (source[..., 0] <= 446) & (source[..., 1] <= 416)
     outside = (source < -3).any(-1) | (source[..., 0] > 453) | (source[..., 1] > 423)
     assert inside.mean() > 0.2
-    # The pattern changes by at most 5 grey levels a pixel: 0.5 are a tenth of a pixel.
+    # The pattern changes by at most 5 gray levels a pixel: 0.5 are a tenth of a pixel.
     assert np.abs(warped - picture(0, 0, source))[inside].max() < 0.5
     assert np.allclose(warped[outside], -1)
 

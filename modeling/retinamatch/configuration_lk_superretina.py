@@ -1,5 +1,7 @@
 """Configuration of LK-SuperRetina and its family."""
 
+from typing import Any, Self
+
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
@@ -40,7 +42,7 @@ class LKSuperRetinaConfig(PreTrainedConfig):
         border (`int`, *optional*, defaults to 8):
             No keypoint lies closer than this many input pixels to the rim of the field of view or of the image.
         ratio_threshold (`float`, *optional*, defaults to 0.95):
-            A match is kept when the distance to the nearest descriptor is below this share of that to the second
+            A match is kept when the distance to the nearest descriptor is below this fraction of that to the second
             nearest.
         matching_temperature (`float`, *optional*, defaults to 0.07):
             Temperature of the dual softmax over cosine similarities that gives the matching scores.
@@ -63,8 +65,12 @@ class LKSuperRetinaConfig(PreTrainedConfig):
     ratio_threshold: float | int = 0.95
     matching_temperature: float | int = 0.07
 
-    def validate_architecture(self):
-        """Refuse what no network can be built from, in one sentence each."""
+    def validate_architecture(self) -> None:
+        """Reject what no network can be built from.
+
+        Raises:
+            ValueError: A setting has a value that it cannot have; the sentence names it.
+        """
         if len(self.encoder_widths) != 4 or min(self.encoder_widths) < 1:
             raise ValueError(f"`encoder_widths` must be four positive integers, got {self.encoder_widths}.")
         if any(size < 1 or size % 2 == 0 for size in self.kernel_sizes):
@@ -75,7 +81,7 @@ class LKSuperRetinaConfig(PreTrainedConfig):
             raise ValueError(f"`descriptor_stride` must be 4 or 8, got {self.descriptor_stride}.")
 
     @classmethod
-    def small(cls, **kwargs) -> "LKSuperRetinaConfig":
+    def small(cls, **kwargs: Any) -> Self:
         """Return the half-width member, about one million parameters, with descriptors at stride 4."""
         settings = {
             "encoder_widths": (16, 32, 64, 96),
@@ -89,7 +95,7 @@ class LKSuperRetinaConfig(PreTrainedConfig):
         return cls(**{**settings, **kwargs})
 
     @classmethod
-    def superretina(cls, **kwargs) -> "LKSuperRetinaConfig":
+    def superretina(cls, **kwargs: Any) -> Self:
         """Return the plain SuperRetina as published, without large kernels."""
         return cls(**{"kernel_sizes": (), "activation": "relu", **kwargs})
 

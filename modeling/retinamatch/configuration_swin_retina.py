@@ -1,5 +1,7 @@
 """Configuration of the Swin student of reverse knowledge distillation and its family."""
 
+from typing import Any, Self
+
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
@@ -30,7 +32,7 @@ class SwinRetinaConfig(PreTrainedConfig):
         attention_probs_dropout_prob (`float`, *optional*, defaults to 0.0):
             Dropout of attention weights, in training.
         drop_path_rate (`float`, *optional*, defaults to 0.0):
-            Share of residual branches left out in the last layer in training, rising linearly from 0 in the first.
+            Fraction of residual branches left out in the last layer in training, rising linearly from 0 in the first.
         descriptor_width (`int`, *optional*, defaults to 256):
             Hidden channels of the descriptor head.
         descriptor_dim (`int`, *optional*, defaults to 256):
@@ -47,7 +49,7 @@ class SwinRetinaConfig(PreTrainedConfig):
         border (`int`, *optional*, defaults to 8):
             No keypoint lies closer than this many input pixels to the rim of the field of view or of the image.
         ratio_threshold (`float`, *optional*, defaults to 0.95):
-            A match is kept when the distance to the nearest descriptor is below this share of that to the second
+            A match is kept when the distance to the nearest descriptor is below this fraction of that to the second
             nearest.
         matching_temperature (`float`, *optional*, defaults to 0.07):
             Temperature of the dual softmax over cosine similarities that gives the matching scores.
@@ -74,8 +76,12 @@ class SwinRetinaConfig(PreTrainedConfig):
     ratio_threshold: float | int = 0.95
     matching_temperature: float | int = 0.07
 
-    def validate_architecture(self):
-        """Refuse what no network can be built from, in one sentence each."""
+    def validate_architecture(self) -> None:
+        """Reject what no network can be built from.
+
+        Raises:
+            ValueError: A setting has a value that it cannot have; the sentence names it.
+        """
         for name in ("depths", "num_heads"):
             values = getattr(self, name)
             if len(values) != 4 or min(values) < 1:
@@ -95,7 +101,7 @@ class SwinRetinaConfig(PreTrainedConfig):
                 raise ValueError(f"`{name}` must be at least 0 and below 1, got {getattr(self, name)}.")
 
     @classmethod
-    def fine(cls, **kwargs) -> "SwinRetinaConfig":
+    def fine(cls, **kwargs: Any) -> Self:
         """Return the variant that ships with weights: descriptors at stride 4, as long as the small teacher's."""
         settings = {
             "hidden_dropout_prob": 0.0,
@@ -108,12 +114,12 @@ class SwinRetinaConfig(PreTrainedConfig):
         return cls(**{**settings, **kwargs})
 
     @classmethod
-    def large(cls, **kwargs) -> "SwinRetinaConfig":
+    def large(cls, **kwargs: Any) -> Self:
         """Return the variant with embedding 48, about 27 million parameters."""
         return cls(**{"embed_dim": 48, **kwargs})
 
     @classmethod
-    def tiny(cls, **kwargs) -> "SwinRetinaConfig":
+    def tiny(cls, **kwargs: Any) -> Self:
         """Return a member for tests: small windows, hence small images, and few channels."""
         settings = {"embed_dim": 12, "window_size": 3, "descriptor_width": 24, "descriptor_dim": 32}
         return cls(**{**settings, **kwargs})

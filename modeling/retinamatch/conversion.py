@@ -9,7 +9,9 @@ import math
 import os
 import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +24,7 @@ from .modeling_lk_superretina import LKSuperRetinaForKeypointMatching
 from .modeling_swin_retina import SwinRetinaForKeypointMatching, SwinRetinaModel
 
 
-PUBLISHED_INFERENCE = {"nms_radius": 10, "border": 4, "ratio_threshold": 0.9}
+PUBLISHED_INFERENCE: dict[str, Any] = {"nms_radius": 10, "border": 4, "ratio_threshold": 0.9}
 _DESCRIPTOR_HEAD = {
     "convDa": "descriptor_head.conv1",
     "convDb": "descriptor_head.conv2",
@@ -30,9 +32,9 @@ _DESCRIPTOR_HEAD = {
     "trans_conv": "descriptor_head.upsample",
 }
 # Names of the student, which are MONAI's, from the left to ours, one replacement after the other.
-_STUDENT = [
+_STUDENT: list[tuple[str, str | Callable[[re.Match], str]]] = [
     (r"^swinViT\.patch_embed\.proj", r"encoder.embeddings.patch_embeddings.projection"),
-    (r"^swinViT\.layers(\d)\.0", lambda found: f"encoder.encoder.layers.{int(found[1]) - 1}"),
+    (r"^swinViT\.layers(\d)\.0", lambda match: f"encoder.encoder.layers.{int(match[1]) - 1}"),
     (r"\.norm1\.", ".layernorm_before."),
     (r"\.norm2\.", ".layernorm_after."),
     (r"\.attn\.relative", ".attention.relative_position_bias.relative"),
@@ -40,8 +42,8 @@ _STUDENT = [
     (r"\.attn\.qkv", ".attention.qkv"),
     (r"\.mlp\.linear", ".mlp.fc"),
     (r"^encoder10\.layer", "bottleneck"),
-    (r"^encoder([1-4])\.layer", lambda found: f"skips.{int(found[1]) - 1}"),
-    (r"^decoder([1-5])", lambda found: f"decoder.{5 - int(found[1])}"),
+    (r"^encoder([1-4])\.layer", lambda match: f"skips.{int(match[1]) - 1}"),
+    (r"^decoder([1-5])", lambda match: f"decoder.{5 - int(match[1])}"),
     (r"\.transp_conv\.conv", ".upsample"),
     (r"\.conv_block", ""),
     (r"\.conv3\.conv", ".shortcut"),
@@ -52,7 +54,7 @@ _STUDENT = [
 
 
 class CheckpointError(ValueError):
-    """The file is no checkpoint of a known network; the sentence says what was found."""
+    """The file is no checkpoint of a known network; the sentence says what it is."""
 
 
 def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
@@ -76,7 +78,7 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
 
 
 def rename(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], LKSuperRetinaConfig]:
-    """Bring published names to ours and read the architecture off the shapes.
+    """Rename published weights to our names and read the architecture off their shapes.
 
     Args:
         state: Names and tensors as in the published code.
@@ -195,13 +197,13 @@ def convert_checkpoint(path: str | os.PathLike, out: str | os.PathLike) -> PreTr
     """
     state = read_state_dict(path)
     if any(name.startswith("swinViT.") for name in state):
-        state, config = rename_student(state)
-        model = SwinRetinaForKeypointMatching(config)
+        weights, student_config = rename_student(state)
+        model: PreTrainedModel = SwinRetinaForKeypointMatching(student_config)
     else:
-        state, config = rename(state)
+        weights, config = rename(state)
         model = LKSuperRetinaForKeypointMatching(config)
     try:
-        model.base_model.load_state_dict(state)
+        model.base_model.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(f"The weights in {path} have shapes that do not fit together.") from error
     model.save_pretrained(out)

@@ -1,4 +1,4 @@
-"""Local normalisation of a photograph: the view of the retina that the networks are trained on and run on."""
+"""Local normalization of a photograph: the view of the retina that the networks are trained on and run on."""
 
 import math
 
@@ -33,14 +33,14 @@ def local_normalize(image: Tensor, mask: Tensor, sigma: float = 24.0, epsilon: f
     """Remove uneven light and contrast: subtract the local mean, divide by the local standard deviation.
 
     The statistics are taken inside the field of view alone, so the black surround does not leak into the rim. First the
-    whole field is brought to mean 0 and standard deviation 1, then a Gaussian neighbourhood; `epsilon` (in units of
+    whole field is brought to mean 0 and standard deviation 1, then a Gaussian neighborhood; `epsilon` (in units of
     the global standard deviation) keeps empty regions from being blown up to noise. Training and inference call this
     same function.
 
     Args:
-        image: (batch, 1, height, width), any affine range of grey values.
+        image: (batch, 1, height, width), any affine range of gray values.
         mask: (batch, 1, height, width), 1 inside the field of view and 0 outside.
-        sigma: Standard deviation of the neighbourhood in pixels of `image`.
+        sigma: Standard deviation of the neighborhood in pixels of `image`.
         epsilon: Floor that is added to the local standard deviation.
 
     Returns:

@@ -33,7 +33,7 @@ def save_repository(
         processor: The processor that the weights were trained with.
         folder: Where to write; files of the same names are replaced.
         dtype: Precision of the stored weights.
-        remote_code: Add the modelling code, so that `from_pretrained(..., trust_remote_code=True)` and the pipeline
+        remote_code: Add the modeling code, so that `from_pretrained(..., trust_remote_code=True)` and the pipeline
             work without this package.
     """
     folder = Path(folder)
@@ -64,7 +64,7 @@ def save_repository(
             config._auto_class = head._auto_class = processor_class._auto_class = None
 
 
-def export_repository(model: str | os.PathLike, folder: str | os.PathLike) -> None:
+def export_repository(model: str | Path, folder: str | os.PathLike) -> None:
     """Write a model of the package, or a saved one, as a repository with its code and its card.
 
     Args:

@@ -5,6 +5,9 @@ rectangle of the photograph the canvas covers, so every place on it has an exact
 coordinate is relative when the photograph spans 0 to 1 from edge to edge: pixel `px` lies at `(px + 0.5) / width`.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
 import cv2
 import numpy as np
 import torch
@@ -16,13 +19,22 @@ from transformers.processing_utils import ImagesKwargs
 
 from .enhancement import local_normalize
 from .field_of_view import FieldOfView, find_field_of_view
-from .photographs import read_photograph
+from .keypoints import RetinaKeypointOutput, RetinaMatchingOutput
+from .photographs import PhotographLike, read_photograph
 
 
 _MARGIN = 0.005  # of the field of view's longer side, kept around it, so that its rim is on the canvas
 
+#: (height, width) of photographs in any nesting of sequences, or as a tensor or an array.
+TargetSizes = torch.Tensor | np.ndarray | Sequence
+
 #: Options of `RetinaImageProcessor` that enhance as SuperRetina was published: for converted checkpoints.
-PUBLISHED_ENHANCEMENT = {"do_min_max": True, "do_clahe": True, "do_gamma": True, "do_local_normalize": False}
+PUBLISHED_ENHANCEMENT: dict[str, Any] = {
+    "do_min_max": True,
+    "do_clahe": True,
+    "do_gamma": True,
+    "do_local_normalize": False,
+}
 
 
 def canvas(
@@ -31,13 +43,13 @@ def canvas(
     """Show the field of view on a canvas of fixed size: crop, antialiased resize with the aspect ratio kept, pad.
 
     Args:
-        photo: (H, W, 3) uint8 RGB or (H, W) uint8 grey.
+        photo: (H, W, 3) uint8 RGB or (H, W) uint8 gray.
         field_of_view: Where the retina lies; None shows the whole photograph.
         size: (height, width) of the canvas.
 
     Returns:
         Three things: the canvas, zeros beyond the crop, (height, width, 3) uint8 for RGB or (height, width) float32 in
-        grey levels, not rounded, for grey; the mask, (height, width) bool, True inside the field of view; the frame
+        gray levels, not rounded, for gray; the mask, (height, width) bool, True inside the field of view; the frame
         (x0, y0, x1, y1), the rectangle that the whole canvas covers, relative to the photograph (it passes 0 and 1
         where the canvas is padded).
     """
@@ -73,7 +85,7 @@ def _crop_and_resize(
     """Resample a rectangle of the photograph so that it fits into `size` (None: keep its pixels as they are).
 
     Returns:
-        The pixels (RGB uint8, grey float32), and the rectangle they cover relative to the photograph. The scale is
+        The pixels (RGB uint8, gray float32), and the rectangle they cover relative to the photograph. The scale is
         exactly the same in x and y: what does not fill the last pixel of the result is cut off evenly on both sides.
     """
     x0, y0, x1, y1 = box
@@ -89,7 +101,7 @@ def _crop_and_resize(
         x0, y0, x1, y1 = x0 + cut_x, y0 + cut_y, x1 - cut_x, y1 - cut_y
         left, top = int(x0), int(y0)
         part = Image.fromarray(photo[top : int(np.ceil(y1)), left : int(np.ceil(x1))])
-        # Averages of many pixels of a dark photograph differ by less than one grey level: grey is not rounded.
+        # Averages of many pixels of a dark photograph differ by less than one gray level: gray is not rounded.
         part = part.convert("F") if photo.ndim == 2 else part
         inner = (x0 - left, y0 - top, x1 - left, y1 - top)
         content = np.asarray(part.resize((columns, rows), resample, inner, reducing_gap=2.0))
@@ -119,14 +131,14 @@ class RetinaImageProcessorKwargs(ImagesKwargs, total=False):
     Attributes:
         do_crop_field_of_view: Show the field of view only; else the whole photograph.
         do_green_channel: Take the green channel, in which vessels show best; else the luminance.
-        do_min_max: Stretch the grey levels inside the field of view to the full range.
-        do_clahe: Contrast-limited adaptive histogram equalisation.
+        do_min_max: Stretch the gray levels inside the field of view to the full range.
+        do_clahe: Contrast-limited adaptive histogram equalization.
         clahe_clip_limit: Clip limit of CLAHE.
         clahe_grid_size: Number of tiles of CLAHE along each side.
-        do_gamma: Raise relative grey levels to the power `1 / gamma`.
+        do_gamma: Raise relative gray levels to the power `1 / gamma`.
         gamma: Above 1 brightens.
         do_local_normalize: Subtract the local mean and divide by the local standard deviation: values in [-1, 1].
-        local_normalize_sigma: Size of the neighbourhood in pixels of the canvas.
+        local_normalize_sigma: Size of the neighborhood in pixels of the canvas.
         local_normalize_epsilon: Floor added to the local standard deviation, in units of the global one.
     """
 
@@ -146,7 +158,7 @@ class RetinaImageProcessorKwargs(ImagesKwargs, total=False):
 class RetinaBatch(BatchFeature):
     """Output of the processor. `to` casts the pixels alone: coordinates in half precision would be off by pixels."""
 
-    def to(self, *args, **kwargs) -> "RetinaBatch":
+    def to(self, *args: Any, **kwargs: Any) -> "RetinaBatch":
         frames = self.data.get("image_frames")
         super().to(*args, **kwargs)
         if isinstance(frames, torch.Tensor):
@@ -161,13 +173,13 @@ class RetinaImageProcessor(PilBackend):
     images: `[a, b]`, `[[a, b], [c, d]]` and `[a, b, c, d]` are all taken. Calling the processor gives
 
     - `pixel_values` (batch, 1, height, width) float32, zero outside the field of view: in [-1, 1] after local
-      normalisation, else in [0, 1], or grey levels without `do_rescale`;
+      normalization, else in [0, 1], or gray levels without `do_rescale`;
     - `pixel_mask` (batch, height, width) int64, 1 inside the field of view;
     - `image_frames` (batch, 4) float32, the rectangle (x0, y0, x1, y1) that each canvas covers, relative to the
       upright photograph.
 
-    The steps, each of which can be switched off: crop to the field of view, grey (green channel or luminance),
-    resize with the aspect ratio kept, pad, stretch, CLAHE, gamma, local normalisation. `do_normalize`,
+    The steps, each of which can be switched off: crop to the field of view, gray (green channel or luminance),
+    resize with the aspect ratio kept, pad, stretch, CLAHE, gamma, local normalization. `do_normalize`,
     `do_center_crop` and the like of other processors have no effect.
     """
 
@@ -191,7 +203,7 @@ class RetinaImageProcessor(PilBackend):
     local_normalize_sigma = 24.0
     local_normalize_epsilon = 0.2
 
-    def _prepare_images_structure(self, images, expected_ndims: int = 3) -> list:
+    def _prepare_images_structure(self, images: Any, expected_ndims: int = 3) -> list:
         """Flatten any nesting of lists, batched arrays and batched tensors into a list of single images."""
         if isinstance(images, (list, tuple)):
             return [image for part in images for image in self._prepare_images_structure(part)]
@@ -199,18 +211,27 @@ class RetinaImageProcessor(PilBackend):
             return [image for part in images for image in self._prepare_images_structure(part)]
         return [images]
 
-    def _prepare_image_like_inputs(self, images, *args, expected_ndims: int = 3, **kwargs):
+    def _prepare_image_like_inputs(  # type: ignore[override]  # transformers makes a list of all
+        self, images: Any, *args: Any, expected_ndims: int = 3, **kwargs: Any
+    ) -> Iterator[np.ndarray]:
         # One after the other: of many large photographs only one lies in memory at full size.
         return (self.process_image(image) for image in self._prepare_images_structure(images))
 
-    def process_image(self, image, **kwargs) -> np.ndarray:
+    def process_image(self, image: PhotographLike, *args: Any, **kwargs: Any) -> np.ndarray:  # type: ignore[override]
         """Read one image of any kind as (H, W, 3) uint8 RGB, upright."""
         if isinstance(image, str) and image.startswith(("http://", "https://")):
             image = load_image(image)
         return read_photograph(image)
 
-    def _preprocess(
-        self, images, size: SizeDict, resample, do_resize: bool, do_pad: bool, return_tensors=None, **options
+    def _preprocess(  # type: ignore[override]  # transformers calls it by keyword alone
+        self,
+        images: Iterable[np.ndarray],
+        size: SizeDict,
+        resample: PILImageResampling,
+        do_resize: bool,
+        do_pad: bool,
+        return_tensors: str | None = None,
+        **options: Any,
     ) -> BatchFeature:
         fit = _height_and_width(size) if do_resize else None
         parts = []
@@ -218,17 +239,17 @@ class RetinaImageProcessor(PilBackend):
             view = find_field_of_view(photo)
             box = _crop_box(view if options["do_crop_field_of_view"] else _whole(photo))
             green = options["do_green_channel"]
-            grey = cv2.extractChannel(photo, 1) if green else cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
-            parts.append((view, *_crop_and_resize(grey, box, fit, resample)))
-            del photo, grey  # before the next one is read
+            gray = cv2.extractChannel(photo, 1) if green else cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
+            parts.append((view, *_crop_and_resize(gray, box, fit, resample)))
+            del photo, gray  # before the next one is read
         if not parts:
             raise ValueError("There is no image to process: the list is empty.")
         if do_pad and fit is None:
             fit = tuple(np.max([content.shape for _, content, _ in parts], axis=0).tolist())
 
-        data = {"pixel_values": [], "pixel_mask": [], "image_frames": []}
+        data: dict[str, list[np.ndarray]] = {"pixel_values": [], "pixel_mask": [], "image_frames": []}
         for view, content, frame in parts:
-            pixels, frame = _pad(content, frame, fit if do_pad else content.shape)
+            pixels, frame = _pad(content, frame, fit if do_pad and fit else content.shape)
             mask = view.mask(frame, pixels.shape)
             data["pixel_values"].append(_enhance(pixels, mask, **options)[None])
             data["pixel_mask"].append(mask.astype(np.int64))
@@ -237,7 +258,9 @@ class RetinaImageProcessor(PilBackend):
             raise ValueError("Images of several sizes do not stack into one tensor without padding: leave `do_pad` on.")
         return RetinaBatch(data=data, tensor_type=return_tensors)
 
-    def post_process_keypoint_detection(self, outputs, target_sizes) -> list[dict[str, torch.Tensor]]:
+    def post_process_keypoint_detection(
+        self, outputs: RetinaKeypointOutput, target_sizes: TargetSizes
+    ) -> list[dict[str, torch.Tensor]]:
         """Bring detected keypoints to pixels of the photographs.
 
         Args:
@@ -247,7 +270,7 @@ class RetinaImageProcessor(PilBackend):
                 pairs of sizes is taken too.
 
         Returns:
-            Per photograph a dictionary: `keypoints` (N, 2) float32, (x, y) in pixels, (0, 0) being the centre of
+            Per photograph a dictionary: `keypoints` (N, 2) float32, (x, y) in pixels, (0, 0) being the center of
             the top-left pixel; `scores` (N,); `descriptors` (N, D).
 
         Raises:
@@ -263,7 +286,7 @@ class RetinaImageProcessor(PilBackend):
         ]
 
     def post_process_keypoint_matching(
-        self, outputs, target_sizes, threshold: float = 0.0
+        self, outputs: RetinaMatchingOutput, target_sizes: TargetSizes, threshold: float = 0.0
     ) -> list[dict[str, torch.Tensor]]:
         """Bring matched keypoints to pixels of the two photographs of each pair.
 
@@ -276,7 +299,7 @@ class RetinaImageProcessor(PilBackend):
 
         Returns:
             Per pair a dictionary: `keypoints0` (M, 2) and `keypoints1` (M, 2) float32, (x, y) in pixels of the
-            first and second photograph, (0, 0) being the centre of the top-left pixel; `matching_scores` (M,).
+            first and second photograph, (0, 0) being the center of the top-left pixel; `matching_scores` (M,).
 
         Raises:
             ValueError: The number of sizes is not the number of photographs.
@@ -295,7 +318,7 @@ class RetinaImageProcessor(PilBackend):
         return results
 
     def visualize_keypoint_matching(
-        self, images, keypoint_matching_output: list[dict[str, torch.Tensor]]
+        self, images: Any, keypoint_matching_output: list[dict[str, torch.Tensor]]
     ) -> list[Image.Image]:
         """Draw the matches of each pair, the photographs side by side; green is a sure match, red an unsure one.
 
@@ -326,7 +349,7 @@ def _height_and_width(size: SizeDict) -> tuple[int, int]:
 
 
 def _enhance(
-    grey: np.ndarray,
+    gray: np.ndarray,
     mask: np.ndarray,
     *,
     do_min_max: bool,
@@ -340,10 +363,10 @@ def _enhance(
     local_normalize_epsilon: float,
     do_rescale: bool,
     rescale_factor: float,
-    **unused,
+    **unused: Any,
 ) -> np.ndarray:
-    """(H, W) grey levels 0 to 255 -> (H, W) float32 input of the network, zero outside the mask."""
-    image = np.where(mask, grey, 0).astype(np.float32)
+    """Turn (H, W) gray levels 0 to 255 into (H, W) float32 input of the network, zero outside the mask."""
+    image: np.ndarray = np.where(mask, gray, 0).astype(np.float32)
     if do_min_max and mask.any():
         low, high = image[mask].min(), image[mask].max()
         image = (image - low) * (255 / max(high - low, 1))
@@ -360,8 +383,8 @@ def _enhance(
     return np.where(mask, image, 0).astype(np.float32)
 
 
-def _target_sizes(target_sizes, keypoints: torch.Tensor, count: tuple[int, ...]) -> torch.Tensor:
-    """Sizes (height, width) in any nesting -> (*count, 2) float32 (width, height), on the keypoints' device."""
+def _target_sizes(target_sizes: TargetSizes, keypoints: torch.Tensor, count: tuple[int, ...]) -> torch.Tensor:
+    """Bring sizes (height, width) in any nesting to (*count, 2) float32 (width, height), on the keypoints' device."""
     wanted = int(np.prod(count))
     try:
         sizes = torch.as_tensor(target_sizes if torch.is_tensor(target_sizes) else np.asarray(target_sizes, np.float64))
@@ -376,11 +399,11 @@ def _target_sizes(target_sizes, keypoints: torch.Tensor, count: tuple[int, ...])
 
 
 def _draw_pair(left: np.ndarray, right: np.ndarray, result: dict[str, torch.Tensor]) -> Image.Image:
-    """Two photographs side by side with lines between their matched keypoints."""
-    picture = np.zeros((max(len(left), len(right)), left.shape[1] + right.shape[1], 3), np.uint8)
-    picture[: len(left), : left.shape[1]] = left
-    picture[: len(right), left.shape[1] :] = right
-    picture = Image.fromarray(picture)
+    """Draw two photographs side by side with lines between their matched keypoints."""
+    pixels = np.zeros((max(len(left), len(right)), left.shape[1] + right.shape[1], 3), np.uint8)
+    pixels[: len(left), : left.shape[1]] = left
+    pixels[: len(right), left.shape[1] :] = right
+    picture = Image.fromarray(pixels)
     draw = ImageDraw.Draw(picture)
     width = max(1, round(max(picture.size) / 1500))
     rows = torch.cat([result["keypoints0"].float(), result["keypoints1"].float()], 1).tolist()

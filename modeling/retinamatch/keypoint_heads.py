@@ -1,10 +1,11 @@
 """What every network of the package shares: the descriptor heads, and the two tasks on top of dense maps.
 
-A network is a `PreTrainedModel` that mixes in `DenseKeypoints` and gives `RetinaDenseOutput`. Its two heads mix in
+A network is a `PreTrainedModel` with `DenseKeypoints` that returns `RetinaDenseOutput`. Its two heads mix in
 `KeypointDetection` and `KeypointMatching`; they have no parameters, so any saved class opens as any other.
 """
 
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,11 +24,23 @@ from .keypoints import (
 from .losses import contrastive_loss, dice_loss
 
 
+class KeypointConfig(Protocol):
+    """What the two tasks read from the configuration of a network; `LKSuperRetinaConfig` explains each."""
+
+    num_channels: int
+    nms_radius: int
+    keypoint_threshold: float | int
+    max_keypoints: int
+    border: int
+    ratio_threshold: float | int
+    matching_temperature: float | int
+
+
 class DescriptorHead(nn.Module):
     """The published head: from stride-8 features over a stride-16 bottleneck back to stride 8.
 
     The 4x4 convolution has no padding and stride 2, the transposed one doubles again: cell j of the map sees
-    stride-8 cell j + 1, so the centre of its first cell lies on input pixel 8 + 3.5.
+    stride-8 cell j + 1, so the center of its first cell lies on input pixel 8 + 3.5.
     """
 
     stride, offset, smallest_input = 8, 11.5, 32
@@ -45,7 +58,7 @@ class DescriptorHead(nn.Module):
 
 
 class FineDescriptorHead(nn.Module):
-    """Ours, at stride 4: features of strides 4 and 8 joined; the centre of cell j lies on input pixel 4 j + 1.5."""
+    """Ours, at stride 4: features of strides 4 and 8 joined; the center of cell j lies on input pixel 4 j + 1.5."""
 
     stride, offset, smallest_input = 4, 1.5, 8
 
@@ -60,33 +73,48 @@ class FineDescriptorHead(nn.Module):
         return self.conv2(activation(self.conv1(torch.cat([coarse, fine], 1))))
 
 
-def heatmap_layer(inputs: int) -> nn.Conv2d:
-    """1x1 convolution to heat-map logits that begins nearly empty, because keypoints are rare."""
-    layer = nn.Conv2d(inputs, 1, 1)
-    layer.initial_gain, layer.initial_bias = 0.02, -2.0
-    return layer
+class ScaledConvolution(nn.Conv2d):
+    """A convolution of odd kernel size that keeps height and width, and begins otherwise than He's initialization.
+
+    Args:
+        initial_gain: Factor of the standard deviation of the weights.
+        initial_bias: Of every output channel.
+    """
+
+    def __init__(self, inputs: int, outputs: int, size: int, initial_gain: float, initial_bias: float = 0.0):
+        super().__init__(inputs, outputs, size, padding=size // 2)
+        self.initial_gain, self.initial_bias = initial_gain, initial_bias
+
+
+def heatmap_layer(inputs: int) -> ScaledConvolution:
+    """Make the 1x1 convolution to heat-map logits; the map begins nearly empty, because keypoints are rare."""
+    return ScaledConvolution(inputs, 1, 1, initial_gain=0.02, initial_bias=-2.0)
 
 
 @torch.no_grad()
 def initialize_convolution(layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
-    """He's initialisation. Only functions of `init` spare what a checkpoint has filled already."""
-    deviation = (2 / layer.weight[0].numel()) ** 0.5
-    init.normal_(layer.weight, std=getattr(layer, "initial_gain", 1.0) * deviation)
+    """Fill a layer by He's initialization. Only functions of `init` spare what a checkpoint has filled already."""
+    gain, bias = (layer.initial_gain, layer.initial_bias) if isinstance(layer, ScaledConvolution) else (1.0, 0.0)
+    init.normal_(layer.weight, std=gain * (2 / layer.weight[0].numel()) ** 0.5)
     if layer.bias is not None:
-        init.constant_(layer.bias, getattr(layer, "initial_bias", 0.0))
+        init.constant_(layer.bias, bias)
 
 
-class DenseKeypoints:
-    """For networks with dense outputs and a `descriptor_head`: from their maps to keypoints.
+class DenseKeypoints(nn.Module):
+    """For networks with dense outputs: from their maps to keypoints.
 
     Attributes:
+        config: The configuration of the network.
+        descriptor_head: The layer that makes the descriptor map; it knows where on the input a cell lies.
         memory_format: In which the network runs fastest on a CPU.
     """
 
+    config: KeypointConfig
+    descriptor_head: DescriptorHead | FineDescriptorHead
     memory_format = torch.channels_last
 
     def check_input(self, pixel_values: Tensor, smallest: int) -> None:
-        """Refuse what the network cannot take.
+        """Reject what the network cannot take.
 
         Raises:
             ValueError: When the input has the wrong number of axes or channels or is too small.
@@ -104,7 +132,7 @@ class DenseKeypoints:
         return sample_descriptors(descriptor_map, keypoints, head.stride, head.offset)
 
     def find_keypoints(self, dense: RetinaDenseOutput, pixel_mask: Tensor | None = None) -> RetinaKeypointOutput:
-        """Turn dense maps into keypoints in input pixels, with scores, descriptors and a bool mask."""
+        """Find the keypoints of dense maps, in input pixels, with scores, descriptors and a bool mask."""
         config = self.config
         keypoints, scores, valid = detect_keypoints(
             dense.heatmap_logits,
@@ -140,6 +168,8 @@ def relative_to_photograph(keypoints: Tensor, size: Sequence[int], image_frames:
 class KeypointDetection:
     """The task of a `...ForKeypointDetection`: keypoints, scores and descriptors of single photographs."""
 
+    base_model: DenseKeypoints
+
     @can_return_tuple
     def forward(
         self,
@@ -148,7 +178,7 @@ class KeypointDetection:
         image_frames: Tensor | None = None,
         labels: Tensor | None = None,
         output_descriptor_map: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ) -> tuple | RetinaKeypointOutput:
         """Detect keypoints.
 
@@ -163,25 +193,27 @@ class KeypointDetection:
         Returns:
             `RetinaKeypointOutput`.
         """
-        dense = self.base_model(pixel_values)
-        found = self.base_model.find_keypoints(dense, pixel_mask)
+        dense: RetinaDenseOutput = self.base_model(pixel_values)
+        detected = self.base_model.find_keypoints(dense, pixel_mask)
         loss = None
         if labels is not None:
             inside = None if pixel_mask is None else pixel_mask[:, None]
             loss = dice_loss(dense.heatmap_logits.float().sigmoid(), labels[:, None].float(), inside).mean()
-        keypoints = relative_to_photograph(found.keypoints, pixel_values.shape[-2:], image_frames)
+        keypoints = relative_to_photograph(detected.keypoints, pixel_values.shape[-2:], image_frames)
         return RetinaKeypointOutput(
             loss=loss,
-            keypoints=keypoints * found.mask[..., None],
-            scores=found.scores,
-            descriptors=found.descriptors,
-            mask=found.mask.int(),
+            keypoints=keypoints * detected.mask[..., None],
+            scores=detected.scores,
+            descriptors=detected.descriptors,
+            mask=detected.mask.int(),
             descriptor_map=dense.descriptor_map if output_descriptor_map else None,
         )
 
 
 class KeypointMatching:
-    """The task of a `...ForKeypointMatching`: matches of pairs, mutual nearest neighbours with ratio test."""
+    """The task of a `...ForKeypointMatching`: matches of pairs, mutual nearest neighbors with ratio test."""
+
+    base_model: DenseKeypoints
 
     @can_return_tuple
     def forward(
@@ -190,7 +222,7 @@ class KeypointMatching:
         pixel_mask: Tensor | None = None,
         image_frames: Tensor | None = None,
         labels: Tensor | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> tuple | RetinaMatchingOutput:
         """Match pairs; consecutive images are the pairs.
 
@@ -214,31 +246,32 @@ class KeypointMatching:
             image_frames = None if image_frames is None else image_frames.flatten(0, -2)
         if len(pixel_values) % 2:
             raise ValueError(f"Matching takes pairs, hence an even number of images, got {len(pixel_values)}.")
-        dense = self.base_model(pixel_values)
-        found = self.base_model.find_keypoints(dense, pixel_mask)
+        config = self.base_model.config
+        dense: RetinaDenseOutput = self.base_model(pixel_values)
+        detected = self.base_model.find_keypoints(dense, pixel_mask)
         loss = None
         if labels is not None:
             known = labels.isfinite().all(-1)
             points = labels.nan_to_num().unflatten(-1, (2, 2)).transpose(1, 2).flatten(0, 1)  # (2 * batch, n, 2)
             at = self.base_model.sample_descriptors(dense.descriptor_map, points).unflatten(0, (-1, 2))
-            loss = contrastive_loss(at[:, 0], at[:, 1], known, temperature=self.config.matching_temperature).mean()
-        keypoints = relative_to_photograph(found.keypoints, pixel_values.shape[-2:], image_frames)
-        keypoints = keypoints * found.mask[..., None]
-        descriptors, mask = found.descriptors.unflatten(0, (-1, 2)), found.mask.unflatten(0, (-1, 2))
+            loss = contrastive_loss(at[:, 0], at[:, 1], known, temperature=config.matching_temperature).mean()
+        keypoints = relative_to_photograph(detected.keypoints, pixel_values.shape[-2:], image_frames)
+        keypoints = keypoints * detected.mask[..., None]
+        descriptors, mask = detected.descriptors.unflatten(0, (-1, 2)), detected.mask.unflatten(0, (-1, 2))
         matches, scores = mutual_nearest_matches(
             descriptors[:, 0],
             descriptors[:, 1],
             mask[:, 0],
             mask[:, 1],
-            ratio=self.config.ratio_threshold,
-            temperature=self.config.matching_temperature,
+            ratio=config.ratio_threshold,
+            temperature=config.matching_temperature,
         )
         return RetinaMatchingOutput(
             loss=loss,
             matches=matches,
             matching_scores=scores,
             keypoints=keypoints.unflatten(0, (-1, 2)),
-            scores=found.scores.unflatten(0, (-1, 2)),
+            scores=detected.scores.unflatten(0, (-1, 2)),
             descriptors=descriptors,
             mask=mask.int(),
         )
@@ -248,8 +281,10 @@ __all__ = [
     "DenseKeypoints",
     "DescriptorHead",
     "FineDescriptorHead",
+    "KeypointConfig",
     "KeypointDetection",
     "KeypointMatching",
+    "ScaledConvolution",
     "heatmap_layer",
     "initialize_convolution",
     "relative_to_photograph",

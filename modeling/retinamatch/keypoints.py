@@ -1,15 +1,20 @@
 """From dense maps to keypoints, descriptors and matches; shared by every network of the package.
 
-Pixels are those of the network's input; the centre of the top-left pixel is (0, 0). All steps run in float32 (bf16
+Pixels are those of the network's input; the center of the top-left pixel is (0, 0). All steps run in float32 (bf16
 heat maps make ties) and are deterministic. Results of a batch are padded with zeros and carry a mask.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers.utils import ModelOutput
+
+
+# For fields that are always filled: `ModelOutput` asks for the default None all the same.
+_FILLED: Any = None
 
 
 @dataclass
@@ -20,11 +25,11 @@ class RetinaDenseOutput(ModelOutput):
         heatmap_logits (`torch.FloatTensor` of shape `(batch_size, 1, height, width)`):
             Heat map of keypoints before the sigmoid, one value per input pixel.
         descriptor_map (`torch.FloatTensor` of shape `(batch_size, descriptor_dim, map_height, map_width)`):
-            Descriptors of the cells, not normalised; see `sample_descriptors` for where a cell lies.
+            Descriptors of the cells, not normalized; see `sample_descriptors` for where a cell lies.
     """
 
-    heatmap_logits: Tensor | None = None
-    descriptor_map: Tensor | None = None
+    heatmap_logits: Tensor = _FILLED
+    descriptor_map: Tensor = _FILLED
 
 
 @dataclass
@@ -48,10 +53,10 @@ class RetinaKeypointOutput(ModelOutput):
     """
 
     loss: Tensor | None = None
-    keypoints: Tensor | None = None
-    scores: Tensor | None = None
-    descriptors: Tensor | None = None
-    mask: Tensor | None = None
+    keypoints: Tensor = _FILLED
+    scores: Tensor = _FILLED
+    descriptors: Tensor = _FILLED
+    mask: Tensor = _FILLED
     descriptor_map: Tensor | None = None
 
 
@@ -77,12 +82,12 @@ class RetinaMatchingOutput(ModelOutput):
     """
 
     loss: Tensor | None = None
-    matches: Tensor | None = None
-    matching_scores: Tensor | None = None
-    keypoints: Tensor | None = None
-    scores: Tensor | None = None
-    descriptors: Tensor | None = None
-    mask: Tensor | None = None
+    matches: Tensor = _FILLED
+    matching_scores: Tensor = _FILLED
+    keypoints: Tensor = _FILLED
+    scores: Tensor = _FILLED
+    descriptors: Tensor = _FILLED
+    mask: Tensor = _FILLED
 
 
 def find_peaks(logits: Tensor, radius: int) -> Tensor:
@@ -104,7 +109,7 @@ def find_peaks(logits: Tensor, radius: int) -> Tensor:
 
 
 def _largest_around(values: Tensor, radius: int) -> Tensor:
-    """Maximum over a square window, one axis after the other.
+    """Take the maximum over a square window, one axis after the other.
 
     A running maximum over windows that double: several times faster on a CPU than pooling, with the same result.
     """
@@ -114,7 +119,7 @@ def _largest_around(values: Tensor, radius: int) -> Tensor:
 
 
 def _running_maximum(values: Tensor, window: int) -> Tensor:
-    """Maximum over `window` neighbors along the last axis, which gets shorter by `window - 1`."""
+    """Take the maximum over `window` neighbors along the last axis, which gets shorter by `window - 1`."""
     width = 1
     while 2 * width <= window:
         values, width = torch.maximum(values[..., :-width], values[..., width:]), 2 * width
@@ -139,7 +144,7 @@ def erode(mask: Tensor, border: int) -> Tensor:
 
 
 def refine_peaks(logits: Tensor, index: Tensor) -> Tensor:
-    """Move peaks to the maximum of the quadratic through their 3x3 neighbourhood.
+    """Move peaks to the maximum of the quadratic through their 3x3 neighborhood.
 
     Args:
         logits: (batch, height, width).
@@ -155,9 +160,9 @@ def refine_peaks(logits: Tensor, index: Tensor) -> Tensor:
         at = (y + dy).clamp(0, height - 1) * width + (x + dx).clamp(0, width - 1)
         return logits.flatten(1).gather(1, at)
 
-    centre = value(0, 0)
+    center = value(0, 0)
     gx, gy = (value(1, 0) - value(-1, 0)) / 2, (value(0, 1) - value(0, -1)) / 2
-    hxx, hyy = value(1, 0) + value(-1, 0) - 2 * centre, value(0, 1) + value(0, -1) - 2 * centre
+    hxx, hyy = value(1, 0) + value(-1, 0) - 2 * center, value(0, 1) + value(0, -1) - 2 * center
     hxy = (value(1, 1) + value(-1, -1) - value(1, -1) - value(-1, 1)) / 4
     determinant = hxx * hyy - hxy.square()
     concave = (determinant > 1e-9) & (hxx < 0)
@@ -203,10 +208,10 @@ def sample_descriptors(descriptor_map: Tensor, keypoints: Tensor, stride: int, o
         descriptor_map: (batch, descriptor_dim, map_height, map_width).
         keypoints: (batch, num_keypoints, 2), (x, y) in input pixels.
         stride: Input pixels per cell.
-        offset: Input pixel on which the centre of the first cell lies, the same along both axes.
+        offset: Input pixel on which the center of the first cell lies, the same along both axes.
 
     Returns:
-        (batch, num_keypoints, descriptor_dim) float32. Beyond the outermost cell centres the nearest cell is taken.
+        (batch, num_keypoints, descriptor_dim) float32. Beyond the outermost cell centers the nearest cell is taken.
     """
     size = keypoints.new_tensor(descriptor_map.shape[:-3:-1])
     grid = ((keypoints - offset) / stride + 0.5) / size * 2 - 1
@@ -222,14 +227,14 @@ def mutual_nearest_matches(
     ratio: float = 0.95,
     temperature: float = 0.07,
 ) -> tuple[Tensor, Tensor]:
-    """Match two sets of descriptors: nearest neighbours of each other that pass the ratio test in both directions.
+    """Match two sets of descriptors: nearest neighbors of each other that pass the ratio test in both directions.
 
     Args:
         descriptors0: (batch, n, dim), unit length.
         descriptors1: (batch, m, dim), unit length.
         mask0: (batch, n), non-zero for real keypoints; None for all.
         mask1: (batch, m).
-        ratio: Largest ratio of the distances to the nearest and the second nearest neighbour; 1 keeps all.
+        ratio: Largest ratio of the distances to the nearest and the second nearest neighbor; 1 keeps all.
         temperature: Of the dual softmax over cosine similarities that scores the matches.
 
     Returns:

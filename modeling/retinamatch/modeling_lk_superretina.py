@@ -3,6 +3,9 @@
 One dense network and two heads without parameters: any saved class opens as any other.
 """
 
+from functools import reduce
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,6 +20,7 @@ from .keypoint_heads import (
     FineDescriptorHead,
     KeypointDetection,
     KeypointMatching,
+    ScaledConvolution,
     heatmap_layer,
     initialize_convolution,
 )
@@ -32,15 +36,15 @@ class LargeKernelBlock(nn.Module):
 
     def __init__(self, width: int, kernel_sizes: tuple[int, ...]):
         super().__init__()
-        self.branches = nn.ModuleList(nn.Conv2d(width, width, size, padding=size // 2) for size in kernel_sizes)
-        for branch in self.branches:  # they share one sum: without this the features grow from stage to stage
-            branch.initial_gain = 0.5 / len(kernel_sizes) ** 0.5
+        gain = 0.5 / len(kernel_sizes) ** 0.5  # they share one sum: without this the features grow from stage to stage
+        self.branches = nn.ModuleList(ScaledConvolution(width, width, size, gain) for size in kernel_sizes)
 
     def forward(self, features: Tensor) -> Tensor:
-        largest = max(branch.kernel_size[0] for branch in self.branches)
-        weight = sum(F.pad(b.weight, [(largest - b.kernel_size[0]) // 2] * 4) for b in self.branches)
-        bias = sum(branch.bias for branch in self.branches)
-        return features + F.conv2d(features, weight, bias, padding=largest // 2)
+        weights: list[Tensor] = [branch.get_parameter("weight") for branch in self.branches]
+        biases: list[Tensor] = [branch.get_parameter("bias") for branch in self.branches]
+        largest = max(weight.shape[-1] for weight in weights)
+        weight = reduce(torch.add, [F.pad(w, [(largest - w.shape[-1]) // 2] * 4) for w in weights])
+        return features + F.conv2d(features, weight, reduce(torch.add, biases), padding=largest // 2)
 
 
 class EncoderStage(nn.Module):
@@ -57,7 +61,7 @@ class EncoderStage(nn.Module):
 
 
 class DecoderStage(nn.Module):
-    """Doubles the resolution, joins the skip connection, two 3x3 convolutions with ReLU."""
+    """Double the resolution, join the skip connection, two 3x3 convolutions with ReLU."""
 
     def __init__(self, inputs: int, skip: int, align_corners: bool):
         super().__init__()
@@ -74,23 +78,25 @@ class DecoderStage(nn.Module):
 
 
 class LKSuperRetinaPreTrainedModel(PreTrainedModel):
-    """Initialisation, and loading of any class of the family from any other."""
+    """Initialization, and loading of any class of the family from any other."""
 
     config_class = LKSuperRetinaConfig
     base_model_prefix = "lk_superretina"
     main_input_name = "pixel_values"
-    input_modalities = ("image",)
+    input_modalities = ["image"]
 
     @torch.no_grad()
-    def _init_weights(self, module):
+    def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.PReLU):
             init.constant_(module.weight, 0.25)
         elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             initialize_convolution(module)
 
 
-class LKSuperRetinaModel(DenseKeypoints, LKSuperRetinaPreTrainedModel):
+class LKSuperRetinaModel(LKSuperRetinaPreTrainedModel, DenseKeypoints):
     """The dense network: heat-map logits at full resolution and the descriptor map."""
+
+    config: LKSuperRetinaConfig
 
     def __init__(self, config: LKSuperRetinaConfig):
         super().__init__(config)
@@ -106,13 +112,15 @@ class LKSuperRetinaModel(DenseKeypoints, LKSuperRetinaPreTrainedModel):
             DecoderStage(i, s, config.align_corners) for i, s in zip((widths[3], *skips[:2]), skips, strict=True)
         )
         self.heatmap = heatmap_layer(widths[0])
-        coarse = config.descriptor_stride == 8
-        head, inputs = (DescriptorHead, widths[3:]) if coarse else (FineDescriptorHead, widths[2:])
-        self.descriptor_head = head(sum(inputs), config.descriptor_width, config.descriptor_dim)
+        self.descriptor_head = (
+            DescriptorHead(widths[3], config.descriptor_width, config.descriptor_dim)
+            if config.descriptor_stride == 8
+            else FineDescriptorHead(sum(widths[2:]), config.descriptor_width, config.descriptor_dim)
+        )
         self.post_init()
 
     @can_return_tuple
-    def forward(self, pixel_values: Tensor, **kwargs) -> tuple | RetinaDenseOutput:
+    def forward(self, pixel_values: Tensor, **kwargs: Any) -> tuple | RetinaDenseOutput:
         """Compute the dense maps.
 
         Args:
@@ -151,7 +159,7 @@ class LKSuperRetinaForKeypointDetection(KeypointDetection, LKSuperRetinaPreTrain
 
 
 class LKSuperRetinaForKeypointMatching(KeypointMatching, LKSuperRetinaPreTrainedModel):
-    """Matches of pairs of photographs: mutual nearest neighbours with ratio test."""
+    """Matches of pairs of photographs: mutual nearest neighbors with ratio test."""
 
     def __init__(self, config: LKSuperRetinaConfig):
         super().__init__(config)

@@ -5,6 +5,8 @@ its own stride asks: at stride s an image of height h has ceil(h / s) rows, so t
 those of the image. For sizes that 32 divides, the network is MONAI's `SwinUNETR(spatial_dims=2)`.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -35,20 +37,20 @@ class SwinRetinaEncoder(SwinModel):
     """transformers' Swin with what Swin UNETR does differently.
 
     No norm after the patch embedding; patch merging after the last stage too, which gives a fifth map at stride 32;
-    every map layer-normalised without parameters on its way out.
+    every map layer-normalized without parameters on its way out.
 
     As in the original, a stage pads its grid to whole windows with zeros at the right and bottom, which the tokens
     beside them attend to: without it the published weights would give other results.
     """
 
     def __init__(self, config: SwinRetinaConfig):
-        names = ("num_channels", "embed_dim", "depths", "num_heads", "window_size", "mlp_ratio", "drop_path_rate")
-        names += ("hidden_dropout_prob", "attention_probs_dropout_prob")
+        names = ["num_channels", "embed_dim", "depths", "num_heads", "window_size", "mlp_ratio", "drop_path_rate"]
+        names += ["hidden_dropout_prob", "attention_probs_dropout_prob"]
         swin = _SwinEncoderConfig(patch_size=2, **{name: getattr(config, name) for name in names})
         swin._attn_implementation = config._attn_implementation
         super().__init__(swin, add_pooling_layer=False)
-        self.embeddings.norm = nn.Identity()
-        self.layernorm = nn.Identity()
+        self.embeddings.add_module("norm", nn.Identity())
+        self.add_module("layernorm", nn.Identity())
         self.encoder.layers[-1].downsample = SwinPatchMerging(8 * config.embed_dim)
         self.post_init()
 
@@ -64,7 +66,7 @@ class SwinRetinaEncoder(SwinModel):
         return [F.layer_norm(m.permute(0, 2, 3, 1), m.shape[1:2]).permute(0, 3, 1, 2) for m in maps]
 
 
-class ResidualBlock(GradientCheckpointingLayer):
+class Residual(GradientCheckpointingLayer):
     """Two 3x3 convolutions with instance norm, and the input added, through a 1x1 convolution if widths differ."""
 
     def __init__(self, inputs: int, outputs: int):
@@ -73,14 +75,22 @@ class ResidualBlock(GradientCheckpointingLayer):
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         self.shortcut = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else None
 
-    def forward(self, features: Tensor) -> Tensor:
+    def add_residual(self, features: Tensor) -> Tensor:
+        """(batch, inputs, height, width) -> (batch, outputs, height, width)."""
         shortcut = features if self.shortcut is None else F.instance_norm(self.shortcut(features))
         features = F.leaky_relu(F.instance_norm(self.conv1(features)), 0.01)
         return F.leaky_relu(F.instance_norm(self.conv2(features)) + shortcut, 0.01)
 
 
-class DecoderBlock(ResidualBlock):
-    """Doubles the resolution, cuts it to the skip connection's size, joins both in a residual block."""
+class ResidualBlock(Residual):
+    """A residual block by itself, on the skip connections and at the bottleneck."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.add_residual(features)
+
+
+class DecoderBlock(Residual):
+    """Double the resolution, cut it to the skip connection's size, join both in a residual block."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__(2 * outputs, outputs)
@@ -88,29 +98,30 @@ class DecoderBlock(ResidualBlock):
 
     def forward(self, features: Tensor, skip: Tensor) -> Tensor:
         features = self.upsample(features)[..., : skip.shape[2], : skip.shape[3]]
-        return super().forward(torch.cat([features, skip], 1))
+        return self.add_residual(torch.cat([features, skip], 1))
 
 
 class SwinRetinaPreTrainedModel(PreTrainedModel):
-    """Initialisation, and loading of any class of the family from any other."""
+    """Initialization, and loading of any class of the family from any other."""
 
     config_class = SwinRetinaConfig
     base_model_prefix = "swin_retina"
     main_input_name = "pixel_values"
-    input_modalities = ("image",)
+    input_modalities = ["image"]
     supports_gradient_checkpointing = True
     _supports_sdpa = True
 
     @torch.no_grad()
-    def _init_weights(self, module):
+    def _init_weights(self, module: nn.Module) -> None:
         # The encoder is a `PreTrainedModel` itself and fills its own weights and buffers.
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             initialize_convolution(module)
 
 
-class SwinRetinaModel(DenseKeypoints, SwinRetinaPreTrainedModel):
+class SwinRetinaModel(SwinRetinaPreTrainedModel, DenseKeypoints):
     """The dense network: heat-map logits at full resolution and the descriptor map."""
 
+    config: SwinRetinaConfig
     memory_format = torch.contiguous_format  # instance norms want whole planes, and would copy everything
 
     def __init__(self, config: SwinRetinaConfig):
@@ -125,12 +136,15 @@ class SwinRetinaModel(DenseKeypoints, SwinRetinaPreTrainedModel):
         self.decoder = nn.ModuleList(DecoderBlock(i, o) for i, o in zip(widths, widths[1:]))
         self.heatmap = heatmap_layer(width)
         self.activation = nn.ReLU()
-        head, inputs = (DescriptorHead, 4) if config.descriptor_stride == 8 else (FineDescriptorHead, 4 + 2)
-        self.descriptor_head = head(inputs * width, config.descriptor_width, config.descriptor_dim)
+        self.descriptor_head = (
+            DescriptorHead(4 * width, config.descriptor_width, config.descriptor_dim)
+            if config.descriptor_stride == 8
+            else FineDescriptorHead((4 + 2) * width, config.descriptor_width, config.descriptor_dim)
+        )
         self.post_init()
 
     @can_return_tuple
-    def forward(self, pixel_values: Tensor, **kwargs) -> tuple | RetinaDenseOutput:
+    def forward(self, pixel_values: Tensor, **kwargs: Any) -> tuple | RetinaDenseOutput:
         """Compute the dense maps.
 
         Args:
@@ -168,7 +182,7 @@ class SwinRetinaForKeypointDetection(KeypointDetection, SwinRetinaPreTrainedMode
 
 
 class SwinRetinaForKeypointMatching(KeypointMatching, SwinRetinaPreTrainedModel):
-    """Matches of pairs of photographs: mutual nearest neighbours with ratio test."""
+    """Matches of pairs of photographs: mutual nearest neighbors with ratio test."""
 
     def __init__(self, config: SwinRetinaConfig):
         super().__init__(config)

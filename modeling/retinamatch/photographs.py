@@ -16,13 +16,16 @@ _PIXELS_AT_ONCE = 2_000_000  # copied out of PIL in one go, so that a huge photo
 _DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, LookupError, ArithmeticError, struct.error)
 _opening = threading.Lock()
 
+#: What `read_photograph` reads.
+PhotographLike = str | os.PathLike | Image.Image | np.ndarray | torch.Tensor
+
 
 class PhotographError(ValueError):
     """A picture that cannot be read or cannot be a fundus photograph; the message is one sentence for the user."""
 
 
-def read_photograph(source: str | os.PathLike | Image.Image | np.ndarray | torch.Tensor) -> np.ndarray:
-    """Bring any picture into the one form that the library works on.
+def read_photograph(source: PhotographLike) -> np.ndarray:
+    """Read any picture into the one form that the library works on.
 
     Files and PIL images: every mode of PIL, with the EXIF orientation applied and transparent places black. Arrays and
     tensors: (H, W), (H, W, C) or (C, H, W) with 1, 3 or 4 channels; bool, integers or floats. White is the least of
@@ -83,7 +86,7 @@ def _from_pil(image: Image.Image, name: str) -> np.ndarray:
         image.load()
     except _DECODER_ERRORS as error:
         raise PhotographError(f"{name} is truncated or damaged ({error}).") from None
-    orientation = _orientation(image)  # after loading: PIL turns TIFF files itself then
+    orientation = _orientation(image)  # after loading: PIL rotates TIFF files itself then
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         pixels = _to_bytes(np.asarray(image), name)
     else:
@@ -96,7 +99,7 @@ def _from_pil(image: Image.Image, name: str) -> np.ndarray:
 
 
 def _rows_as_rgb(image: Image.Image, top: int, bottom: int) -> np.ndarray:
-    """Some rows of a PIL image as RGB; what is transparent becomes black like the surround of a fundus photograph."""
+    """Convert some rows of a PIL image to RGB; what is transparent becomes black like the surround of the retina."""
     rows = image.crop((0, top, image.width, bottom))
     if rows.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         rows = rows.convert("RGBA")
@@ -105,7 +108,7 @@ def _rows_as_rgb(image: Image.Image, top: int, bottom: int) -> np.ndarray:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8; 1 (upright) where the EXIF data are missing or broken."""
+    """Read the EXIF orientation, 1 to 8; 1 (upright) where the EXIF data are missing or broken."""
     try:
         return image.getexif().get(0x0112, 1)
     except _DECODER_ERRORS:
@@ -133,25 +136,25 @@ def _from_array(array: np.ndarray, name: str) -> np.ndarray:
             f"{name} has the shape {tuple(shape)}; a photograph is (height, width), (height, width, channels) or "
             "(channels, height, width) with 1, 3 or 4 channels."
         )
-    _check_size(*array.shape[:2], name)
+    _check_size(array.shape[0], array.shape[1], name)
     return np.ascontiguousarray(_three_channels(_to_bytes(array, name)))
 
 
 def _to_bytes(array: np.ndarray, name: str) -> np.ndarray:
-    """Grey levels of any type as uint8; the range of the values tells what stands for white."""
+    """Scale gray levels of any type to uint8; the range of the values tells what stands for white."""
     if array.dtype == np.uint8:
         return array
     if array.dtype == bool:
         return array.astype(np.uint8) * 255
     if array.dtype.kind not in "uif":
-        raise PhotographError(f"{name} holds values of the type {array.dtype}, which are not grey levels.")
+        raise PhotographError(f"{name} holds values of the type {array.dtype}, which are not gray levels.")
     low, high = float(array.min()), float(array.max())
     if not np.isfinite([low, high]).all():
         raise PhotographError(f"{name} holds values that are not finite numbers (NaN or infinity).")
     whites = (255, 4095, 65535) if array.dtype.kind in "ui" else (1, 255, 65535)
     white = next((white for white in whites if high <= white * 1.001), None)  # resampled floats pass 1 by a little
     if white is None or low < -0.001 * white:
-        raise PhotographError(f"{name} holds values from {low:g} to {high:g}; grey levels run from 0 to 255 or 65535.")
+        raise PhotographError(f"{name} holds values from {low:g} to {high:g}; gray levels run from 0 to 255 or 65535.")
     if array.dtype.kind in "ui" and white == 255:
         return array.astype(np.uint8)
     scaled = array * np.float32(255 / white)
@@ -159,7 +162,7 @@ def _to_bytes(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def _three_channels(pixels: np.ndarray) -> np.ndarray:
-    """(H, W), (H, W, 1), (H, W, 3) or (H, W, 4) uint8 -> (H, W, 3); transparent places become black."""
+    """Bring (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) uint8 to (H, W, 3); transparent places become black."""
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if pixels.shape[2] == 1:
@@ -183,4 +186,4 @@ def _check_size(height: int, width: int, name: str) -> None:
         )
 
 
-__all__ = ["MAXIMUM_PIXELS", "MINIMUM_SIDE", "PhotographError", "read_photograph"]
+__all__ = ["MAXIMUM_PIXELS", "MINIMUM_SIDE", "PhotographError", "PhotographLike", "read_photograph"]

@@ -1,7 +1,7 @@
 """The transforms between two photographs of one eye: similarity, affine, homography, quadratic, cubic.
 
 A transform maps pixels of the MOVING photograph to pixels of the FIXED one. Points are float64 arrays of shape (N, 2),
-(x, y), with the centre of the top-left pixel at (0, 0). No decisions are made here: `estimation` decides which class
+(x, y), with the center of the top-left pixel at (0, 0). No decisions are made here: `estimation` decides which class
 the evidence supports and whether to believe it.
 
 The retina is a curved surface: seen by a weakly perspective camera, a quadric gives exactly the quadratic class (Can et
@@ -11,8 +11,13 @@ their support, the convex hull of those points, and go on along their tangent ou
 grows with its distance from the support like a straight line, never like a parabola.
 """
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Self
+
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .polynomials import (
     inside_hull,
@@ -23,28 +28,28 @@ from .polynomials import (
 )
 
 
-# The field between the nodes of the warping grid is interpolated linearly; at 16 pixels the error stays under 0.01
-# pixel.
+# Between the nodes of the warping grid places are interpolated linearly: at 16 pixels with an error under 0.01 pixel.
 _GRID_STEP = 16
 # Rows of the warped image computed at once, so that large photographs need little memory beside their own.
 _STRIP_ROWS = 512
 _INTERPOLATIONS = {0: cv2.INTER_NEAREST, 1: cv2.INTER_LINEAR, 3: cv2.INTER_CUBIC}
 
 
-class Transform:
+class Transform(ABC):
     """Base of all transforms: what they share is calling, warping and JSON.
 
     Attributes:
-        name: the word for the class on the command line and in JSON.
-        minimum_points: number of point pairs that determine the class.
+        name: The word for the class on the command line and in JSON.
+        minimum_points: Number of point pairs that determine the class.
     """
 
     name: str
     minimum_points: int
 
     @classmethod
-    def fit(cls, moving_points, fixed_points, weights=None) -> "Transform":
-        """Fits by weighted least squares of the distance in the fixed photograph.
+    @abstractmethod
+    def fit(cls, moving_points: ArrayLike, fixed_points: ArrayLike, weights: ArrayLike | None = None) -> Self:
+        """Fit by weighted least squares of the distance in the fixed photograph.
 
         Args:
             moving_points: (N, 2) pixels of the moving photograph.
@@ -52,32 +57,37 @@ class Transform:
             weights: (N,) non-negative weights of the squared distances; points of weight 0 do not count at all.
 
         Raises:
-            ValueError: too few points, points that do not determine the class (for example all on one line), values
+            ValueError: Too few points, points that do not determine the class (for example all on one line), values
                 that are not finite, shapes that do not agree.
         """
-        raise NotImplementedError
 
-    def __call__(self, points) -> np.ndarray:
-        """Maps pixels of the moving photograph, (N, 2), to pixels of the fixed one, (N, 2)."""
-        raise NotImplementedError
+    @abstractmethod
+    def __call__(self, points: ArrayLike) -> np.ndarray:
+        """Map pixels of the moving photograph, (N, 2), to pixels of the fixed one, (N, 2)."""
 
-    def inverse(self, points) -> np.ndarray:
-        """Maps pixels of the fixed photograph to the moving one, (N, 2); NaN where nothing is mapped there."""
-        raise NotImplementedError
+    @abstractmethod
+    def inverse(self, points: ArrayLike) -> np.ndarray:
+        """Map pixels of the fixed photograph to the moving one, (N, 2); NaN where nothing is mapped there."""
 
-    def jacobian(self, points) -> np.ndarray:
-        """Gives the derivative, (N, 2, 2): row = x or y fixed, column = x or y moving."""
-        raise NotImplementedError
+    @abstractmethod
+    def jacobian(self, points: ArrayLike) -> np.ndarray:
+        """Compute the derivative, (N, 2, 2): row = x or y fixed, column = x or y moving."""
 
-    def warp(self, image: np.ndarray, size: tuple[int, int] | None = None, order: int = 1, fill=0) -> np.ndarray:
-        """Draws the moving photograph on the pixel grid of the fixed one.
+    def warp(
+        self,
+        image: np.ndarray,
+        size: tuple[int, int] | None = None,
+        order: int = 1,
+        fill: float | Sequence[float] = 0,
+    ) -> np.ndarray:
+        """Draw the moving photograph on the pixel grid of the fixed one.
 
         Args:
             image: (H, W) or (H, W, C) of the moving photograph, any type OpenCV interpolates (uint8, uint16, float32,
                 ...).
             size: (height, width) of the fixed photograph; that of `image` when None.
             order: 0 nearest pixel, 1 linear, 3 cubic.
-            fill: value where the moving photograph has no pixel, a number or one per channel.
+            fill: Value where the moving photograph has no pixel, a number or one per channel.
 
         Returns:
             Array of shape `size` (and C) and the type of `image`.
@@ -86,7 +96,7 @@ class Transform:
             raise ValueError(f"The interpolation order must be one of {sorted(_INTERPOLATIONS)}, got {order}.")
         height, width = image.shape[:2] if size is None else size
         grid = self._inverse_grid(height, width)
-        border = tuple(np.broadcast_to(np.atleast_1d(fill).astype(float), (4,))) if np.ndim(fill) == 0 else tuple(fill)
+        border = tuple(fill) if isinstance(fill, Sequence) else (float(fill),) * 4
         warped = np.empty((height, width) + image.shape[2:], dtype=image.dtype)
         for top in range(0, height, _STRIP_ROWS):
             rows = np.arange(top, min(top + _STRIP_ROWS, height))
@@ -105,24 +115,29 @@ class Transform:
         return warped
 
     def _inverse_grid(self, height: int, width: int) -> np.ndarray:
-        """Gives the inverse at every `_GRID_STEP`-th pixel of the fixed photograph, (rows, columns, 2)."""
+        """Compute the inverse at every `_GRID_STEP`-th pixel of the fixed photograph, (rows, columns, 2)."""
         xs = np.arange(0, width - 1 + _GRID_STEP, _GRID_STEP, dtype=np.float64)
         ys = np.arange(0, height - 1 + _GRID_STEP, _GRID_STEP, dtype=np.float64)
         nodes = np.stack(np.meshgrid(xs, ys), axis=-1)
         return self.inverse(nodes.reshape(-1, 2)).reshape(nodes.shape)
 
+    @abstractmethod
     def to_dict(self) -> dict:
-        """Gives plain numbers, lists and strings for JSON; `from_dict` gives the same transform back."""
-        raise NotImplementedError
+        """Return plain numbers, lists and strings for JSON; `from_dict` gives the same transform back."""
+
+    @classmethod
+    @abstractmethod
+    def _from_dict(cls, data: dict) -> Self:
+        """Build a transform of this class from what `to_dict` wrote."""
 
     @staticmethod
     def from_dict(data: dict) -> "Transform":
-        """Builds the transform that `to_dict` wrote, of whatever class it was.
+        """Build the transform that `to_dict` wrote, of whatever class it was.
 
         Raises:
-            ValueError: the class is not known, or a value is missing.
+            ValueError: The class is not known, or a value is missing.
         """
-        known = transform_class(data.get("class"))
+        known = transform_class(data.get("class", ""))
         try:
             return known._from_dict(data)
         except KeyError as error:
@@ -142,14 +157,14 @@ class Homography(Transform):
     name = "homography"
     minimum_points = 4
 
-    def __init__(self, matrix):
+    def __init__(self, matrix: ArrayLike):
         matrix = np.array(matrix, dtype=np.float64)
         if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
             raise ValueError(f"A {self.name} is a finite 3x3 matrix, got shape {matrix.shape}.")
         self.matrix = matrix
 
     @classmethod
-    def fit(cls, moving_points, fixed_points, weights=None) -> "Homography":
+    def fit(cls, moving_points: ArrayLike, fixed_points: ArrayLike, weights: ArrayLike | None = None) -> Self:
         moving, fixed, weights = _check_points(cls, moving_points, fixed_points, weights)
         to_moving, to_fixed = _normalization(moving, weights), _normalization(fixed, weights)
         moving, fixed = _affine_map(to_moving, moving), _affine_map(to_fixed, fixed)
@@ -158,13 +173,13 @@ class Homography(Transform):
         matrix = np.linalg.inv(to_fixed) @ matrix @ to_moving
         return cls(matrix / max(abs(matrix[2, 2]), 1e-12))
 
-    def __call__(self, points) -> np.ndarray:
+    def __call__(self, points: ArrayLike) -> np.ndarray:
         return _projective_map(self.matrix, _as_points(points))
 
-    def inverse(self, points) -> np.ndarray:
+    def inverse(self, points: ArrayLike) -> np.ndarray:
         return _projective_map(np.linalg.inv(self.matrix), _as_points(points))
 
-    def jacobian(self, points) -> np.ndarray:
+    def jacobian(self, points: ArrayLike) -> np.ndarray:
         points = _as_points(points)
         mapped = _projective_map(self.matrix, points)
         depth = points @ self.matrix[2, :2] + self.matrix[2, 2]
@@ -174,7 +189,7 @@ class Homography(Transform):
         return {"class": self.name, "matrix": self.matrix.tolist()}
 
     @classmethod
-    def _from_dict(cls, data: dict) -> "Homography":
+    def _from_dict(cls, data: dict) -> Self:
         return cls(data["matrix"])
 
 
@@ -185,7 +200,7 @@ class Affine(Homography):
     minimum_points = 3
 
     @classmethod
-    def fit(cls, moving_points, fixed_points, weights=None) -> "Affine":
+    def fit(cls, moving_points: ArrayLike, fixed_points: ArrayLike, weights: ArrayLike | None = None) -> Self:
         moving, fixed, weights = _check_points(cls, moving_points, fixed_points, weights)
         to_moving, to_fixed = _normalization(moving, weights), _normalization(fixed, weights)
         moving, fixed = _affine_map(to_moving, moving), _affine_map(to_fixed, fixed)
@@ -202,7 +217,7 @@ class Similarity(Affine):
     minimum_points = 2
 
     @classmethod
-    def fit(cls, moving_points, fixed_points, weights=None) -> "Similarity":
+    def fit(cls, moving_points: ArrayLike, fixed_points: ArrayLike, weights: ArrayLike | None = None) -> Self:
         moving, fixed, weights = _check_points(cls, moving_points, fixed_points, weights)
         to_moving, to_fixed = _normalization(moving, weights), _normalization(fixed, weights)
         moving, fixed = _affine_map(to_moving, moving), _affine_map(to_fixed, fixed)
@@ -220,17 +235,17 @@ class Polynomial(Transform):
     """A polynomial per axis inside its support, its tangent outside.
 
     Args:
-        coefficients: (T, 2), one row per monomial of the normalised moving point (u, v) in the order of `monomials`,
+        coefficients: (T, 2), one row per monomial of the normalized moving point (u, v) in the order of `monomials`,
             one column per axis of the fixed photograph in pixels.
         center: (x, y) in pixels of the moving photograph, where (u, v) = (0, 0).
-        scale: pixels of the moving photograph per unit of u and v.
+        scale: Pixels of the moving photograph per unit of u and v.
         support: (K, 2) corners of the convex area that the fitted points cover, in order, in pixels of the moving
             photograph.
     """
 
     degree: int
 
-    def __init__(self, coefficients, center, scale: float, support):
+    def __init__(self, coefficients: ArrayLike, center: ArrayLike, scale: float, support: ArrayLike):
         self.coefficients = np.array(coefficients, dtype=np.float64)
         self.center = np.array(center, dtype=np.float64)
         self.scale = float(scale)
@@ -244,7 +259,7 @@ class Polynomial(Transform):
             raise ValueError(f"The support of a transform is a list of (x, y) corners, got shape {self.support.shape}.")
 
     @classmethod
-    def fit(cls, moving_points, fixed_points, weights=None) -> "Polynomial":
+    def fit(cls, moving_points: ArrayLike, fixed_points: ArrayLike, weights: ArrayLike | None = None) -> Self:
         moving, fixed, weights = _check_points(cls, moving_points, fixed_points, weights)
         center = np.average(moving, axis=0, weights=weights)
         scale = max(float(np.sqrt(np.average(((moving - center) ** 2).sum(1), weights=weights))), 1e-12)
@@ -257,13 +272,13 @@ class Polynomial(Transform):
         hull = cv2.convexHull(moving.astype(np.float32), returnPoints=False).ravel()
         return cls(coefficients, center, scale, moving[hull])
 
-    def __call__(self, points) -> np.ndarray:
+    def __call__(self, points: ArrayLike) -> np.ndarray:
         points = _as_points(points)
         nearest, _ = self._project(points)
         mapped = monomials((nearest - self.center) / self.scale, self.degree) @ self.coefficients
         return mapped + np.einsum("nij,nj->ni", self._inner_jacobian(nearest), points - nearest)
 
-    def jacobian(self, points) -> np.ndarray:
+    def jacobian(self, points: ArrayLike) -> np.ndarray:
         points = _as_points(points)
         nearest, slide = self._project(points)
         # d/dp [T(q) + J(q) (p - q)] = J(q) + H(q)[dq/dp] (p - q), q being the nearest point of the support. The second
@@ -271,18 +286,18 @@ class Polynomial(Transform):
         bend = np.einsum("nijk,nkl,nj->nil", self._inner_hessian(nearest), slide, points - nearest)
         return self._inner_jacobian(nearest) + bend
 
-    def inverse(self, points) -> np.ndarray:
-        """Newton's method from the tangent at the centre; NaN where it finds no point within 1e-6 pixel."""
+    def inverse(self, points: ArrayLike) -> np.ndarray:
+        """Invert by Newton's method from the tangent at the center; NaN where it finds no point within 1e-6 pixel."""
         points = _as_points(points)
         middle = self.support.mean(0, keepdims=True)
         back = np.linalg.pinv(self.jacobian(middle)[0])
-        found = middle + (points - self(middle)) @ back.T
-        error = np.linalg.norm(self(found) - points, axis=1)
+        moving = middle + (points - self(middle)) @ back.T
+        error = np.linalg.norm(self(moving) - points, axis=1)
         open_points = np.flatnonzero(error > 1e-9)
         for _ in range(40):
             if len(open_points) == 0:
                 break
-            start = found[open_points]
+            start = moving[open_points]
             matrices = self.jacobian(start)
             singular = np.abs(np.linalg.det(matrices)) < 1e-12
             matrices[singular] = np.eye(2)
@@ -299,13 +314,13 @@ class Polynomial(Transform):
                 if better.all():
                     break
             stuck = best_error >= error[open_points]
-            found[open_points], error[open_points] = best, best_error
+            moving[open_points], error[open_points] = best, best_error
             open_points = open_points[(best_error > 1e-9) & ~stuck]
-        found[~(error < 1e-6)] = np.nan
-        return found
+        moving[~(error < 1e-6)] = np.nan
+        return moving
 
     def _project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Gives the nearest point of the support, (N, 2), and its derivative by the point, (N, 2, 2)."""
+        """Find the nearest point of the support, (N, 2), and its derivative by the point, (N, 2, 2)."""
         nearest = points.copy()
         slide = np.broadcast_to(np.eye(2), (len(points), 2, 2)).copy()
         outer = np.flatnonzero(~inside_hull(points, self.support) & np.isfinite(points).all(1))
@@ -332,7 +347,7 @@ class Polynomial(Transform):
         }
 
     @classmethod
-    def _from_dict(cls, data: dict) -> "Polynomial":
+    def _from_dict(cls, data: dict) -> Self:
         return cls(data["coefficients"], data["center"], data["scale"], data["support"])
 
 
@@ -358,25 +373,27 @@ TRANSFORMS: dict[str, type[Transform]] = {
 
 
 def transform_class(name: str) -> type[Transform]:
-    """Gives the class of that name.
+    """Look up the class of that name.
 
     Raises:
-        ValueError: the name is not known; the sentence lists the known ones.
+        ValueError: The name is not known; the sentence lists the known ones.
     """
     if name not in TRANSFORMS:
         raise ValueError(f"Unknown transform {name!r}; known are: {', '.join(TRANSFORMS)}.")
     return TRANSFORMS[name]
 
 
-def _as_points(points) -> np.ndarray:
+def _as_points(points: ArrayLike) -> np.ndarray:
     points = np.asarray(points, dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"Points are an array of shape (N, 2), got {points.shape}.")
     return points
 
 
-def _check_points(kind: type[Transform], moving, fixed, weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gives the point pairs of positive weight, or says in one sentence why they cannot be fitted."""
+def _check_points(
+    kind: type[Transform], moving: ArrayLike, fixed: ArrayLike, weights: ArrayLike | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Keep the point pairs of positive weight, or say in one sentence why they cannot be fitted."""
     moving, fixed = _as_points(moving), _as_points(fixed)
     weights = np.ones(len(moving)) if weights is None else np.asarray(weights, dtype=np.float64)
     if not len(moving) == len(fixed) == len(weights) or weights.ndim != 1:
@@ -395,8 +412,7 @@ def _check_points(kind: type[Transform], moving, fixed, weights) -> tuple[np.nda
 
 
 def _least_squares(kind: type[Transform], design: np.ndarray, target: np.ndarray) -> np.ndarray:
-    # Columns of one size, so that the rank says whether the points determine the class and not in which units they
-    # come.
+    # Columns of one size, so that the rank tells whether the points determine the class, whatever their units.
     size = np.linalg.norm(design, axis=0)
     size[size == 0] = 1.0
     solution, _, rank, _ = np.linalg.lstsq(design / size, target, rcond=1e-9)
@@ -412,7 +428,7 @@ def _degenerate(kind: type[Transform]) -> ValueError:
 
 
 def _normalization(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Gives the 3x3 matrix that brings points to mean 0 and mean distance sqrt(2) (Hartley, PAMI 1997)."""
+    """Return the 3x3 matrix that brings points to mean 0 and mean distance sqrt(2) (Hartley, PAMI 1997)."""
     center = np.average(points, axis=0, weights=weights)
     distance = np.average(np.linalg.norm(points - center, axis=1), weights=weights)
     factor = np.sqrt(2) / max(distance, 1e-12)
@@ -431,7 +447,7 @@ def _projective_map(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def _direct_linear_homography(moving: np.ndarray, fixed: np.ndarray, root: np.ndarray) -> np.ndarray:
-    """Solves the linear equations of a homography for normalised points; `root` is the square root of the weights."""
+    """Solve the linear equations of a homography for normalized points; `root` is the square root of the weights."""
     rows = np.zeros((2 * len(moving), 9))
     homogeneous = np.column_stack([moving, np.ones(len(moving))])
     rows[0::2, 0:3] = homogeneous
@@ -452,11 +468,11 @@ def _direct_linear_homography(moving: np.ndarray, fixed: np.ndarray, root: np.nd
 
 
 def _refine_homography(matrix: np.ndarray, moving: np.ndarray, fixed: np.ndarray, root: np.ndarray) -> np.ndarray:
-    """Minimises the distances themselves by Gauss-Newton steps; the linear solution weights them by depth."""
+    """Minimize the distances themselves by Gauss-Newton steps; the linear solution weights them by depth."""
     homogeneous = np.column_stack([moving, np.ones(len(moving))])
     matrix = matrix / np.linalg.norm(matrix)
 
-    def residual(candidate):
+    def residual(candidate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         mapped = homogeneous @ candidate.T
         return ((mapped[:, :2] / mapped[:, 2:] - fixed) * root[:, None]), mapped
 
@@ -485,15 +501,15 @@ def _refine_homography(matrix: np.ndarray, moving: np.ndarray, fixed: np.ndarray
 
 
 def _interpolate_grid(grid: np.ndarray, rows: np.ndarray, width: int) -> np.ndarray:
-    """Interpolates the nodes of `_inverse_grid` at every pixel of some rows, (rows, width, 2)."""
-    left, x_share = np.divmod(np.arange(width), _GRID_STEP)
-    top, y_share = np.divmod(rows, _GRID_STEP)
+    """Interpolate the nodes of `_inverse_grid` at every pixel of some rows, (rows, width, 2)."""
+    left, x_fraction = np.divmod(np.arange(width), _GRID_STEP)
+    top, y_fraction = np.divmod(rows, _GRID_STEP)
     right, bottom = np.minimum(left + 1, grid.shape[1] - 1), np.minimum(top + 1, grid.shape[0] - 1)
-    x_share, y_share = (x_share / _GRID_STEP)[None, :, None], (y_share / _GRID_STEP)[:, None, None]
+    x_fraction, y_fraction = (x_fraction / _GRID_STEP)[None, :, None], (y_fraction / _GRID_STEP)[:, None, None]
     # Float32 holds pixel coordinates of the largest photograph to a thousandth and halves the memory.
     nodes = grid.astype(np.float32)
-    lines = nodes[top] * (1 - y_share) + nodes[bottom] * y_share
-    return lines[:, left] * (1 - x_share) + lines[:, right] * x_share
+    lines = nodes[top] * (1 - y_fraction) + nodes[bottom] * y_fraction
+    return lines[:, left] * (1 - x_fraction) + lines[:, right] * x_fraction
 
 
 __all__ = [
