@@ -15,13 +15,13 @@ import gradio as gr
 import typer
 from starlette.middleware import Middleware
 
-from space.body_limit import BodyLimit
-from space.handlers import register_pair
-from space.models import load_all, model_names
+from space.files.body_limit import BodyLimit
+from space.files.uploads import MOST_BYTES, take
 from space.page import build
-from space.parts import EXAMPLES, STYLE
-from space.uploads import MOST_BYTES, take
-from space.work import Choices
+from space.service.handlers import register_pair
+from space.service.models import load_all, model_names
+from space.service.work import Choices
+from space.ui.parts import EXAMPLES, STYLE
 
 
 QUEUE = 40  # visitors that may wait; one more is asked to come back later

@@ -7,20 +7,14 @@ Their components are on the page but not shown: they give the endpoints their ty
 
 import gradio as gr
 
-from .components import Photograph, Photographs
-from .handlers import estimate_again, in_sentences, register_pair, register_visits_of, relay
-from .models import model_names
-from .results import as_outputs
-from .session import MEMORY
-from .text import history_status, identity_rule, identity_status, pair_numbers, pair_status
-from .views import write_history, write_pair
-from .work import TRANSFORMS, Choices
-
-
-DEFAULTS = Choices()
-# Work that runs the network goes one by one, in the order of arrival; estimating alone does not wait for it.
-NETWORK = {"concurrency_id": "network", "concurrency_limit": 1}
-ESTIMATE = {"concurrency_id": "estimate", "concurrency_limit": 1}
+from .files.results import as_outputs
+from .service.handlers import ESTIMATE, NETWORK, estimate_again, in_sentences, register_pair, register_visits_of, relay
+from .service.models import model_names
+from .service.pictures import write_history, write_pair
+from .service.session import MEMORY
+from .service.work import DEFAULTS, TRANSFORMS, Choices
+from .ui.components import Photograph, Photographs
+from .ui.text import history_status, identity_rule, identity_status, pair_numbers, pair_status
 
 
 @in_sentences

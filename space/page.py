@@ -2,14 +2,14 @@
 
 import gradio as gr
 
-from .about_tab import about_tab
 from .endpoints import add_endpoints
-from .history_tab import history_tab
-from .identity_tab import identity_tab
-from .pair_tab import pair_tab
-from .results import WRITTEN, FileSet
-from .session import LIFETIME
-from .text import INTRODUCTION, TITLE
+from .files.results import WRITTEN, FileSet
+from .service.session import LIFETIME
+from .ui.about_tab import about_tab
+from .ui.history_tab import history_tab
+from .ui.identity_tab import identity_tab
+from .ui.pair_tab import pair_tab
+from .ui.text import INTRODUCTION, TITLE
 
 
 SWEEP = 600  # seconds between two rounds of deleting

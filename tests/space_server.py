@@ -17,8 +17,8 @@ def serving(prepare: bool = True, **build_options):
     """
     pytest.importorskip("gradio", reason="needs gradio: pip install -e '.[space]'")
     from space.app import launch
-    from space.models import load_all
     from space.page import build
+    from space.service.models import load_all
 
     if prepare:
         load_all()

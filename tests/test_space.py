@@ -17,11 +17,12 @@ pytest.importorskip("gradio", reason="needs gradio: pip install -e '.[space]'")
 from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 
-from space import models, session, text
-from space.models import ROOTSIFT
-from space.pace import Pace
-from space.parts import EXAMPLES
-from space.session import Memory, Pair, SessionError
+from space.service import models, session
+from space.service.models import ROOTSIFT
+from space.service.pace import Pace
+from space.service.session import Memory, Pair, SessionError
+from space.ui import text
+from space.ui.parts import EXAMPLES
 from tests.space_server import client, serving
 
 

@@ -17,8 +17,8 @@ pytest.importorskip("playwright", reason="needs playwright: pip install -e '.[de
 
 from playwright.sync_api import expect
 
-from space import models
-from space.parts import EXAMPLES
+from space.service import models
+from space.ui.parts import EXAMPLES
 from tests.space_server import serving
 
 

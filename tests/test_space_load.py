@@ -10,8 +10,8 @@ from datasets_scripts.rendering.fundus import render_visits
 pytest.importorskip("gradio", reason="needs gradio: pip install -e '.[space]'")
 
 from space.load_test import ask_at_once, peak_memory
-from space.models import ROOTSIFT
-from space.session import CAPACITY, MEMORY
+from space.service.models import ROOTSIFT
+from space.service.session import CAPACITY, MEMORY
 from tests.space_server import serving
 
 

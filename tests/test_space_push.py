@@ -132,7 +132,7 @@ def test_container_runs_as_an_ordinary_user_and_copies_what_exists():
 
 def test_examples_are_small_and_readable():
     pytest.importorskip("gradio", reason="needs gradio: pip install -e '.[space]'")
-    from space.uploads import take
+    from space.files.uploads import take
 
     examples = sorted((SPACE / "examples").glob("*"))
     assert {path.name for path in examples} == {"visit_1.jpg", "visit_2.jpg", "visit_3.jpg", "other_eye.jpg"}

@@ -27,14 +27,16 @@ from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from gradio_client.utils import Status
 
-from space import app, models, uploads, work
-from space.body_limit import MOST_CALL, BodyLimit
-from space.metadata import strip_jpeg
-from space.models import ROOTSIFT
+from space import app
+from space.files import uploads
+from space.files.body_limit import MOST_CALL, BodyLimit
+from space.files.metadata import strip_jpeg
+from space.files.results import FileSet
+from space.files.uploads import UploadError, clean, take
 from space.page import build
-from space.parts import EXAMPLES
-from space.results import FileSet
-from space.uploads import UploadError, clean, take
+from space.service import models, work
+from space.service.models import ROOTSIFT
+from space.ui.parts import EXAMPLES
 from tests.space_server import client, serving
 
 
@@ -173,7 +175,7 @@ def test_second_pictures_behind_a_jpeg_are_cut_off():
         "file:///etc/passwd",
         "{repository}/pyproject.toml",
         "{repository}/space/app.py",
-        "space/session.py",
+        "space/service/session.py",
         "{cache}",
         "{cache}/results",
         "{cache}/../../etc/passwd",

@@ -16,13 +16,16 @@ from retinamatch.registration import UnknownNameError, check_transform
 from retinamatch.results import OutputError
 from retinamatch.series import SeriesError
 
+from ..files.uploads import Upload
 from .models import model_names
 from .pace import PACE
 from .session import MEMORY, SessionError
-from .uploads import Upload
 from .work import Choices, Outcome, estimate_pair, find_pair, register_history
 
 
+# Work that runs the network goes one by one, in the order of arrival; estimating alone does not wait for it.
+NETWORK = {"concurrency_id": "network", "concurrency_limit": 1}
+ESTIMATE = {"concurrency_id": "estimate", "concurrency_limit": 1}
 EXPECTED = (PhotographError, SeriesError, SessionError, UnknownNameError, OutputError)
 log = logging.getLogger(__name__)
 
@@ -99,4 +102,13 @@ def _check_choice(model: str, transform: str) -> None:
         raise UnknownNameError(f"Unknown model {model!r}; known are: {', '.join(model_names())}.")
 
 
-__all__ = ["estimate_again", "in_sentences", "register_pair", "register_visits_of", "relay", "sentence"]
+__all__ = [
+    "ESTIMATE",
+    "NETWORK",
+    "estimate_again",
+    "in_sentences",
+    "register_pair",
+    "register_visits_of",
+    "relay",
+    "sentence",
+]

@@ -13,9 +13,9 @@ from retinamatch.keypoint_set import Keypoints
 from retinamatch.registration import Registration, timed
 from retinamatch.series import Series, gather, register_visits
 
+from ..files.uploads import Upload
 from .models import Found, registrar
 from .session import Pair
-from .uploads import Upload
 
 
 TRANSFORMS = ("auto", "similarity", "affine", "homography", "quadratic", "cubic")
@@ -54,6 +54,9 @@ class Choices:
     def measured(self) -> bool:
         """Whether the error rates were measured with these thresholds."""
         return replace(self, transform="auto") == Choices()
+
+
+DEFAULTS = Choices()
 
 
 @dataclass
@@ -141,4 +144,4 @@ def _surest(found: Found, least_score: float) -> Keypoints:
     )
 
 
-__all__ = ["Choices", "Outcome", "Step", "TRANSFORMS", "estimate_pair", "find_pair", "register_history"]
+__all__ = ["Choices", "DEFAULTS", "Outcome", "Step", "TRANSFORMS", "estimate_pair", "find_pair", "register_history"]

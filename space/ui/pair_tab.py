@@ -2,15 +2,15 @@
 
 import gradio as gr
 
-from .endpoints import ESTIMATE, NETWORK
-from .handlers import estimate_again, register_pair
-from .pace import PACE
+from ..files.results import as_outputs
+from ..service.handlers import ESTIMATE, NETWORK, estimate_again, register_pair
+from ..service.pace import PACE
+from ..service.pictures import write_pair
+from ..service.session import MEMORY
+from ..service.work import Choices, Outcome
+from .html import answer_html, frames_html, nothing_html, wipe_html
 from .parts import EXAMPLES, answer, cleaned, model_choice, photograph, transform_choice, with_answer
-from .results import as_outputs
-from .session import MEMORY
 from .text import LIMITS, NO_HEATMAP, NOT_YET, NOTHING_TO_SHOW, pair_status, pair_table
-from .views import answer_html, frames_html, nothing_html, wipe_html, write_pair
-from .work import Choices, Outcome
 
 
 PICTURE_HEIGHT = "clamp(240px, 70vw, 620px)"

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import gradio as gr
 
+from ..files.uploads import Upload, UploadError, clean
+from ..service.handlers import relay, sentence
+from ..service.models import model_names
+from ..service.work import DEFAULTS, TRANSFORMS
 from .components import Photograph
-from .endpoints import DEFAULTS
-from .handlers import relay, sentence
-from .models import model_names
-from .uploads import Upload, UploadError, clean
-from .views import answer_html
-from .work import TRANSFORMS
+from .html import answer_html
 
 
-EXAMPLES = Path(__file__).parent / "examples"
-STYLE = Path(__file__).parent / "style.css"
+SPACE = Path(__file__).parent.parent
+EXAMPLES = SPACE / "examples"
+STYLE = SPACE / "style.css"
 HEIGHT = "clamp(220px, 62vw, 340px)"
 
 

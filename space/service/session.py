@@ -11,8 +11,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ..files.uploads import Upload
 from .models import Found
-from .uploads import Upload
 
 
 CAPACITY = 24  # about 25 MB each, nearly all of it descriptors

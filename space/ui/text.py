@@ -5,10 +5,10 @@ import math
 from retinamatch.estimation import EstimationSettings
 from retinamatch.series import Series
 
-from .session import LIFETIME
-from .uploads import MOST_BYTES, MOST_PIXELS
-from .views import table_html
-from .work import Outcome
+from ..files.uploads import MOST_BYTES, MOST_PIXELS
+from ..service.session import LIFETIME
+from ..service.work import Outcome
+from .html import table_html
 
 
 TITLE = "retinamatch: do two photographs of a retina lie on each other?"

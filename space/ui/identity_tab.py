@@ -2,12 +2,11 @@
 
 import gradio as gr
 
-from .endpoints import NETWORK
-from .handlers import register_pair
+from ..service.handlers import NETWORK, register_pair
+from ..service.work import Choices
+from .html import answer_html, nothing_html
 from .parts import EXAMPLES, answer, cleaned, model_choice, photograph, with_answer
 from .text import ERROR_RATES, LIMITS, identity_status, identity_table
-from .views import answer_html, nothing_html
-from .work import Choices
 
 
 NOT_YET = "Nothing yet: choose two photographs and press Compare."

@@ -2,14 +2,14 @@
 
 import gradio as gr
 
+from ..files.results import as_outputs
+from ..files.uploads import UploadError, clean
+from ..service.handlers import NETWORK, register_visits_of
+from ..service.pictures import write_history
 from .components import Photographs
-from .endpoints import NETWORK
-from .handlers import register_visits_of
+from .html import answer_html, frames_html, nothing_html
 from .parts import EXAMPLES, answer, model_choice, transform_choice, with_answer
-from .results import as_outputs
 from .text import LIMITS, history_status, history_table
-from .uploads import UploadError, clean
-from .views import answer_html, frames_html, nothing_html, write_history
 
 
 NOT_YET = "Nothing yet: choose three or more photographs and press Register all."

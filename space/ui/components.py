@@ -7,7 +7,7 @@ import gradio as gr
 from gradio.data_classes import FileData, ListFiles
 from gradio_client.utils import is_http_url_like
 
-from .uploads import Upload, UploadError, take
+from ..files.uploads import Upload, UploadError, take
 
 
 class _LocalFilesOnly:
