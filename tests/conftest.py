@@ -12,9 +12,7 @@ import torch
 
 from datasets_scripts.rendering.eye import draw_eye
 from datasets_scripts.rendering.fundus import render, render_visits
-
-
-REPOSITORY = Path(__file__).resolve().parent.parent
+from tests.helpers.paths import REPOSITORY
 
 
 def pytest_configure(config):
@@ -41,7 +39,7 @@ def example_pair() -> tuple[Path, Path]:
 @pytest.fixture(scope="session")
 def pack(tmp_path_factory) -> str:
     """The folder of the photographs that the tests of training train with."""
-    from training_pack import shared_pack
+    from tests.helpers.training_pack import shared_pack
 
     return shared_pack(tmp_path_factory)
 

@@ -5,14 +5,13 @@ import sys
 import tomllib
 from graphlib import TopologicalSorter
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 
 import retinamatch
+from tests.helpers.paths import REPOSITORY
 
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 LIBRARY = REPOSITORY / "modeling" / "retinamatch"
 # The files that travel to the Hub as remote code.
 TRAVELLING = [

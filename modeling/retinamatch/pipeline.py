@@ -1,8 +1,8 @@
 """The `keypoint-matching` pipeline, put right for images that are not square and for batches.
 
 transformers' own (5.17 and 5.23) hands PIL's (width, height) where (height, width) is expected and fails on
-`batch_size` above 1; `tests/test_pipeline.py` keeps a strict expected failure on it that will tell when upstream has
-caught up.
+`batch_size` above 1; `tests/modeling/test_pipeline.py` keeps a strict expected failure on it that will tell when
+upstream has caught up.
 """
 
 from collections.abc import Sequence

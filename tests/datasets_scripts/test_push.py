@@ -6,14 +6,14 @@ import subprocess
 import sys
 
 import pytest
-from conftest import REPOSITORY
-from hub_stand_in import StandInHub
 
 from datasets_scripts.assembly.plan import BuildOptions
 from datasets_scripts.build import build
 from datasets_scripts.format.parquet import read_rows, write_table
 from datasets_scripts.push import FOLDERS, list_files, push
 from retinamatch.publishing import PublishError, compare
+from tests.helpers.hub_stand_in import StandInHub
+from tests.helpers.paths import REPOSITORY
 
 
 NAME = "me/retinal-keypoints"

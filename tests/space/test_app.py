@@ -23,10 +23,8 @@ from space.service.pace import Pace
 from space.service.session import Memory, Pair, SessionError
 from space.ui import text
 from space.ui.parts import EXAMPLES
-from tests.space_server import client, serving
-
-
-REPOSITORY = Path(__file__).resolve().parent.parent
+from tests.helpers.paths import REPOSITORY
+from tests.helpers.space_server import client, serving
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
-from test_schema import photograph
 from typer.testing import CliRunner
 
 from datasets_scripts import validate as validate_module
@@ -18,6 +17,7 @@ from datasets_scripts.format.rows import encode
 from datasets_scripts.rendering.eye import draw_eye
 from datasets_scripts.rendering.fundus import render
 from datasets_scripts.validate import MOST_ERRORS, validate
+from tests.helpers.drawn_photograph import photograph
 
 
 SIZE = 192

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from training_pack import SMALL, STUDENT
 from transformers import AutoModel
 
 from retinamatch.image_processing_retina import PUBLISHED_ENHANCEMENT, RetinaImageProcessor
+from tests.helpers.training_pack import SMALL, STUDENT
 from train.data.store import PhotographStore
 from train.data.views import ViewSettings, make_views, pixel_grid
 from train.distill import Distillation, DistillConfig, Schedule, build_student

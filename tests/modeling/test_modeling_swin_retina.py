@@ -5,7 +5,6 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
-from swin_reference import SwinEncoder
 from torch import nn
 from transformers import AutoModel, AutoModelForKeypointDetection, AutoModelForKeypointMatching, pipeline
 from transformers.models.swin.modeling_swin import SwinLayer, SwinPatchMerging
@@ -26,6 +25,7 @@ from retinamatch.cli import app
 from retinamatch.conversion import rename_student
 from retinamatch.hub import save_repository
 from retinamatch.modeling_swin_retina import Residual
+from tests.helpers.swin_reference import SwinEncoder
 
 
 CLASSES = [SwinRetinaModel, SwinRetinaForKeypointDetection, SwinRetinaForKeypointMatching]

@@ -37,7 +37,8 @@ from space.page import build
 from space.service import models, work
 from space.service.models import ROOTSIFT
 from space.ui.parts import EXAMPLES
-from tests.space_server import client, serving
+from tests.helpers.paths import REPOSITORY
+from tests.helpers.space_server import client, serving
 
 
 PLACE = b"48.858844"  # in the EXIF data of what is handed in; must not be in anything that is given back
@@ -182,7 +183,7 @@ def test_second_pictures_behind_a_jpeg_are_cut_off():
     ],
 )
 def test_no_file_of_the_server_can_be_fetched(address, path):
-    path = path.format(repository=Path(__file__).resolve().parent.parent, cache=get_upload_folder())
+    path = path.format(repository=REPOSITORY, cache=get_upload_folder())
     for route in ("file=", "file/", "download/", "static/", "assets/", "theme.css/../"):
         target = f"{address}/gradio_api/{route}{urllib.parse.quote(path, safe='/%=')}"
         with pytest.raises(urllib.error.HTTPError) as caught:
@@ -196,7 +197,7 @@ def test_no_file_of_the_server_can_be_fetched(address, path):
 @pytest.mark.parametrize("endpoint", ["same_eye", "series"])
 def test_no_file_of_the_server_can_be_handed_in(address, path, endpoint):
     """Asked by hand: gradio's client would upload a file of that name from the visitor's own computer."""
-    path = path.format(repository=Path(__file__).resolve().parent.parent, cache=get_upload_folder())
+    path = path.format(repository=REPOSITORY, cache=get_upload_folder())
     stolen = {"path": path, "orig_name": "a.jpg", "meta": {"_type": "gradio.FileData"}}
     given = [stolen, stolen, ROOTSIFT] if endpoint == "same_eye" else [[stolen] * 3, 1, ROOTSIFT, "auto"]
     request = urllib.request.Request(

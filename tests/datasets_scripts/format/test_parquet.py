@@ -9,9 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import REPOSITORY
 from datasets import load_dataset
-from test_schema import photograph
 
 from datasets_scripts.format.card import configs_header
 from datasets_scripts.format.parquet import (
@@ -27,6 +25,8 @@ from datasets_scripts.format.parquet import (
 )
 from datasets_scripts.format.rows import encode
 from datasets_scripts.format.schema import CONFIGURATIONS
+from tests.helpers.drawn_photograph import photograph
+from tests.helpers.paths import REPOSITORY
 
 
 def rows(count, labelled=True):

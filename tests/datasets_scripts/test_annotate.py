@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from datasets_scripts.annotation.pictures import list_pictures, propose
 from datasets_scripts.format.annotations import Annotation, AnnotationError, read_annotation, write_annotation
-from tests.browser import chromium, free_port, opened, serve
+from tests.helpers.browser import chromium, free_port, opened, serve
 
 
 pytest.importorskip("gradio", reason="needs gradio: pip install -e '.[space]'")

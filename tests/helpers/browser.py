@@ -16,12 +16,12 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
+from tests.helpers.paths import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+
 # Debian's names, then those of other systems.
 EXECUTABLES = ("chromium", "chromium-browser", "google-chrome")
 # Without the last ones, Chromium calls its maker's servers at every start.

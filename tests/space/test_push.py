@@ -3,15 +3,14 @@ import re
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 from huggingface_hub import metadata_load
 
-from tests.hub_stand_in import StandInHub
+from tests.helpers.hub_stand_in import StandInHub
+from tests.helpers.paths import REPOSITORY
 
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 SPACE = REPOSITORY / "space"
 NAME = ("spaces", "me/retinamatch")
 

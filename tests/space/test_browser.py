@@ -9,7 +9,7 @@ import zipfile
 import pytest
 from PIL import Image
 
-from tests.browser import chromium, opened
+from tests.helpers.browser import chromium, opened
 
 
 pytest.importorskip("gradio", reason="needs gradio: pip install -e '.[space]'")
@@ -19,7 +19,7 @@ from playwright.sync_api import expect
 
 from space.service import models
 from space.ui.parts import EXAMPLES
-from tests.space_server import serving
+from tests.helpers.space_server import serving
 
 
 PATIENCE = 120_000  # milliseconds; the machine may be busy

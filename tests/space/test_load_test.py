@@ -12,7 +12,7 @@ pytest.importorskip("gradio", reason="needs gradio: pip install -e '.[space]'")
 from space.load_test import ask_at_once, peak_memory
 from space.service.models import ROOTSIFT
 from space.service.session import CAPACITY, MEMORY
-from tests.space_server import serving
+from tests.helpers.space_server import serving
 
 
 def test_twenty_visitors_at_once_are_all_answered_in_order(tmp_path):

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import REPOSITORY
-from hub_stand_in import StandInHub
 from safetensors.torch import load_file
-from training_pack import SMALL, TINY_SWIN, write_pack
 
+from tests.helpers.hub_stand_in import StandInHub
+from tests.helpers.paths import REPOSITORY
+from tests.helpers.training_pack import SMALL, TINY_SWIN, write_pack
 from train import teacher
 from train.data.store import PhotographStore
 from train.data.targets import draw_correspondences, draw_heatmap

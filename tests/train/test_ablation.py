@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from training_pack import SMALL, STUDENT
 from typer.testing import CliRunner
 
+from tests.helpers.training_pack import SMALL, STUDENT
 from train import ablation, curves
 from train.ablation import VARIANTS, Ablation, AblationConfig, first_pairs
 from train.ablation_report import draw_losses, format_table, summarize

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from swin_reference import SwinEncoder
 from torch import nn
 from typer.testing import CliRunner
 
@@ -10,6 +9,7 @@ from retinamatch.cli import app
 from retinamatch.conversion import CheckpointError, convert_checkpoint
 from retinamatch.image_processing_retina import RetinaImageProcessor
 from retinamatch.modeling_swin_retina import SwinRetinaForKeypointMatching
+from tests.helpers.swin_reference import SwinEncoder
 
 
 def double_conv(inputs, outputs):

@@ -3,32 +3,9 @@
 import numpy as np
 import pytest
 
-from datasets_scripts.format.rows import LabelledPhotograph, RowError, decode, encode
+from datasets_scripts.format.rows import RowError, decode, encode
 from datasets_scripts.format.schema import COLUMNS, CONFIGURATIONS
-
-
-def photograph(number=0, labelled=True, size=(40, 48)):
-    generator = np.random.default_rng(number)
-    count, labels = number % 4, {}
-    if labelled:
-        labels = {
-            "keypoints": generator.random((count, 2)) * 39,
-            "types": generator.integers(0, 2, count).astype(np.int8),
-            "widths": np.array([2.5, np.nan, 4.0])[:count],
-            "directions": [np.array([-1.0, 0.5, 3.0]), np.zeros(0), np.array([0.0, 1.0, 2.0, 3.0])][:count],
-            "labelled_by": "rendering",
-        }
-    return LabelledPhotograph(
-        name=f"photograph_{number}",
-        image=generator.integers(0, 256, (*size, 3), dtype=np.uint8),
-        mask=generator.random(size) > 0.5,
-        source="drawn",
-        patient=f"{number:02d}",
-        eye="left" if number % 2 else "",
-        licence="Apache-2.0",
-        redistributable=True,
-        **labels,
-    )
+from tests.helpers.drawn_photograph import photograph
 
 
 @pytest.mark.parametrize("number, labelled", [(3, True), (0, True), (1, False)])

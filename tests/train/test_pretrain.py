@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
-from training_pack import STUDENT
 
+from tests.helpers.training_pack import STUDENT
 from train.data.store import PhotographStore
 from train.pretrain import PretrainConfig, Pretraining, load_encoder, prepare
 from train.run.models import build_model
