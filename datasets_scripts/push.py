@@ -54,7 +54,7 @@ def push(repository: str, folder: str | os.PathLike, private: bool = False, dry_
     if errors:
         raise PublishError(f"Nothing was pushed, validation refuses the data set: {' '.join(errors)}")
     if dry_run:
-        return Change(list(files), [], [])
+        return Change(list(files), [], None)
     return publish_files(repository, "dataset", files, FOLDERS, "Build of the data set", private)
 
 

@@ -59,12 +59,12 @@ def push(repository: str, private: bool = False, dry_run: bool = False) -> Chang
         What was (or, without the Hub, would be) done.
 
     Raises:
-        PublishError: The name is wrong, files are missing, or the Hub refuses or cannot be reached.
+        PublishError: The name is wrong, files are missing, or the Hub rejects the push or cannot be reached.
     """
     check_repository_name(repository)
     files = list_files()
     if dry_run:
-        return Change(list(files), [], [])
+        return Change(list(files), [], None)
     return publish_files(repository, "space", files, FOLDERS, "Build of the Space", private)
 
 

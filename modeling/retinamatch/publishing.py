@@ -1,18 +1,19 @@
-"""Files on the Hugging Face Hub, in one commit, and every refusal as one sentence; what is there is not sent again."""
+"""Files on the Hugging Face Hub, in one commit; what the Hub's client raises becomes one sentence."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,  # of httpx, or of httpx2: of the library that this version of the client speaks through
+    LocalTokenNotFoundError,
+    OfflineModeIsEnabled,
+)
 from huggingface_hub.utils import validate_repo_id
-
-
-# huggingface_hub 1 speaks through httpx and 2 through httpx2: its own error knows which, and what a lost connection is.
-_TRANSPORT_ERRORS = (HfHubHTTPError.__bases__[0], OSError)
 
 
 class PublishError(ValueError):
@@ -21,21 +22,21 @@ class PublishError(ValueError):
 
 @dataclass
 class Change:
-    """What publishing does to a repository.
+    """What publishing did to a repository, or would do.
 
     Attributes:
-        added: Files that the repository lacks or has otherwise.
-        deleted: Files of an earlier time that are no longer part of it.
-        kept: Files that are there already.
+        files: Paths of all files that belong to it.
+        deleted: Paths of files of an earlier time that are no longer part of it.
+        commit: Address of the commit; None when the repository had everything already, or without the Hub.
     """
 
-    added: list[str]
+    files: list[str]
     deleted: list[str]
-    kept: list[str]
+    commit: str | None
 
 
 def check_repository_name(name: str) -> None:
-    """Refuse what is not "owner/name".
+    """Check that a name is "owner/name".
 
     Raises:
         PublishError: It is not.
@@ -51,11 +52,11 @@ def check_repository_name(name: str) -> None:
 
 @contextmanager
 def hub_errors(repository: str, again: str = "push again to go on") -> Iterator[None]:
-    """Turn what the Hub's client raises into sentences.
+    """Raise what the Hub's client raises as one sentence.
 
     Args:
         repository: "owner/name".
-        again: What the user can do when the Hub refuses or cannot be reached.
+        again: What the user can do when the Hub rejects the push or cannot be reached.
 
     Raises:
         PublishError: The client has raised an error.
@@ -68,15 +69,15 @@ def hub_errors(repository: str, again: str = "push again to go on") -> Iterator[
         raise PublishError("The Hub does not know who pushes: log in with `hf auth login`, or set HF_TOKEN.") from error
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "no answer"
-        raise PublishError(f"The Hub refused the push of {repository} ({status}); {again}.") from error
-    except _TRANSPORT_ERRORS as error:
+        raise PublishError(f"The Hub rejected the push of {repository} ({status}); {again}.") from error
+    except (HTTPError, OSError) as error:
         raise PublishError(f"The Hub could not be reached ({type(error).__name__}); {again}.") from error
 
 
 def publish_files(
     repository: str, kind: str, files: dict[str, Path], ours: tuple[str, ...], message: str, private: bool = False
 ) -> Change:
-    """Bring a repository to a state, in one commit; files that are there already are not sent again.
+    """Bring a repository to a state, in one commit; the Hub's client sends only what is not there already.
 
     Args:
         repository: "owner/name"; made when missing.
@@ -87,51 +88,38 @@ def publish_files(
         private: Make the repository as a private one.
 
     Raises:
-        PublishError: The Hub refuses or cannot be reached; a push that broke off goes on the next time.
+        PublishError: The Hub rejects the push or cannot be reached; a push that broke off goes on the next time.
     """
     api = HfApi()
     with hub_errors(repository):
-        sdk = {"space_sdk": "gradio"} if kind == "space" else {}
-        api.create_repo(repository, repo_type=kind, private=private, exist_ok=True, **sdk)
-        tree = api.list_repo_tree(repository, repo_type=kind, recursive=True)
-        remote = {one.path: one.lfs.sha256 if one.lfs else one.blob_id for one in tree if hasattr(one, "blob_id")}
-        change = compare(files, remote, ours)
-        if change.added or change.deleted:
-            operations = [CommitOperationAdd(name, str(files[name])) for name in change.added]
-            operations += [CommitOperationDelete(name) for name in change.deleted]
-            api.create_commit(repository, operations, commit_message=message, repo_type=kind, num_threads=2)
-    return change
-
-
-def compare(files: dict[str, Path], remote: dict[str, str], ours: tuple[str, ...]) -> Change:
-    """Compare the files here with those of a repository.
-
-    Args:
-        files: Path there -> file here.
-        remote: Path there -> SHA-256 of a large file, or Git's identifier of a small one.
-        ours: See `publish_files`.
-    """
-    kept = [name for name, path in files.items() if name in remote and remote[name] in _identifiers(path)]
-    deleted = [name for name in sorted(remote) if name not in files and name.startswith(ours)]
-    return Change([name for name in files if name not in kept], deleted, kept)
-
-
-def _identifiers(path: Path) -> tuple[str, str]:
-    content = path.read_bytes()
-    return hashlib.sha256(content).hexdigest(), hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+        sdk = "gradio" if kind == "space" else None
+        api.create_repo(repository, repo_type=kind, private=private, exist_ok=True, space_sdk=sdk)
+        before = api.repo_info(repository, repo_type=kind).sha
+        present = api.list_repo_files(repository, repo_type=kind)
+        deleted = [name for name in sorted(present) if name not in files and name.startswith(ours)]
+        commit = api.create_commit(
+            repository,
+            [
+                *(CommitOperationAdd(name, str(path)) for name, path in files.items()),
+                *(CommitOperationDelete(name) for name in deleted),
+            ],
+            commit_message=message,
+            repo_type=kind,
+            num_threads=2,
+        )
+    return Change(list(files), deleted, None if commit.oid == before else commit.commit_url)
 
 
 def report(repository: str, files: dict[str, Path], change: Change, dry_run: bool, say: Callable[[str], None]) -> None:
     """Tell the user what was done, or would be."""
     if dry_run:
-        size = sum(files[name].stat().st_size for name in change.added)
-        say("\n".join(change.added))
-        say(f"Would push {len(change.added)} files, {size / 2**20:.1f} MiB, to {repository}; nothing was changed.")
-    elif not change.added and not change.deleted:
+        size = sum(path.stat().st_size for path in files.values())
+        say("\n".join(change.files))
+        say(f"Would push {len(files)} files, {size / 2**20:.1f} MiB, to {repository}; nothing was changed.")
+    elif change.commit is None:
         say(f"{repository} has everything already; nothing was changed.")
     else:
-        numbers = f"{len(change.added)} files sent, {len(change.deleted)} deleted, {len(change.kept)} kept"
-        say(f"{repository}: {numbers}.")
+        say(f"{repository}: {len(files)} files, {len(change.deleted)} old ones deleted; {change.commit}")
 
 
-__all__ = ["Change", "PublishError", "check_repository_name", "compare", "hub_errors", "publish_files", "report"]
+__all__ = ["Change", "PublishError", "check_repository_name", "hub_errors", "publish_files", "report"]

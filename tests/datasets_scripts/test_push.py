@@ -10,8 +10,8 @@ import pytest
 from datasets_scripts.assembly.plan import BuildOptions
 from datasets_scripts.build import build
 from datasets_scripts.format.parquet import read_rows, write_table
-from datasets_scripts.push import FOLDERS, list_files, push
-from retinamatch.publishing import PublishError, compare
+from datasets_scripts.push import list_files, push
+from retinamatch.publishing import PublishError
 from tests.helpers.hub_stand_in import StandInHub
 from tests.helpers.paths import REPOSITORY
 
@@ -79,13 +79,13 @@ def test_push_load_and_push_again(hub, built, tmp_path):
     assert len(hub.commits) == 1
 
     # Another build: what is new is sent, what is gone is deleted, what others have put there stays.
-    stored["notes.txt"] = b"mine"
+    stored["notes.txt"] = stored["LICENSE"] = b"mine"
     stored["unlabelled/train-00000-of-00007.parquet"] = b"of a former build"
     (changed := tmp_path / "changed").symlink_to(built)
     del stored["README.md"]
     third = push_there(hub, tmp_path, changed)
-    assert "1 files sent, 1 deleted" in third.stdout, third.stdout + third.stderr
-    assert set(stored) == {*list_files(built), "notes.txt"} and len(hub.commits) == 2
+    assert "1 old ones deleted" in third.stdout and hub.sent[1] == ["README.md"], third.stdout + third.stderr
+    assert set(stored) == {*list_files(built), "notes.txt", "LICENSE"} and len(hub.commits) == 2
 
 
 def test_a_push_that_broke_off_goes_on(hub, built, tmp_path):
@@ -130,8 +130,3 @@ def test_a_wrong_name_is_refused(built, name):
 def test_a_folder_that_is_no_build_is_refused(tmp_path):
     with pytest.raises(PublishError, match="it has no build.json"):
         push(NAME, tmp_path)
-
-
-def test_only_files_of_a_former_build_are_deleted(built):
-    change = compare(list_files(built), {"keypoints/train-00000-of-00009.parquet": "1", "LICENSE": "2"}, FOLDERS)
-    assert change.deleted == ["keypoints/train-00000-of-00009.parquet"] and change.kept == []

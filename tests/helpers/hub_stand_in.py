@@ -25,6 +25,7 @@ class StandInHub:
     Attributes:
         repositories: (kind, name) -> {path: content}, kind being "models", "datasets" or "spaces".
         commits: (kind, name) of every commit, in order.
+        sent: Paths of the files in every commit, in order.
         uploads: Object identifier of every large file that was sent.
         fail_commits: So many of the next commits are answered with an error.
     """
@@ -33,6 +34,7 @@ class StandInHub:
         self.repositories: dict[tuple[str, str], dict[str, bytes]] = {}
         self.objects: dict[str, bytes] = {}
         self.commits: list[tuple[str, str]] = []
+        self.sent: list[list[str]] = []
         self.uploads: list[str] = []
         self.fail_commits = 0
 
@@ -146,6 +148,11 @@ class StandInHub:
             entry["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
         return entry
 
+    def preupload(self, path: str, content: bytes | None) -> dict:
+        large = path.endswith(LARGE)
+        oid = None if content is None else hashlib.sha256(content).hexdigest() if large else git_oid(content)
+        return {"path": path, "uploadMode": "lfs" if large else "regular", "shouldIgnore": False, "oid": oid}
+
     def interface(self, path: list[str], query: dict, body: bytes) -> tuple[int, dict, bytes]:
         kind, name, rest = path[0], "/".join(path[1:3]), path[3:]
         files = self.repositories.get((kind, name))
@@ -169,14 +176,7 @@ class StandInHub:
             )
         if rest[0] == "preupload":
             wanted = [one["path"] for one in json.loads(body)["files"]]
-            modes = [(one, "lfs" if one.endswith(LARGE) else "regular") for one in wanted]
-            return self.json(
-                {
-                    "files": [
-                        {"path": one, "uploadMode": mode, "shouldIgnore": False, "oid": None} for one, mode in modes
-                    ]
-                }
-            )
+            return self.json({"files": [self.preupload(one, files.get(one)) for one in wanted]})
         if rest[0] == "commit":
             return self.commit(kind, name, files, body)
         if rest[0] == "paths-info":
@@ -198,8 +198,9 @@ class StandInHub:
         if self.fail_commits:
             self.fail_commits -= 1
             return self.json({"error": "the connection broke off"}, 500)
-        for line in filter(None, body.decode().splitlines()):
-            item = json.loads(line)
+        items = [json.loads(line) for line in filter(None, body.decode().splitlines())]
+        self.sent.append([item["value"]["path"] for item in items if item["key"] in ("file", "lfsFile")])
+        for item in items:
             value = item["value"]
             if item["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])

@@ -54,7 +54,7 @@ def test_push_sends_everything_once_and_what_is_gone_is_deleted(tmp_path):
         files["space/of_a_former_version.py"] = b"pass"
         files["mine.txt"] = b"put there by hand"
         third = push(environment, "me/retinamatch")
-        assert "0 files sent, 1 deleted" in third.stdout
+        assert "1 old ones deleted" in third.stdout and hub.sent[1] == []
         assert "space/of_a_former_version.py" not in files and "mine.txt" in files
 
 
@@ -93,7 +93,7 @@ def test_hub_that_refuses_or_is_not_there_is_one_sentence(tmp_path):
         hub.fail_commits = 10
         environment = hub.environment(tmp_path)
         result = push(environment, "me/retinamatch")
-        assert result.returncode == 2 and "refused the push of me/retinamatch (500)" in result.stderr
+        assert result.returncode == 2 and "rejected the push of me/retinamatch (500)" in result.stderr
     result = push(environment, "me/retinamatch")
     assert result.returncode == 2 and "could not be reached" in result.stderr
     assert len(result.stderr.splitlines()) == 1

@@ -414,7 +414,7 @@ def test_pushes_the_weights_when_all_went_well_and_resumes_a_push(pack, tmp_path
         done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "failed as it should" in done.stdout
-        assert "The Hub refused the push of me/trained (500); --resume pushes again." in done.stdout
+        assert "The Hub rejected the push of me/trained (500); --resume pushes again." in done.stdout
         assert done.stdout.splitlines()[-1] == "LKSuperRetinaModel 768"
         assert list(hub.repositories) == [("models", "me/trained")] and len(hub.commits) == 1
         stored = hub.repositories["models", "me/trained"]
