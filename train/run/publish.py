@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 import yaml
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, ModelCard, ModelCardData
 from transformers import AutoModelForKeypointMatching
 
 from retinamatch.hub import save_repository
@@ -17,40 +17,7 @@ from retinamatch.publishing import hub_errors
 from .log import last_validation
 
 
-CARD = """---
-library_name: transformers
-pipeline_tag: keypoint-detection
-tags:
-- retina
-- fundus
-- image-registration
-- keypoint-matching
----
-
-# {name}
-
-A keypoint detector and descriptor for colour fundus photographs, {parameters:,} parameters, half precision, by
-`retinamatch`. **Not a medical device**: for research, no decision about a patient may rest on it.
-
-```python
-from transformers import pipeline
-
-matcher = pipeline("retina-keypoint-matching", model="{name}", trust_remote_code=True)
-```
-
-## Training
-
-{steps} steps. Figures of the last validation, on patients never trained on:
-
-```json
-{figures}
-```
-
-The run:
-
-```yaml
-{recipe}```
-"""
+TEMPLATE = Path(__file__).with_name("card_template.md")
 
 
 def publish(weights: str | os.PathLike, config, folder: str | os.PathLike, log_file: str | os.PathLike) -> str:
@@ -66,19 +33,26 @@ def publish(weights: str | os.PathLike, config, folder: str | os.PathLike, log_f
         Address of the commit.
 
     Raises:
-        PublishError: The Hub refuses or cannot be reached; nothing is half-written there.
+        PublishError: The Hub rejects the push or cannot be reached; nothing is half-written there.
     """
     name, folder = config.push_to_hub, Path(folder)
     model = AutoModelForKeypointMatching.from_pretrained(weights, dtype=torch.float32, trust_remote_code=False)
     save_repository(model, RetinaImageProcessor.from_pretrained(weights), folder)
-    card = CARD.format(
+    data = ModelCardData(
+        library_name="transformers",
+        pipeline_tag="keypoint-detection",
+        tags=["retina", "fundus", "image-registration", "keypoint-matching"],
+    )
+    card = ModelCard.from_template(
+        data,
+        template_path=TEMPLATE,
         name=name,
-        parameters=model.num_parameters(),
+        parameters=f"{model.num_parameters():,}",
         steps=config.steps,
         figures=json.dumps(last_validation(Path(log_file)), indent=2),
-        recipe=yaml.safe_dump(asdict(config), sort_keys=False),
+        recipe=yaml.safe_dump(asdict(config), sort_keys=False).strip(),
     )
-    (folder / "README.md").write_text(card)
+    (folder / "README.md").write_text(f"{card}\n", encoding="utf-8")
     api = HfApi()
     with hub_errors(name, again="--resume pushes again"):
         api.create_repo(name, private=config.hub_private, exist_ok=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 
 from tests.helpers.hub_stand_in import StandInHub
@@ -419,7 +420,8 @@ def test_pushes_the_weights_when_all_went_well_and_resumes_a_push(pack, tmp_path
         assert list(hub.repositories) == [("models", "me/trained")] and len(hub.commits) == 1
         stored = hub.repositories["models", "me/trained"]
     assert {"README.md", "config.json", "model.safetensors", "preprocessor_config.json", "pipeline.py"} <= set(stored)
-    assert b"library_name: transformers" in stored["README.md"] and b"steps: 1" in stored["README.md"]
+    card = ModelCard(stored["README.md"].decode())
+    assert card.data.pipeline_tag == "keypoint-detection" and "1 steps. " in card.text and "\nsteps: 1\n" in card.text
     (tmp_path / "stored.safetensors").write_bytes(stored["model.safetensors"])
     pushed, saved = (
         load_file(tmp_path / "stored.safetensors"),
