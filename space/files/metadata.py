@@ -3,7 +3,7 @@
 import re
 
 
-# Kept: JFIF (E0), colour profile (E2), Adobe's colour transform (EE), and everything that is no application's own.
+# Kept: JFIF (E0), color profile (E2), Adobe's color transform (EE), and everything that is no application's own.
 _APPLICATIONS = set(range(0xE0, 0xF0)) - {0xE0, 0xE2, 0xEE}
 _COMMENT, _START_OF_SCAN, _END = 0xFE, 0xDA, 0xD9
 # Inside a scan, FF is followed by 00 or by a restart marker; anything else ends it.

@@ -73,7 +73,7 @@ class ResultFolder:
 
 
 def root() -> Path:
-    """The folder of all results."""
+    """Return the folder of all results."""
     return Path(get_upload_folder()) / "results"
 
 

@@ -127,7 +127,7 @@ def _opened(path: str, name: str):
 
 
 def _kind(path: str) -> str:
-    """What a file looks like, whatever it is called."""
+    """Tell what a file looks like, whatever it is called."""
     with open(path, "rb") as file:
         start = file.read(512).lstrip().lower()
     if start.startswith(b"<?xml") and b"<svg" in start:

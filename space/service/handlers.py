@@ -1,6 +1,6 @@
 """What the buttons of the page and the named endpoints do: work, then words, pictures and files.
 
-All of them are generators: between two steps gradio shows how far the work is, and can stop it when it was cancelled.
+All of them are generators: between two steps gradio shows how far the work is, and can stop it when it was canceled.
 An expected error becomes one sentence; an unexpected one is logged here and named to the visitor by its type alone.
 """
 
@@ -48,7 +48,7 @@ def relay(work: Generator, progress: gr.Progress, blank) -> Generator:
 
 
 def sentence(error: Exception) -> str:
-    """What the visitor is told about an error."""
+    """Say what the visitor is told about an error."""
     if isinstance(error, EXPECTED):
         return str(error)
     log.error("A request failed", exc_info=error)

@@ -105,7 +105,7 @@ def run_network(name: str, inputs: dict):
 
 @functools.cache
 def registrar(name: str):
-    """The registrar of a model; one object for all users."""
+    """Return the registrar of a model; one object for all users."""
     return RootSiftRegistrar() if name == ROOTSIFT else SpaceRegistrar(name)
 
 

@@ -18,7 +18,7 @@ class Pace:
             self._seconds.append(seconds)
 
     def words(self) -> str:
-        """A sentence for the page."""
+        """Write a sentence for the page."""
         with self._lock:
             seconds = statistics.median(self._seconds) if self._seconds else None
         waiting = "when others are before you, your place in the queue is shown"

@@ -29,7 +29,7 @@ class PairFiles:
         wiped: The fixed photograph and the aligned one, equally bright.
         checkerboard: Both in turn on the tiles of a board.
         difference: Aligned minus fixed, brightness matched.
-        colours: Fixed in red, aligned in cyan.
+        colors: Fixed in red, aligned in cyan.
         downloads: What is given to take away.
     """
 
@@ -38,7 +38,7 @@ class PairFiles:
     wiped: tuple[Path, Path] | None
     checkerboard: Path | None
     difference: Path | None
-    colours: Path | None
+    colors: Path | None
     downloads: list[Path]
 
 
@@ -53,14 +53,14 @@ def write_pair(outcome: Outcome, keypoints: bool = False) -> PairFiles:
     registration, pair = outcome.registration, outcome.pair
     folder.text("transform.json", json.dumps(registration.to_dict(), indent=2, allow_nan=False) + "\n")
     folder.text("matches.csv", matches_text(registration))
-    wiped = board = change = colours = heatmaps = None
+    wiped = board = change = colors = heatmaps = None
     if registration:
         aligned = registration.warp(outcome.moving)
         folder.photograph("aligned", aligned)
         first, second = flicker(outcome.fixed, aligned)
         board = folder.view("checkerboard", checkerboard(outcome.fixed, aligned))
         change = folder.view("difference", difference(first, second))
-        colours = folder.view("overlay", overlay(outcome.fixed, aligned))
+        colors = folder.view("overlay", overlay(outcome.fixed, aligned))
         frames = [fitted(frame, ANIMATION_SIDE) for frame in (first, second)]
         write_animation(frames, folder.file("flicker.gif"), SECONDS_A_FRAME)
         wiped = tuple(
@@ -75,7 +75,7 @@ def write_pair(outcome: Outcome, keypoints: bool = False) -> PairFiles:
     archive = folder.zip("retinamatch")
     named = {path.name: path for path in folder.files}
     downloads = [named[name] for name in ("aligned.png", "matches.csv", "transform.json") if name in named]
-    return PairFiles(matches, heatmaps, wiped, board, change, colours, [*downloads, archive])
+    return PairFiles(matches, heatmaps, wiped, board, change, colors, [*downloads, archive])
 
 
 @dataclass

@@ -60,7 +60,7 @@ aria-label="Which picture, 1 to {count}" oninput="{choose}"></label></div>"""
 
 
 def answer_html(words: str, kind: str = "") -> str:
-    """The answer in words, with a sign for its kind: "registered", "no match", "not done" or none.
+    """Write the answer in words, with a sign for its kind: "registered", "no match", "not done" or none.
 
     Screen readers read it out when it changes.
     """
@@ -71,12 +71,12 @@ def answer_html(words: str, kind: str = "") -> str:
 
 
 def nothing_html(words: str) -> str:
-    """A place where nothing is shown, and why."""
+    """Write a place where nothing is shown, and why."""
     return f'<div class="rm-nothing">{escape(words)}</div>'
 
 
 def table_html(header: list[str], rows: list[list], caption: str) -> str:
-    """A table with a heading for each column and row."""
+    """Write a table with a heading for each column and row."""
     head = "".join(f'<th scope="col">{escape(str(cell))}</th>' for cell in header)
     body = "".join(
         f'<tr><th scope="row">{escape(str(row[0]))}</th>'

@@ -58,7 +58,7 @@ def _shown(outcome: Outcome, keypoints: bool) -> tuple:
         files.checkerboard,
         frames_html(files.wiped, FLICKER, NOTHING_TO_SHOW),
         files.difference,
-        files.colours,
+        files.colors,
         files.heatmaps,
         files.downloads,
         PACE.words(),
@@ -127,9 +127,9 @@ def pair_tab(page: gr.Blocks, key: gr.State) -> None:
         with gr.Tab("Flicker"):
             flicker = gr.HTML(nothing_html(NOT_YET), elem_id="flicker")
         with gr.Tab("Difference"):
-            change = _picture("difference", "Aligned minus fixed: grey is equal, brighter and darker have changed")
+            change = _picture("difference", "Aligned minus fixed: gray is equal, brighter and darker have changed")
         with gr.Tab("Red and cyan"):
-            colours = _picture("colours", "Fixed in red, aligned in cyan; vessels that do not coincide are seen twice")
+            colors = _picture("colors", "Fixed in red, aligned in cyan; vessels that do not coincide are seen twice")
         with gr.Tab("Heat map"):
             heat = _picture(
                 "heatmaps", f"Where the network sees keypoints, brighter is surer; left moving. {NO_HEATMAP}"
@@ -140,7 +140,7 @@ def pair_tab(page: gr.Blocks, key: gr.State) -> None:
             min_width=320, label="Downloads", file_count="multiple", interactive=False, elem_id="downloads"
         )
     private = {"api_visibility": "private", "show_progress_on": [status]}
-    views = [status, numbers, matches, wiped, board, flicker, change, colours, heat, downloads, pace]
+    views = [status, numbers, matches, wiped, board, flicker, change, colors, heat, downloads, pace]
     choices = [transform, score, ratio, distance, keypoints, key]
     running = run.click(show_pair, [moving, fixed, model, *choices], [*views, key], **private, **NETWORK)
     again = gr.on(

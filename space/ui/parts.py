@@ -20,7 +20,7 @@ HEIGHT = "clamp(220px, 62vw, 340px)"
 
 
 def photograph(label: str, elem_id: str) -> Photograph:
-    """A place to hand in one photograph, by file, drop or clipboard."""
+    """Make a place to hand in one photograph, by file, drop or clipboard."""
     return Photograph(
         type="filepath",
         sources=["upload", "clipboard"],
@@ -44,7 +44,7 @@ def cleaned(upload: Upload | None) -> str:
 
 
 def model_choice(elem_id: str) -> gr.Dropdown:
-    """The choice of what finds the keypoints."""
+    """Make the choice of what finds the keypoints."""
     names = model_names()
     return gr.Dropdown(
         names, value=names[0], label="Model", info="What finds the keypoints", min_width=260, elem_id=elem_id
@@ -52,7 +52,7 @@ def model_choice(elem_id: str) -> gr.Dropdown:
 
 
 def transform_choice(elem_id: str) -> gr.Dropdown:
-    """The choice of the class of transforms."""
+    """Make the choice of the class of transforms."""
     info = "auto takes the richest one that the matches support"
     return gr.Dropdown(
         list(TRANSFORMS), value=DEFAULTS.transform, label="Transform", info=info, min_width=260, elem_id=elem_id
@@ -60,7 +60,7 @@ def transform_choice(elem_id: str) -> gr.Dropdown:
 
 
 def answer(elem_id: str, words: str) -> gr.HTML:
-    """The place of the answer in plain words."""
+    """Make the place of the answer in plain words."""
     return gr.HTML(answer_html(words), elem_id=elem_id, elem_classes="rm-answer-box")
 
 

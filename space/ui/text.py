@@ -65,7 +65,7 @@ back carries no EXIF data: no place, no date, no camera.
 Every button has a named endpoint; "Use via API" at the foot of the page shows how to call it from Python,
 JavaScript or curl. As tools for agents (MCP): `<address of this page>/gradio_api/mcp/`.
 
-## Licences
+## Licenses
 
 Code and weights: Apache-2.0. Trained on HRF (CC BY 4.0), CHASE_DB1 (CC BY 4.0) and photographs rendered by this
 project; the examples on this page are rendered too. FIRE and RIDB serve to measure.
@@ -77,7 +77,7 @@ NOT_YET = "Nothing yet: choose two photographs and press Register."
 
 
 def pair_status(outcome: Outcome) -> str:
-    """The answer for a pair in one or two plain sentences."""
+    """Write the answer for a pair in one or two plain sentences."""
     registration = outcome.registration
     if registration.registered:
         kind = registration.transform.to_dict()["class"]
@@ -94,7 +94,7 @@ def pair_status(outcome: Outcome) -> str:
 
 
 def pair_numbers(outcome: Outcome) -> dict:
-    """The figures of a pair, for JSON."""
+    """Collect the figures of a pair, for JSON."""
     registration = outcome.registration
     found = registration.registered
     return {
@@ -114,7 +114,7 @@ def pair_numbers(outcome: Outcome) -> dict:
 
 
 def pair_table(outcome: Outcome) -> str:
-    """The same figures as a table."""
+    """Write the same figures as a table."""
     numbers = pair_numbers(outcome)
     rows = [
         ["Keypoints, moving", numbers["keypoints_moving"]],
@@ -131,14 +131,14 @@ def pair_table(outcome: Outcome) -> str:
 
 
 def history_status(series: Series) -> str:
-    """What became of a history, every failed photograph by name."""
+    """Say what became of a history, every failed photograph by name."""
     fixed = series.visits[series.fixed].name
     text = f"{len(series.registered)} of {len(series.visits) - 1} photographs are registered to {fixed}."
     return " ".join([text, *(f"Left out: {visit.name}, {visit.problem}." for visit in series.failed)])
 
 
 def history_table(series: Series) -> str:
-    """A row for every visit."""
+    """Write a row for every visit."""
     rows = []
     for index, visit in enumerate(series.visits):
         record = visit.registration if visit.registration is not None and not visit.problem else None
@@ -152,7 +152,7 @@ def history_table(series: Series) -> str:
 
 
 def identity_status(outcome: Outcome) -> str:
-    """The answer to "same eye?" in plain words."""
+    """Write the answer to "same eye?" in plain words."""
     if outcome.registration.registered:
         return "Same eye: the vessels of the two photographs agree far beyond chance."
     return (
@@ -162,7 +162,7 @@ def identity_status(outcome: Outcome) -> str:
 
 
 def identity_rule(outcome: Outcome) -> list[dict]:
-    """The three conditions of the rule, what was asked for and what was found; without figures when it came to none."""
+    """Collect the three conditions of the rule: what is wanted, what was measured; without figures when none were."""
     evidence, settings = outcome.registration.evidence, EstimationSettings()
     conditions = (
         (
@@ -200,7 +200,7 @@ def identity_rule(outcome: Outcome) -> list[dict]:
 
 
 def identity_table(outcome: Outcome) -> str:
-    """The same as a table."""
+    """Write the same as a table."""
     rows = [
         [one["condition"], one["at_least"], one["found"], "✓ met" if one["met"] else "✗ not met"]
         for one in identity_rule(outcome)
