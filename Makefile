@@ -17,7 +17,7 @@ WORKERS ?= 2
 DATASET ?= build/dataset
 DATA ?= $(RETINAMATCH_DATA)
 TEACHER := $(BIN)/accelerate launch --cpu --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
-	-m train.teacher --config train/recipes/small.yaml --data $(SMOKE)/pack \
+	-m train.teacher --config train/recipes/small.yaml --data '[$(SMOKE)/pack]' \
 	--output_dir $(SMOKE)/run --steps 4 --batch_size 1 --validation_pairs 2
 
 # For annotate: photographs, or the Parquet files of a configuration; and where one person's work goes.

@@ -1,34 +1,31 @@
 """The experiment: does a large student learn more from a small teacher than alone, and is it the representation?
 
-python -m train.ablation train/recipes/ablation_tiny.yaml [--output-dir build/ablation_tiny] [--table-only]
+python -m train.ablation --config train/recipes/ablation_tiny.yaml [--output_dir build/ablation_tiny] [--table_only]
 
-A cell is one variant at one amount of labels with one seed. All cells train the same number of steps. What is done is
-never done again: a finished cell keeps its result, an interrupted one goes on from its checkpoint.
+A cell is one variant at one fraction of the labels with one seed. All cells train the same number of steps. What is
+done is never done again: a finished cell keeps its result, an interrupted one goes on from its checkpoint.
 """
 
 import json
 import os
 import shutil
-import sys
-import tempfile
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Literal
 
 import torch
-import typer
 
-from retinamatch.evaluation import compare_on_fire, read_fire
+from retinamatch.evaluation import compare_on_fire
 from retinamatch.registration import Registrar, find_model
 
 from .ablation_report import write_report
 from .data.store import PhotographStore
-from .distill import Distillation, DistillConfig, build_student
-from .methods.supervision import Supervision, SupervisionConfig
+from .distill import Distillation, DistillConfig, TeacherWeights, build_student
+from .methods.supervision import Supervision
 from .pretrain import PretrainConfig, Pretraining
-from .run.configuration import read_recipe
+from .run.configuration import TrainingConfig, errors_of_the_user, parse_config
 from .run.log import LOG, read_curve
-from .run.models import build_model, load_model
+from .run.models import ModelSettings, build_model, check_view_size, load_model
 from .run.trainer import ResumeError, Trainer, checkpoints
 
 
@@ -46,6 +43,11 @@ class Variant:
         """Whether a teacher takes part."""
         return self.output or self.representation
 
+    def part_of(self, weights: TeacherWeights) -> TeacherWeights:
+        """Return the weights of the teacher's terms with those that this variant does without at 0."""
+        parts = {name: self.output if name == "output" else self.representation for name in vars(weights)}
+        return replace(weights, **{name: 0.0 for name, taken in parts.items() if not taken})
+
 
 VARIANTS = {
     "teacher": Variant("teacher_network"),
@@ -58,6 +60,37 @@ VARIANTS = {
     "cnn_direct": Variant("cnn_student"),
     "cnn_both": Variant("cnn_student", output=True, representation=True),
 }
+OWN = "own"
+
+
+@dataclass
+class PretrainingBudget:
+    """What the pretraining of an encoder does not share with the training of the cells.
+
+    Attributes:
+        steps: Optimizer steps.
+        validation_steps: Steps between validations.
+        learning_rate: Of AdamW after the warm-up.
+        weight_decay: Of AdamW.
+    """
+
+    steps: int = 1000
+    validation_steps: int = 500
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+
+
+@dataclass
+class Development:
+    """How development pairs under RETINAMATCH_DATA are registered.
+
+    Attributes:
+        levels: Of degradation, 0 for none.
+        transform: Class of the transform.
+    """
+
+    levels: list[int] = field(default_factory=lambda: [0, 1, 2, 3])
+    transform: str = "quadratic"
 
 
 @dataclass
@@ -66,35 +99,31 @@ class AblationConfig:
 
     Attributes:
         output_dir: Where cells, table and plot go.
-        training: Names of `DistillConfig` that all cells share; `steps` is the budget.
-        student: Model section of the large student.
-        cnn_student: Model section of a student smaller than the teacher.
-        teacher_network: Model section of the teacher when it is trained likewise.
-        teacher: Who teaches: a model of the package, a folder, or "own": the variant `teacher` of the same labels
-            and seed. Anybody else may have seen labels that the students must do without.
-        output: Weights of the variants that learn the teacher's output; see `DistillConfig.distillation`.
-        representation: Weights of the variants that learn its representation.
-        pretraining: Names of `PretrainConfig` that differ from `training`.
-        variants: Which of `VARIANTS`.
-        labelled_shares: Shares of the labelled patients whose labels are used.
+        training: What all cells share; `steps` is the budget. `teacher` may be "own": the variant `teacher` of the same
+            labels and seed. Anybody else may have seen labels that the students must do without. Of `distillation`
+            every variant takes its part.
+        student: The large student.
+        cnn_student: A student smaller than the teacher.
+        teacher_network: The teacher, when it is trained likewise.
+        pretraining: Of the encoders of variants that begin with a pretrained one.
+        variants: Which ways to train.
+        labeled_fractions: Fractions of the labeled patients whose labels are used.
         seeds: Of weights, views and the choice of patients.
-        development: `pairs` (how many), `levels` (of degradation) and `transform` of the registration of development
-            pairs under RETINAMATCH_DATA; null for none.
+        development: Registration of development pairs; null for none.
     """
 
     output_dir: str = "build/ablation"
-    training: dict = field(default_factory=dict)
-    student: dict = field(default_factory=lambda: {"family": "swin_retina"})
-    cnn_student: dict = field(default_factory=lambda: {"variant": "small", "encoder_widths": [8, 16, 32, 48]})
-    teacher_network: dict = field(default_factory=lambda: {"variant": "small"})
-    teacher: str = "own"
-    output: dict = field(default_factory=lambda: {"output": 1.0})
-    representation: dict = field(default_factory=lambda: {"contrastive": 1.0})
-    pretraining: dict = field(default_factory=dict)
-    variants: list[str] = field(default_factory=lambda: list(VARIANTS))
-    labelled_shares: list[float] = field(default_factory=lambda: [1.0, 0.3, 0.1])
+    training: DistillConfig = field(default_factory=lambda: DistillConfig(teacher=OWN))
+    student: ModelSettings = field(default_factory=lambda: ModelSettings(family="swin_retina"))
+    cnn_student: ModelSettings = field(
+        default_factory=lambda: ModelSettings(variant="small", encoder_widths=[8, 16, 32, 48])
+    )
+    teacher_network: ModelSettings = field(default_factory=lambda: ModelSettings(variant="small"))
+    pretraining: PretrainingBudget = field(default_factory=PretrainingBudget)
+    variants: list[Literal[tuple(VARIANTS)]] = field(default_factory=lambda: list(VARIANTS))
+    labeled_fractions: list[float] = field(default_factory=lambda: [1.0, 0.3, 0.1])
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
-    development: dict | None = field(default_factory=lambda: {"pairs": 23, "levels": [0, 1, 2, 3]})
+    development: Development | None = field(default_factory=Development)
 
     def check(self) -> None:
         """Refuse an experiment that cannot run, before hours of it have.
@@ -102,32 +131,16 @@ class AblationConfig:
         Raises:
             ValueError: Something does not fit.
         """
-        if unknown := sorted(set(self.variants) - set(VARIANTS)):
-            raise ValueError(f"Unknown variants {unknown}; known are {list(VARIANTS)}.")
-        for name in ("variants", "labelled_shares", "seeds"):
+        for name in ("variants", "labeled_fractions", "seeds"):
             if not getattr(self, name):
                 raise ValueError(f"`{name}` is empty: there is nothing to run.")
-        if self.teacher == "own" and "teacher" not in self.variants and any(VARIANTS[v].taught for v in self.variants):
+        if self.training.teacher != OWN:
+            find_model(self.training.teacher)
+        elif "teacher" not in self.variants and any(VARIANTS[v].taught for v in self.variants):
             raise ValueError('`teacher: own` wants "teacher" among the variants.')
-        for kind, section in ((DistillConfig, "training"), (PretrainConfig, "pretraining")):
-            if unknown := sorted(set(getattr(self, section)) - {f.name for f in fields(kind)}):
-                raise ValueError(f"Unknown names {unknown} in the section `{section}`.")
         for section in ("student", "cnn_student", "teacher_network"):
             with torch.device("meta"):
-                build_model(getattr(self, section))
-
-    @classmethod
-    def read(cls, path: str | os.PathLike) -> "AblationConfig":
-        """Read a recipe.
-
-        Raises:
-            ValueError: It is no recipe of an experiment.
-            OSError: It cannot be read.
-        """
-        values = read_recipe(path)
-        if unknown := sorted(set(values) - {f.name for f in fields(cls)}):
-            raise ValueError(f"Unknown names {unknown} in {path}; known are {[f.name for f in fields(cls)]}.")
-        return cls(**values)
+                check_view_size(build_model(getattr(self, section)), self.training.views.size, section)
 
 
 class Ablation:
@@ -143,11 +156,10 @@ class Ablation:
         self.stores: dict[str, PhotographStore] = {}
 
     def cells(self) -> list[tuple[str, float, int]]:
-        """List variant, share and seed of every cell: one seed after the other, teachers first."""
-        ordered = [name for name in VARIANTS if name in self.config.variants]
-        return [
-            (v, share, seed) for seed in self.config.seeds for share in self.config.labelled_shares for v in ordered
-        ]
+        """List variant, fraction of labels and seed of every cell: one seed after the other, teachers first."""
+        config = self.config
+        ordered = [name for name in VARIANTS if name in config.variants]
+        return [(v, fraction, seed) for seed in config.seeds for fraction in config.labeled_fractions for v in ordered]
 
     def run(self) -> None:
         """Run what is left, and write the table after every cell."""
@@ -163,43 +175,42 @@ class Ablation:
         done = [result for cell in self.cells() if (result := self.result(*cell)) is not None]
         return write_report(done, self.config, self.folder)
 
-    def name(self, variant: str, share: float, seed: int) -> str:
+    def name(self, variant: str, fraction: float, seed: int) -> str:
         """Name a cell's folder."""
-        return f"{variant}-{round(100 * share)}-seed{seed}"
+        return f"{variant}-{round(100 * fraction)}-seed{seed}"
 
-    def result(self, variant: str, share: float, seed: int) -> dict | None:
+    def result(self, variant: str, fraction: float, seed: int) -> dict | None:
         """Read the result of a cell, None when it is not finished."""
-        path = self.folder / "cells" / self.name(variant, share, seed) / "result.json"
+        path = self.folder / "cells" / self.name(variant, fraction, seed) / "result.json"
         return json.loads(path.read_text()) if path.is_file() else None
 
     def store(self, split: str) -> PhotographStore:
         """Read the photographs, once."""
         if split not in self.stores:
-            shared = SupervisionConfig(**{**_only(SupervisionConfig, self.config.training)})
+            shared = self.config.training
             limit, repeat = (shared.limit, shared.repeat) if split == "train" else (None, None)
             self.stores[split] = PhotographStore.read(shared.data, split, limit, repeat, shared.reader)
         return self.stores[split]
 
-    def run_cell(self, variant: str, share: float, seed: int) -> None:
+    def run_cell(self, variant: str, fraction: float, seed: int) -> None:
         """Train and measure one cell.
 
         Raises:
             ValueError: Its folder holds a cell with other settings.
         """
-        how, folder = VARIANTS[variant], self.folder / "cells" / self.name(variant, share, seed)
-        values = {**self.config.training, "seed": seed, "labelled_share": share, "output_dir": str(folder)}
-        values["model"] = getattr(self.config, how.network)
-        encoder = str(self.pretrain(seed) / "last") if how.pretrained else None
+        how, folder = VARIANTS[variant], self.folder / "cells" / self.name(variant, fraction, seed)
+        training, own = self.config.training, self.folder / "cells" / self.name("teacher", fraction, seed) / "last"
+        settings = replace(
+            training,
+            seed=seed,
+            labeled_fraction=fraction,
+            output_dir=str(folder),
+            model=getattr(self.config, how.network),
+            encoder=str(self.pretrain(seed) / "last") if how.pretrained else None,
+            teacher=str(own) if training.teacher == OWN else training.teacher,
+            distillation=how.part_of(training.distillation),
+        )
         torch.manual_seed(seed)  # the initial weights
-        if how.taught:
-            terms = (self.config.output if how.output else {}) | (
-                self.config.representation if how.representation else {}
-            )
-            own = self.folder / "cells" / self.name("teacher", share, seed) / "last"
-            teacher = str(own) if self.config.teacher == "own" else self.config.teacher
-            settings = DistillConfig(**{**values, "teacher": teacher, "distillation": terms, "encoder": encoder})
-        else:
-            settings = DistillConfig(**{**values, "distillation": {}, "encoder": encoder})
         _remember(folder, asdict(settings))
         network, report = build_student(settings, self.descriptor_dim())
         store, held_out = self.store("train"), self.store("validation")
@@ -211,27 +222,27 @@ class Ablation:
         if report:
             trainer.log(encoder=str(report))
         trainer.run(resume=True)
-        result = {"variant": variant, "share": share, "seed": seed, "parameters": network.num_parameters()}
-        labelled = {(p.source, p.patient) for p in method.store.photographs if p.labels is not None}
-        result |= {"labelled_patients": len(labelled), **read_curve(folder / LOG, settings.steps)}
+        result = {"variant": variant, "fraction": fraction, "seed": seed, "parameters": network.num_parameters()}
+        labeled = {(p.source, p.patient) for p in method.store.photographs if p.labels is not None}
+        result |= {"labeled_patients": len(labeled), **read_curve(folder / LOG, settings.steps)}
         result["development"] = self.measure_development(folder / "last")
         trainer.accelerator.free_memory()
         _finish(folder / "result.json", result)
 
     def descriptor_dim(self) -> int:
         """Return the length of the teacher's descriptors, which all networks share."""
-        if self.config.teacher == "own":
-            return build_model(self.config.teacher_network).config.descriptor_dim
-        return load_model(self.config.teacher).config.descriptor_dim
+        teacher = self.config.training.teacher
+        network = build_model(self.config.teacher_network) if teacher == OWN else load_model(teacher)
+        return network.config.descriptor_dim
 
     def pretrain(self, seed: int) -> Path:
         """Pretrain the student's encoder, once for each seed."""
         folder = self.folder / "cells" / f"pretraining-seed{seed}"
-        values = {**_only(PretrainConfig, self.config.training), **self.config.pretraining}
-        values |= {"seed": seed, "output_dir": str(folder), "model": self.config.student}
+        shared = {f.name: getattr(self.config.training, f.name) for f in fields(TrainingConfig)}
+        values = {**shared, **asdict(self.config.pretraining), "seed": seed, "output_dir": str(folder)}
+        settings = PretrainConfig(**values, model=self.config.student, views=self.config.training.views)
         if not (folder / "done.json").is_file():
             torch.manual_seed(seed)
-            settings = PretrainConfig(**values)
             _remember(folder, asdict(settings))
             student, store = build_model(settings.model), self.store("train")
             method = Pretraining(settings, store, student, self.store("validation"))
@@ -243,45 +254,21 @@ class Ablation:
 
     def measure_development(self, weights: Path) -> list[dict]:
         """Register development pairs, clean and degraded, with saved weights."""
-        wanted, root = self.config.development, development_root()
-        if not wanted or root is None:
+        wanted, root = self.config.development, os.environ.get("RETINAMATCH_DATA")
+        pairs = Path(root or "") / "registration" / "fire_dev"
+        if wanted is None or root is None or not pairs.is_dir():
             return []
-        transform = wanted.get("transform", "quadratic")
-        registrar = Registrar(weights, transform=transform)
-        with tempfile.TemporaryDirectory() as folder:
-            some = first_pairs(root, wanted.get("pairs", 23), Path(folder))
-            levels = tuple(wanted.get("levels", (0, 1, 2, 3)))
-            rows = compare_on_fire(some, {"cell": registrar}, (transform,), levels)
+        registrar = Registrar(weights, transform=wanted.transform)
+        rows = compare_on_fire(pairs, {"cell": registrar}, (wanted.transform,), tuple(wanted.levels))
         return [
-            {"degrade": row["degrade"], "auc": row["auc"]["mean"], "failed": row["failed"], "transform": transform}
+            {
+                "degrade": row["degrade"],
+                "auc": row["auc"]["mean"],
+                "failed": row["failed"],
+                "transform": wanted.transform,
+            }
             for row in rows
         ]
-
-
-def development_root() -> Path | None:
-    """Return the folder of development pairs under RETINAMATCH_DATA, None when there is none."""
-    root = os.environ.get("RETINAMATCH_DATA")
-    folder = Path(root) / "registration" / "fire_dev" if root else None
-    return folder if folder is not None and folder.is_dir() else None
-
-
-def first_pairs(root: Path, count: int, folder: Path) -> Path:
-    """Link some of the development pairs, evenly taken from all, into a folder of the same layout."""
-    pairs = read_fire(root)
-    for name in ("Images", "Ground Truth"):
-        (folder / name).mkdir()
-    for i in range(min(count, len(pairs))):
-        pair = pairs[i * len(pairs) // min(count, len(pairs))]
-        for path in (pair.fixed, pair.moving):
-            (folder / "Images" / path.name).symlink_to(path.resolve())
-        points = root / "Ground Truth" / f"control_points_{pair.name}_1_2.txt"
-        (folder / "Ground Truth" / points.name).symlink_to(points.resolve())
-    return folder
-
-
-def _only(kind, values: dict) -> dict:
-    known = {f.name for f in fields(kind)}
-    return {name: value for name, value in values.items() if name in known}
 
 
 def _remember(folder: Path, settings: dict) -> None:
@@ -310,30 +297,20 @@ def _write_json(path: Path, value) -> None:
     os.replace(part, path)
 
 
-def main(
-    recipe: Annotated[Path, typer.Argument(help="YAML of the experiment, see train/recipes/ablation_*.yaml.")],
-    output_dir: Annotated[str | None, typer.Option(help="Instead of the recipe's.")] = None,
-    development: Annotated[bool, typer.Option(help="Register development pairs, if RETINAMATCH_DATA has them.")] = True,
-    table_only: Annotated[bool, typer.Option("--table-only", help="Only table and plot of what is done.")] = False,
-) -> None:
+def main() -> None:
     """Run the experiment, or what is left of it."""
-    try:
-        config = AblationConfig.read(recipe)
-        config.output_dir = output_dir or config.output_dir
-        config.development = config.development if development else None
-        if config.teacher != "own":
-            find_model(config.teacher)
+    with errors_of_the_user(OSError, ValueError, FloatingPointError, ResumeError):
+        config, table_only = parse_config(
+            AblationConfig, "table_only", "Write table and plot of what is done, no more."
+        )
         ablation = Ablation(config)
         if not table_only:
             ablation.run()
         for path in ablation.report():
             print(path)
-    except (OSError, ValueError, FloatingPointError, ResumeError) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        raise typer.Exit(2) from error
 
 
-__all__ = ["VARIANTS", "Ablation", "AblationConfig", "Variant", "first_pairs"]
+__all__ = ["VARIANTS", "Ablation", "AblationConfig", "Development", "PretrainingBudget", "Variant"]
 
 if __name__ == "__main__":
-    typer.run(main)
+    main()

@@ -1,6 +1,7 @@
 """Table and plot of an experiment: means and spreads over the seeds, and training against validation loss."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +18,17 @@ FIGURES = {  # title of a column -> figure of the last validation
 
 
 def summarize(results: list[dict]) -> list[dict]:
-    """Group results by share and variant.
+    """Group results by fraction and variant.
 
     Returns:
-        One row for each, in the order of their first result: `variant`, `share`, `seeds`, `parameters`,
-        `labelled_patients`, and title -> (mean, sample standard deviation or None for one seed) in `figures`.
+        One row for each, in the order of their first result: `variant`, `fraction`, `seeds`, `parameters`,
+        `labeled_patients`, and title -> (mean, sample standard deviation or None for one seed) in `figures`.
     """
     groups: dict[tuple, list[dict]] = {}
     for result in results:
-        groups.setdefault((result["share"], result["variant"]), []).append(result)
+        groups.setdefault((result["fraction"], result["variant"]), []).append(result)
     rows = []
-    for (share, variant), group in sorted(groups.items(), key=lambda item: -item[0][0]):
+    for (fraction, variant), group in sorted(groups.items(), key=lambda item: -item[0][0]):
         columns = {title: [r["held_out"].get(name) for r in group] for title, name in FIGURES.items()}
         for level in sorted({row["degrade"] for r in group for row in r["development"]}):
             title = "dev clean" if level == 0 else f"dev degraded {level}"
@@ -39,10 +40,10 @@ def summarize(results: list[dict]) -> list[dict]:
         rows.append(
             {
                 "variant": variant,
-                "share": share,
+                "fraction": fraction,
                 "seeds": [r["seed"] for r in group],
                 "parameters": group[0]["parameters"],
-                "labelled_patients": group[0]["labelled_patients"],
+                "labeled_patients": group[0]["labeled_patients"],
                 "training_seconds": float(np.mean([r["training_seconds"] for r in group])),
                 "figures": {title: _spread(values) for title, values in columns.items()},
             }
@@ -63,7 +64,7 @@ def format_table(rows: list[dict]) -> str:
     lines = [" | ".join(["", *head, ""]).strip(), "| " + " | ".join(["---"] * len(head)) + " |"]
     for row in rows:
         cells = [
-            f"{100 * row['share']:.0f} % ({row['labelled_patients']})",
+            f"{100 * row['fraction']:.0f} % ({row['labeled_patients']})",
             row["variant"],
             f"{row['parameters']:,}",
             str(len(row["seeds"])),
@@ -84,8 +85,8 @@ def write_report(results: list[dict], config, folder: Path) -> list[Path]:
     """Write `results.json`, `table.md`, and `losses.png` where matplotlib is installed; return what was written."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = summarize(results)
-    budget = {name: config.training.get(name) for name in ("steps", "batch_size", "views")}
-    about = {"teacher": config.teacher, "seeds": config.seeds, **budget}
+    training = asdict(config.training)
+    about = {"seeds": config.seeds} | {name: training[name] for name in ("teacher", "steps", "batch_size", "views")}
     written = [folder / "results.json", folder / "table.md"]
     written[0].write_text(json.dumps({"about": about, "rows": rows, "cells": results}, indent=2))
     written[1].write_text(format_table(rows))
@@ -99,17 +100,17 @@ def write_report(results: list[dict], config, folder: Path) -> list[Path]:
 
 
 def draw_losses(results: list[dict], path: Path) -> None:
-    """Draw training (dashed) and held-out (solid) loss over the steps, means over the seeds, one panel a share."""
+    """Draw training (dashed) and held-out (solid) loss over the steps, means over the seeds, one panel a fraction."""
     from matplotlib import pyplot
 
-    shares = sorted({r["share"] for r in results}, reverse=True)
+    fractions = sorted({r["fraction"] for r in results}, reverse=True)
     variants = list(dict.fromkeys(r["variant"] for r in results))
     figure, axes = pyplot.subplots(
-        1, len(shares), figsize=(5.2 * len(shares) + 2, 4.4), sharey=True, squeeze=False, layout="constrained"
+        1, len(fractions), figsize=(5.2 * len(fractions) + 2, 4.4), sharey=True, squeeze=False, layout="constrained"
     )
-    for axis, share in zip(axes[0], shares, strict=True):
+    for axis, fraction in zip(axes[0], fractions, strict=True):
         for number, variant in enumerate(variants):
-            runs = [r["curve"] for r in results if (r["share"], r["variant"]) == (share, variant)]
+            runs = [r["curve"] for r in results if (r["fraction"], r["variant"]) == (fraction, variant)]
             steps = sorted(set.intersection(*({point["step"] for point in run} for run in runs))) if runs else []
             if not steps:
                 continue
@@ -117,7 +118,7 @@ def draw_losses(results: list[dict], path: Path) -> None:
                 means = [np.mean([p.get(name, np.nan) for run in runs for p in run if p["step"] == k]) for k in steps]
                 label = variant if name == "held_out_own" else None
                 axis.plot(steps, means, style, color=f"C{number}", label=label, linewidth=1.4, marker=".")
-        axis.set(title=f"{100 * share:.0f} % of the labelled patients", xlabel="step")
+        axis.set(title=f"{100 * fraction:.0f} % of the labeled patients", xlabel="step")
         axis.grid(alpha=0.3)
     axes[0, 0].set_ylabel("own losses, weighted sum")
     styles = {"training": "--", "held out": "-"}

@@ -23,7 +23,7 @@ def main(
         if not (run / LOG).is_file():
             print(f"Error: {run} is no run of the trainer: {LOG} is missing.", file=sys.stderr)
             raise typer.Exit(2)
-        results.append({"variant": run.name, "share": 1.0, **read_curve(run / LOG)})
+        results.append({"variant": run.name, "fraction": 1.0, **read_curve(run / LOG)})
     columns = {**FIGURES, "median error": "error"}
     print("| run | step | " + " | ".join(columns) + " |")
     print("| --- | --- |" + " --- |" * len(columns))

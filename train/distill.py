@@ -3,7 +3,8 @@
 accelerate launch -m train.distill --config train/recipes/distill_small.yaml [--output_dir runs/student] [--resume]
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,20 +14,37 @@ from retinamatch.losses import dice_loss
 
 from .data.store import PhotographStore, read_splits
 from .data.views import sample_at
-from .methods.losses import cosine_loss
+from .methods.losses import LossWeights, Weight, cosine_loss
 from .methods.supervision import Batch, Supervision, SupervisionConfig
 from .methods.teacher_outputs import Taught, TeacherOutputs, capture
 from .pretrain import load_encoder
-from .run.models import build_model, check_view_size, load_model
+from .run.models import ModelSettings, build_model, check_view_size, load_model
 from .run.trainer import Trainer, launch
 
 
-TERMS = ("output", "contrastive", "dense", "features")
 # Layers of the student and of an LK-SuperRetina teacher at strides 8 and 4.
 FEATURE_LAYERS = {
     "swin_retina": {"decoder.1": "encoder.3", "decoder.2": "encoder.2"},
     "lk_superretina": {"encoder.3": "encoder.3", "encoder.2": "encoder.2"},
 }
+
+
+@dataclass
+class TeacherWeights(LossWeights):
+    """Weights of what a student learns from its teacher.
+
+    Attributes:
+        output: Dice loss between the heat maps.
+        contrastive: The descriptor loss with the teacher's descriptors as anchors at the teacher's keypoints, the
+            student's as positives and negatives.
+        dense: Cosine distance over the whole descriptor field.
+        features: Cosine distance of maps from inside, through 1x1 convolutions.
+    """
+
+    output: Weight = 1.0
+    contrastive: Weight = 1.0
+    dense: Weight = 0.0
+    features: Weight = 0.0
 
 
 @dataclass
@@ -37,57 +55,21 @@ class DistillConfig(SupervisionConfig):
         teacher: A model of the package, a folder, or a repository of the Hub.
         teacher_sees: "clean", "view" or "photograph"; see `TeacherOutputs`.
         teacher_cache: Folder for the teacher's outputs on whole photographs; with `teacher_sees: photograph`.
-        distillation: Term -> weight, a number or {start, end, steps}, which changes linearly over so many steps.
-            `output`: Dice between the heat maps. `contrastive`: the descriptor loss with the teacher's descriptors as
-            anchors at the teacher's keypoints, the student's as positives and negatives. `dense`: cosine distance
-            over the whole descriptor field. `features`: cosine distance of maps from inside, through 1x1 convolutions.
+        distillation: Weight of every term of the teacher, a number or {start, end, steps}; 0 leaves it out.
         feature_layers: Layer of the student -> layer of the teacher, for `features`.
         agreement: `dense` leaves out places that the teacher itself describes otherwise in the other view, with a
             cosine below this.
         encoder: Folder of `train.pretrain` whose encoder the student begins with.
     """
 
-    model: dict = field(default_factory=lambda: {"family": "swin_retina"})
+    model: ModelSettings = field(default_factory=lambda: ModelSettings(family="swin_retina"))
     teacher: str = "lk-superretina-small"
-    teacher_sees: str = "clean"
+    teacher_sees: Literal["clean", "view", "photograph"] = "clean"
     teacher_cache: str | None = None
-    distillation: dict = field(default_factory=lambda: {"output": 1.0, "contrastive": 1.0})
-    feature_layers: dict | None = None
+    distillation: TeacherWeights = field(default_factory=TeacherWeights)
+    feature_layers: dict[str, str] | None = None
     agreement: float = 0.5
     encoder: str | None = None
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """A weight that changes linearly from `start` to `end` over the first `steps` steps."""
-
-    start: float
-    end: float
-    steps: int = 1
-
-    @classmethod
-    def parse(cls, name: str, value) -> "Schedule":
-        """Read a number or {start, end, steps}.
-
-        Raises:
-            ValueError: It is neither, or negative.
-        """
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            value = {"start": value, "end": value, "steps": 1}
-        try:
-            schedule = cls(**{"steps": 1, **value})
-            right = min(schedule.start, schedule.end) >= 0 and schedule.steps >= 1
-        except TypeError:
-            right = False
-        if not right:
-            raise ValueError(
-                f"The weight `{name}` must be a number or {{start, end, steps}}, not below 0, got {value}."
-            )
-        return schedule
-
-    def at(self, step: int) -> float:
-        """Return the weight at a step."""
-        return self.start + (self.end - self.start) * min(1.0, step / self.steps)
 
 
 class Projections(nn.Module):
@@ -116,11 +98,9 @@ class Distillation(Supervision):
 
     def __init__(self, config: DistillConfig, store: PhotographStore, network, held_out=None):
         super().__init__(config, store, held_out)
-        if unknown := sorted(set(config.distillation) - set(TERMS)):
-            raise ValueError(f"Unknown terms {unknown} of `distillation`; known are {TERMS}.")
-        self.weights = {name: Schedule.parse(name, value) for name, value in config.distillation.items()}
+        self.terms = {name: getattr(self, f"{name}_loss") for name in config.distillation.active}
         family = network.config.model_type
-        layers = (config.feature_layers or FEATURE_LAYERS[family]) if "features" in self.weights else {}
+        layers = (config.feature_layers or FEATURE_LAYERS[family]) if "features" in self.terms else {}
         self.teacher = TeacherOutputs(
             config.teacher,
             config.teacher_sees,
@@ -129,7 +109,7 @@ class Distillation(Supervision):
             bf16=config.mixed_precision == "bf16",
         )
         theirs, ours = self.teacher.network.config.descriptor_dim, network.config.descriptor_dim
-        if theirs != ours and {"contrastive", "dense"} & set(self.weights):
+        if theirs != ours and {"contrastive", "dense"} & set(self.terms):
             raise ValueError(
                 f"A descriptor of the teacher has {theirs} numbers and one of the student {ours}: "
                 f"put `descriptor_dim: {theirs}` into the model section."
@@ -152,14 +132,14 @@ class Distillation(Supervision):
 
     def __call__(self, model, network, indices: list[int], epoch: int, step: int, device):
         batch = self.prepare(indices, epoch, device)
-        taught = self.teacher(batch.photographs, batch.views) if self.weights else None
+        taught = self.teacher(batch.photographs, batch.views) if self.terms else None
         with capture(network, list(self.layers)) as features:
-            dense, losses = self.supervise(model, network, batch)
-        total = losses["own"]
-        for name, schedule in self.weights.items():
-            term = getattr(self, f"{name}_loss")(network, batch, dense, taught, features)
-            losses[f"teacher_{name}"] = sum(term.chunk(2)) / 2  # both views
-            total = total + schedule.at(step) * losses[f"teacher_{name}"]
+            dense, losses = self.supervise(model, network, batch, step)
+        total, weights = losses["own"], self.config.distillation.at(step)
+        for name, loss in self.terms.items():
+            both = loss(network, batch, dense, taught, features)
+            losses[f"teacher_{name}"] = sum(both.chunk(2)) / 2
+            total = total + weights[name] * losses[f"teacher_{name}"]
         losses["total"] = total
         return losses, self.expand(network, batch, dense, step)
 
@@ -216,7 +196,7 @@ def build_student(config: DistillConfig, descriptor_dim: int):
     Raises:
         ValueError: The recipe names no such network, or the encoder does not fit it.
     """
-    network = build_model({"descriptor_dim": descriptor_dim, **config.model})
+    network = build_model(replace(config.model, descriptor_dim=config.model.descriptor_dim or descriptor_dim))
     return network, load_encoder(network, config.encoder) if config.encoder else None
 
 
@@ -231,7 +211,7 @@ def prepare(config: DistillConfig) -> Trainer:
     return trainer
 
 
-__all__ = ["DistillConfig", "Distillation", "Projections", "Schedule", "build_student"]
+__all__ = ["DistillConfig", "Distillation", "Projections", "TeacherWeights", "build_student"]
 
 if __name__ == "__main__":
     launch(DistillConfig, prepare)

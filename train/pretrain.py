@@ -4,6 +4,7 @@ accelerate launch -m train.pretrain --config train/recipes/pretrain.yaml [--outp
 """
 
 import json
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,13 +22,13 @@ from retinamatch.modeling_swin_retina import SwinRetinaEncoder, SwinRetinaModel
 
 from .data.store import PhotographStore, read_splits
 from .data.views import ViewSettings, make_views
+from .methods.losses import LossWeights, Weight
 from .run.configuration import TrainingConfig
 from .run.method import Method, mean_losses
-from .run.models import build_model, check_view_size
+from .run.models import ModelSettings, build_model, check_view_size
 from .run.trainer import Trainer, launch
 
 
-TASKS = ("rotation", "masking")
 STRIDE = 32  # of the encoder's last map
 WEIGHTS = "encoder.safetensors"
 # What two encoders must have in common to exchange weights.
@@ -35,28 +36,41 @@ ARCHITECTURE = ("num_channels", "embed_dim", "depths", "num_heads", "window_size
 
 
 @dataclass
+class TaskWeights(LossWeights):
+    """Weights of the tasks.
+
+    Attributes:
+        rotation: Cross-entropy of the quarter turn of a view.
+        masking: Absolute difference of the gray levels of hidden squares.
+    """
+
+    rotation: Weight = 0.1
+    masking: Weight = 1.0
+
+
+@dataclass
 class PretrainConfig(TrainingConfig):
     """What the encoder learns without labels.
 
     Attributes:
-        model: The student whose encoder is trained, of the family swin_retina; see `build_model`.
-        views: See `ViewSettings`; the size must be a multiple of 32.
-        tasks: Weights of `rotation` (which quarter turn) and `masking` (grey values of hidden squares).
-        mask_share: Share of the squares that are hidden.
-        mask_size: Side of a hidden square in pixels.
+        model: The student whose encoder is trained, of the family swin_retina.
+        views: Of the training; their size must be a multiple of 32.
+        losses: Weight of every task, a number or {start, end, steps}; 0 leaves it out.
+        mask_fraction: Fraction of the squares that are hidden.
+        mask_size: Side of a hidden square in pixels of a view.
     """
 
-    model: dict = field(default_factory=lambda: {"family": "swin_retina"})
-    views: dict = field(default_factory=dict)
-    tasks: dict = field(default_factory=lambda: {"rotation": 0.1, "masking": 1.0})
-    mask_share: float = 0.5
+    model: ModelSettings = field(default_factory=lambda: ModelSettings(family="swin_retina"))
+    views: ViewSettings = field(default_factory=ViewSettings)
+    losses: TaskWeights = field(default_factory=TaskWeights)
+    mask_fraction: float = 0.5
     mask_size: int = 32
 
 
 class PretrainingHeads(nn.Module):
     """From the encoder's last map to the quarter turn, and to the pixels; only the heads of wanted tasks exist."""
 
-    def __init__(self, channels: int, tasks: dict):
+    def __init__(self, channels: int, tasks: list[str]):
         super().__init__()
         self.rotation = nn.Linear(channels, 4) if "rotation" in tasks else None
         self.masking = nn.Conv2d(channels, STRIDE**2, 1) if "masking" in tasks else None
@@ -87,43 +101,44 @@ class Pretraining(Method):
     ):
         if not isinstance(student, SwinRetinaModel):
             raise ValueError(f"Only the encoder of the family swin_retina is pretrained, got {type(student).__name__}.")
-        if not config.tasks or set(config.tasks) - set(TASKS):
-            raise ValueError(f"`tasks` must name some of {TASKS}, got {sorted(config.tasks)}.")
+        self.tasks = config.losses.active
+        if not self.tasks:
+            raise ValueError("There is nothing to learn: the weight of every task is 0.")
         if config.push_to_hub:
             raise ValueError("An encoder alone is no model: `push_to_hub` is for train.teacher and train.distill.")
         self.config, self.store, self.held_out = config, store, held_out
         self.student_config = student.config
-        self.views = ViewSettings.from_dict(config.views)
+        self.views = config.views
         check_view_size(student, self.views.size, "student")
         if self.views.size % STRIDE or self.views.size % config.mask_size:
             raise ValueError(
                 f"Views must be a multiple of {STRIDE} and of `mask_size` {config.mask_size} pixels, "
                 f"got {self.views.size}."
             )
-        if not 0 < config.mask_share < 1:
-            raise ValueError(f"`mask_share` must be above 0 and below 1, got {config.mask_share}.")
-        self.heads = PretrainingHeads(16 * student.config.embed_dim, config.tasks)
+        if not 0 < config.mask_fraction < 1:
+            raise ValueError(f"`mask_fraction` must be above 0 and below 1, got {config.mask_fraction}.")
+        self.heads = PretrainingHeads(16 * student.config.embed_dim, self.tasks)
 
     def __call__(self, model, network, indices: list[int], epoch: int, step: int, device):
         keys = [(self.config.seed, epoch, i) for i in indices]
         photographs = [self.store.photographs[self.store.samples[i]] for i in indices]
-        return self.losses(model, photographs, keys, device), None
+        return self.losses(model, photographs, keys, device, step), None
 
-    def losses(self, model, photographs, keys: list[tuple], device) -> dict[str, Tensor]:
-        """Compute the losses of photographs, (batch,) each."""
+    def losses(self, model, photographs, keys: list[tuple], device, step: float) -> dict[str, Tensor]:
+        """Compute the losses of photographs, (batch,) each, with their weights at a step."""
         views = make_views(photographs, keys, self.views, device)
         pixels, inside = torch.cat(views.images), torch.cat(views.masks)
         rngs = [np.random.default_rng((*key, 8 + view)) for view in (0, 1) for key in keys]
         turns = [int(rng.integers(4)) for rng in rngs]
-        if "rotation" in self.config.tasks:
+        if "rotation" in self.tasks:
             pixels, inside = (
                 torch.stack([torch.rot90(image, turn, (1, 2)) for image, turn in zip(images, turns, strict=True)])
                 for images in (pixels, inside)
             )
         hidden = torch.zeros_like(pixels)
-        if "masking" in self.config.tasks:
+        if "masking" in self.tasks:
             side = self.views.size // self.config.mask_size
-            count = max(1, round(self.config.mask_share * side * side))
+            count = max(1, round(self.config.mask_fraction * side * side))
             squares = np.stack([(rng.permutation(side * side) < count).reshape(side, side) for rng in rngs])
             squares = torch.from_numpy(squares[:, None].astype(np.float32)).to(device)
             hidden = F.interpolate(squares, scale_factor=self.config.mask_size)
@@ -137,7 +152,8 @@ class Pretraining(Method):
             weight = hidden * inside
             difference = (shown.float() - pixels).abs() * weight
             losses["masking"] = difference.sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp_min(1)
-        losses["total"] = sum(self.config.tasks[name] * value for name, value in losses.items())
+        weights = self.config.losses.at(step)
+        losses["total"] = sum(weights[name] * value for name, value in losses.items())
         return {name: sum(value.chunk(2)) / 2 for name, value in losses.items()}
 
     def validate(self, network, device) -> dict[str, float]:
@@ -147,7 +163,8 @@ class Pretraining(Method):
         held_out = self.held_out.photographs
 
         def losses(forward, rows):
-            return self.losses(forward, [held_out[i % len(held_out)] for i in rows], [(4321, i) for i in rows], device)
+            photographs = [held_out[i % len(held_out)] for i in rows]
+            return self.losses(forward, photographs, [(4321, i) for i in rows], device, math.inf)
 
         return {f"held_out_{name}": value for name, value in mean_losses(network, self.config, losses).items()}
 
@@ -227,7 +244,7 @@ def prepare(config: PretrainConfig) -> Trainer:
     return Trainer(config, student.encoder, method, len(store))
 
 
-__all__ = ["EncoderReport", "PretrainConfig", "Pretraining", "PretrainingHeads", "load_encoder"]
+__all__ = ["EncoderReport", "PretrainConfig", "Pretraining", "PretrainingHeads", "TaskWeights", "load_encoder"]
 
 if __name__ == "__main__":
     launch(PretrainConfig, prepare)

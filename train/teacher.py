@@ -13,7 +13,7 @@ def prepare(config: SupervisionConfig) -> Trainer:
     """Read the photographs and build the network of a run."""
     network = build_model(config.model)
     method = Supervision(config, *read_splits(config))
-    check_view_size(network, method.views.size, "network")
+    check_view_size(network, config.views.size, "network")
     return Trainer(config, network, method, len(method.store))
 
 

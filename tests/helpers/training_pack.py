@@ -1,5 +1,6 @@
 """What all tests of training train with: a few rendered eyes in the form that training reads, and tiny networks."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from datasets_scripts.format.card import configs_header
@@ -7,11 +8,12 @@ from datasets_scripts.format.parquet import write_table
 from datasets_scripts.format.rows import LabelledPhotograph, encode
 from datasets_scripts.rendering.eye import draw_eye
 from datasets_scripts.rendering.fundus import render
+from train.run.models import ModelSettings
 
 
-SMALL = {"variant": "small", "encoder_widths": [4, 4, 6, 6], "descriptor_width": 8, "descriptor_dim": 8}
-TINY_SWIN = {"family": "swin_retina", "variant": "tiny", "embed_dim": 4, "num_heads": [1, 2, 4, 8]}
-STUDENT = {**TINY_SWIN, "descriptor_width": 8}
+SMALL = ModelSettings(variant="small", encoder_widths=[4, 4, 6, 6], descriptor_width=8, descriptor_dim=8)
+TINY_SWIN = ModelSettings(family="swin_retina", variant="tiny", embed_dim=4, num_heads=[1, 2, 4, 8])
+STUDENT = replace(TINY_SWIN, descriptor_width=8)
 TABLES = (("keypoints", "train", (0, 1, 3)), ("unlabelled", "train", (2,)), ("keypoints", "validation", (4,)))
 
 

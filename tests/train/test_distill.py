@@ -1,5 +1,7 @@
 import copy
 import json
+import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,13 +13,14 @@ from retinamatch.image_processing_retina import PUBLISHED_ENHANCEMENT, RetinaIma
 from tests.helpers.training_pack import SMALL, STUDENT
 from train.data.store import PhotographStore
 from train.data.views import ViewSettings, make_views, pixel_grid
-from train.distill import Distillation, DistillConfig, Schedule, build_student
+from train.distill import Distillation, DistillConfig, TeacherWeights, build_student
+from train.methods.losses import Schedule
 from train.methods.teacher_outputs import TeacherOutputs, capture
 from train.run.models import build_model
 from train.run.trainer import Trainer, newest_checkpoint
 
 
-ALL = {"output": 1.0, "contrastive": 0.5, "dense": {"start": 1.0, "end": 0.0, "steps": 3}, "features": 0.5}
+ALL = TeacherWeights(output=1.0, contrastive=0.5, dense=Schedule(1.0, 0.0, 3), features=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +56,9 @@ def config(pack, folder, taught_by, **kwargs):
         "model": STUDENT,
         "teacher": taught_by,
         "distillation": ALL,
-        "views": {"size": 64},
+        "views": ViewSettings(size=64),
         "points": 32,
-        "localisation_points": 8,
+        "localization_points": 8,
     }
     return DistillConfig(**{**settings, **kwargs})
 
@@ -73,7 +76,7 @@ def copied(settings, store):
     method = Distillation(settings, store, network)
     batch = method.prepare([0, 1], 0, "cpu")
     with capture(network, list(method.layers)) as features:
-        dense, _ = method.supervise(network, network, batch)
+        dense, _ = method.supervise(network, network, batch, 0)
     return network, method, batch, dense, method.teacher(batch.photographs, batch.views), features
 
 
@@ -112,17 +115,17 @@ class TestRun:
         }
 
     def test_all_terms_are_logged_and_weighted(self, pack, store, teacher, tmp_path):
-        trainer, _, method = make(config(pack, tmp_path / "run", teacher, log_steps=1, steps=2), store)
+        trainer, _, _ = make(config(pack, tmp_path / "run", teacher, log_steps=1, steps=2), store)
         trainer.run()
         for step, line in enumerate((tmp_path / "run" / "log.jsonl").read_text().splitlines()):
             line = json.loads(line)
-            taught = sum(method.weights[name].at(step) * line[f"teacher_{name}"] for name in ALL)
+            taught = sum(weight * line[f"teacher_{name}"] for name, weight in ALL.at(step).items())
             assert line["total"] == pytest.approx(line["own"] + taught, abs=1e-3)
-            assert all(line[f"teacher_{name}"] > 0.01 for name in ALL)
+            assert all(line[f"teacher_{name}"] > 0.01 for name in ALL.active)
 
     def test_descriptors_are_as_long_as_the_teachers_unless_the_recipe_says_otherwise(self, pack, teacher, tmp_path):
         assert build_student(config(pack, tmp_path, teacher), 8)[0].config.descriptor_dim == 8
-        settings = config(pack, tmp_path, teacher, model={**STUDENT, "descriptor_dim": 12})
+        settings = config(pack, tmp_path, teacher, model=replace(STUDENT, descriptor_dim=12))
         assert build_student(settings, 8)[0].config.descriptor_dim == 12
 
 
@@ -134,7 +137,7 @@ class TestTerms:
         for layer in method.heads.layers.values():
             layer.weight.data = torch.eye(layer.out_channels)[:, :, None, None]
             layer.bias.data.zero_()
-        losses = {name: getattr(method, f"{name}_loss")(network, batch, dense, taught, features) for name in ALL}
+        losses = {name: getattr(method, f"{name}_loss")(network, batch, dense, taught, features) for name in ALL.active}
         assert all(value.shape == (4,) for value in losses.values())
         for name in ("output", "dense", "features"):
             assert (losses[name].max() < 1e-3) == (sees == "view"), name
@@ -157,12 +160,10 @@ class TestTerms:
         assert (losses[0] > 0).all() and (losses[1] == 0).all()
 
     def test_a_schedule_is_linear_and_then_constant(self):
-        weight = Schedule.parse("dense", {"start": 1.0, "end": 0.2, "steps": 4})
-        assert [weight.at(step) for step in (0, 2, 4, 9)] == pytest.approx([1.0, 0.6, 0.2, 0.2])
-        assert Schedule.parse("dense", 2).at(7) == 2
-        for bad in ("much", {"begin": 1}, -1, True, {"start": 1, "end": 0, "steps": 0}):
-            with pytest.raises(ValueError, match="The weight `dense` must be a number"):
-                Schedule.parse("dense", bad)
+        weights = TeacherWeights(output=2.0, dense=Schedule(1.0, 0.2, 4))
+        dense = [weights.at(step)["dense"] for step in (0, 2, 4, math.inf)]
+        assert dense == pytest.approx([1.0, 0.6, 0.2, 0.2]) and weights.at(7)["output"] == 2
+        assert weights.active == ["output", "contrastive", "dense"]
 
 
 class TestWhatTheTeacherSees:
@@ -241,15 +242,16 @@ class TestBadInput:
     @pytest.mark.parametrize(
         "changes, sentence",
         [
-            ({"model": {**STUDENT, "descriptor_dim": 12}}, "teacher has 8 numbers and one of the student 12"),
+            ({"model": replace(STUDENT, descriptor_dim=12)}, "teacher has 8 numbers and one of the student 12"),
             ({"teacher": "nothing"}, "Unknown model 'nothing'"),
-            ({"teacher_sees": "nothing"}, "`teacher_sees` must be one of"),
             ({"teacher_cache": "cache"}, "wants `teacher_sees: photograph`, got clean"),
             ({"teacher_sees": "photograph"}, "`teacher_sees` must be clean or view"),
-            ({"distillation": {"logits": 1.0}}, r"Unknown terms \['logits'\]"),
             ({"feature_layers": {"decoder.9": "encoder.3"}}, "SwinRetinaModel has no layer 'decoder.9'"),
-            ({"views": {"size": 48}}, "Views of 48 pixels are too small for the student, which wants at least 49"),
-            ({"labelled_share": 0.0}, "`labelled_share` must be above 0"),
+            (
+                {"views": ViewSettings(size=48)},
+                "Views of 48 pixels are too small for the student, which wants at least 49",
+            ),
+            ({"labeled_fraction": 0.0}, "`labeled_fraction` must be above 0"),
         ],
     )
     def test_is_one_sentence(self, pack, store, teacher, tmp_path, changes, sentence):

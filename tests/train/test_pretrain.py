@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ from torch.nn import functional as F
 
 from tests.helpers.training_pack import STUDENT
 from train.data.store import PhotographStore
-from train.pretrain import PretrainConfig, Pretraining, load_encoder, prepare
-from train.run.models import build_model
+from train.data.views import ViewSettings
+from train.pretrain import PretrainConfig, Pretraining, TaskWeights, load_encoder, prepare
+from train.run.models import ModelSettings, build_model
 
 
 def config(pack, folder, **kwargs):
@@ -24,7 +26,7 @@ def config(pack, folder, **kwargs):
         "validation_pairs": 1,
         "mixed_precision": "no",
         "model": STUDENT,
-        "views": {"size": 64},
+        "views": ViewSettings(size=64),
     }
     return PretrainConfig(**{**settings, **kwargs})
 
@@ -63,12 +65,12 @@ class TestRun:
         """The same views again and again: a network that sees the right targets gets better at both."""
         store = PhotographStore.read([pack], "train")
         torch.manual_seed(0)
-        student = build_model({**STUDENT, "hidden_dropout_prob": 0.0})
-        method = Pretraining(config(pack, tmp_path, tasks={"rotation": 1.0, "masking": 1.0}), store, student)
+        student = build_model(replace(STUDENT, hidden_dropout_prob=0.0))
+        method = Pretraining(config(pack, tmp_path, losses=TaskWeights(1.0, 1.0)), store, student)
         optimizer = torch.optim.AdamW([*student.encoder.parameters(), *method.heads.parameters()], 1e-3)
         history = []
         for _ in range(25):
-            losses = method.losses(student.encoder, store.photographs[:2], [(0, 0), (0, 1)], "cpu")
+            losses = method.losses(student.encoder, store.photographs[:2], [(0, 0), (0, 1)], "cpu", 0)
             losses["total"].mean().backward()
             optimizer.step()
             optimizer.zero_grad()
@@ -87,18 +89,18 @@ class TestTasks:
     def seen(self, pack, tmp_path, tasks):
         """What the encoder gets, and the losses."""
         store, student = PhotographStore.read([pack], "train"), build_model(STUDENT).eval()
-        method, inputs = Pretraining(config(pack, tmp_path, tasks=tasks), store, student), []
+        method, inputs = Pretraining(config(pack, tmp_path, losses=tasks), store, student), []
 
         def encoder(pixels):
             inputs.append(pixels)
             return student.encoder(pixels)
 
-        return method.losses(encoder, store.photographs[:2], [(0, 0), (0, 1)], "cpu"), inputs[0]
+        return method.losses(encoder, store.photographs[:2], [(0, 0), (0, 1)], "cpu", 0), inputs[0]
 
     def test_one_alone_leaves_the_other_out(self, pack, tmp_path):
-        turned, pixels = self.seen(pack, tmp_path, {"rotation": 1.0})
+        turned, pixels = self.seen(pack, tmp_path, TaskWeights(1.0, 0.0))
         assert set(turned) == {"rotation", "total"} and (F.avg_pool2d(pixels.abs(), 32) > 0).all()
-        hidden, covered = self.seen(pack, tmp_path, {"masking": 1.0})
+        hidden, covered = self.seen(pack, tmp_path, TaskWeights(0.0, 1.0))
         assert set(hidden) == {"masking", "total"}
         squares = F.max_pool2d(covered.abs(), 32)[:, 0] == 0
         assert (squares.sum((1, 2)) == 2).all(), "half of four squares"
@@ -122,7 +124,7 @@ class TestTasks:
 class TestLoading:
     def test_the_encoder_is_taken_over_and_said(self, pretrained):
         trainer, folder = pretrained
-        student = build_model({**STUDENT, "hidden_dropout_prob": 0.1, "descriptor_dim": 12})
+        student = build_model(replace(STUDENT, hidden_dropout_prob=0.1, descriptor_dim=12))
         decoder = student.decoder[0].conv1.weight.clone()
         report = load_encoder(student, folder / "last")
         for name, value in trainer.network.state_dict().items():
@@ -139,13 +141,13 @@ class TestLoading:
         assert str(report).startswith(f"{len(report.taken)} tensors taken over, {len(report.fresh)} begin at random (")
 
     def test_another_architecture_is_refused(self, pretrained):
-        student = build_model({**STUDENT, "embed_dim": 8})
+        student = build_model(replace(STUDENT, embed_dim=8))
         before = {name: value.clone() for name, value in student.state_dict().items()}
         with pytest.raises(ValueError, match="of another architecture: embed_dim 4 instead of 8"):
             load_encoder(student, pretrained[1] / "last")
         assert all(torch.equal(before[name], value) for name, value in student.state_dict().items())
         with pytest.raises(ValueError, match="family swin_retina alone"):
-            load_encoder(build_model({"variant": "small"}), pretrained[1] / "last")
+            load_encoder(build_model(ModelSettings(variant="small")), pretrained[1] / "last")
 
     def test_a_folder_without_an_encoder_is_refused(self, pretrained, tmp_path):
         shutil.copytree(pretrained[1] / "last", tmp_path / "cut")
@@ -158,11 +160,11 @@ class TestLoading:
 @pytest.mark.parametrize(
     "changes, sentence",
     [
-        ({"tasks": {"jigsaw": 1.0}}, r"`tasks` must name some of .* got \['jigsaw'\]"),
-        ({"views": {"size": 80}}, "multiple of 32 and of `mask_size` 32 pixels, got 80"),
-        ({"views": {"size": 32}}, "too small for the student, which wants at least 49"),
-        ({"mask_share": 1.0}, "`mask_share` must be above 0 and below 1"),
-        ({"model": {"variant": "small"}}, "Only the encoder of the family swin_retina is pretrained"),
+        ({"losses": TaskWeights(0.0, 0.0)}, "the weight of every task is 0"),
+        ({"views": ViewSettings(size=80)}, "multiple of 32 and of `mask_size` 32 pixels, got 80"),
+        ({"views": ViewSettings(size=32)}, "too small for the student, which wants at least 49"),
+        ({"mask_fraction": 1.0}, "`mask_fraction` must be above 0 and below 1"),
+        ({"model": ModelSettings(variant="small")}, "Only the encoder of the family swin_retina is pretrained"),
         ({"push_to_hub": "me/encoder"}, "An encoder alone is no model"),
     ],
 )

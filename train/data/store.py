@@ -77,10 +77,8 @@ class PhotographStore:
 
         Raises:
             FileNotFoundError: When one of `data` has no such split, or is neither a folder nor on the Hub.
-            ValueError: When the photographs differ in size, or the reader is not known.
+            ValueError: When the photographs differ in size.
         """
-        if reader not in READERS:
-            raise ValueError(f"The reader must be one of {sorted(READERS)}, got {reader!r}.")
         photographs, samples = [], []
         for name in data:
             rows = islice(READERS[reader](name, split), limit)
@@ -92,23 +90,23 @@ class PhotographStore:
             raise ValueError(f"Photographs of one run must have one size, got {sorted(sizes)}.")
         return cls(photographs, samples)
 
-    def keep_labels(self, share: float, seed: int) -> "PhotographStore":
-        """Return the same photographs with the labels of a share of the labelled patients; the rest is unlabelled.
+    def keep_labels(self, fraction: float, seed: int) -> "PhotographStore":
+        """Return the same photographs with the labels of a fraction of the labeled patients; the rest is unlabeled.
 
         Args:
-            share: Of the labelled patients, at least one; a smaller share is part of a larger one.
+            fraction: Of the labeled patients, at least one; a smaller one is part of a larger one.
             seed: Of the choice.
 
         Raises:
-            ValueError: When the share is not above 0 and at most 1.
+            ValueError: When the fraction is not above 0 and at most 1.
         """
-        if not 0 < share <= 1:
-            raise ValueError(f"`labelled_share` must be above 0 and at most 1, got {share}.")
-        if share == 1:
+        if not 0 < fraction <= 1:
+            raise ValueError(f"`labeled_fraction` must be above 0 and at most 1, got {fraction}.")
+        if fraction == 1:
             return self
         patients = sorted({_key(p) for p in self.photographs if p.labels is not None})
         order = np.random.default_rng((seed, 77)).permutation(len(patients))
-        kept = {patients[i] for i in order[: max(1, round(share * len(patients)))]}
+        kept = {patients[i] for i in order[: max(1, round(fraction * len(patients)))]}
         return replace(self, photographs=[p if _key(p) in kept else replace(p, labels=None) for p in self.photographs])
 
 

@@ -12,7 +12,7 @@ number of workers.
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -104,15 +104,6 @@ class ViewSettings:
     occluders: Sometimes = Sometimes()
     small_file: Sometimes = Sometimes()
     small_file_compression: tuple[float, float] = (100.0, 600.0)
-
-    @classmethod
-    def from_dict(cls, values: dict) -> "ViewSettings":
-        """Build from a recipe's `views` section; unknown names are refused."""
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise ValueError(f"Unknown view settings {unknown}; known are {sorted(known)}.")
-        read = {list: tuple, dict: lambda value: Sometimes(**value)}
-        return cls(**{name: read.get(type(value), lambda v: v)(value) for name, value in values.items()})
 
 
 @dataclass

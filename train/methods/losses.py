@@ -1,8 +1,58 @@
-"""Losses of keypoint detection and description that training alone uses; the models hold those of their own heads."""
+"""Losses of detection and description that training alone uses, and the weights by which losses are summed."""
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A weight that changes linearly.
+
+    Attributes:
+        start: Weight of the first step.
+        end: Weight from step `steps` on.
+        steps: Over so many steps.
+    """
+
+    start: float
+    end: float
+    steps: int = 1
+
+    def at(self, step: float) -> float:
+        """Return the weight at a step."""
+        return self.start + (self.end - self.start) * min(1.0, step / self.steps)
+
+
+Weight = float | Schedule
+
+
+@dataclass
+class LossWeights:
+    """Weights of losses by their names, each a number or a `Schedule`; 0 leaves the loss out.
+
+    Raises:
+        ValueError: A weight is negative, or a schedule has no step.
+    """
+
+    def __post_init__(self):
+        for name, weight in vars(self).items():
+            values = vars(weight) if isinstance(weight, Schedule) else {"start": weight, "end": weight, "steps": 1}
+            if min(values["start"], values["end"]) < 0 or values["steps"] < 1:
+                raise ValueError(
+                    f"The weight `{name}` must not be below 0, nor change over less than 1 step, got {weight}."
+                )
+
+    @property
+    def active(self) -> list[str]:
+        """Names of the losses that count at some step."""
+        return [name for name, weight in vars(self).items() if weight != 0]
+
+    def at(self, step: float) -> dict[str, float]:
+        """Return the weights at a step, those of the end for an infinite one."""
+        return {name: w.at(step) if isinstance(w, Schedule) else w for name, w in vars(self).items()}
 
 
 def balanced_cross_entropy(
@@ -69,4 +119,4 @@ def cosine_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     return (distance * mask).sum(1) / mask.sum(1).clamp_min(1)
 
 
-__all__ = ["balanced_cross_entropy", "cosine_loss", "triplet_loss"]
+__all__ = ["LossWeights", "Schedule", "Weight", "balanced_cross_entropy", "cosine_loss", "triplet_loss"]

@@ -3,7 +3,9 @@
 The teacher trains with this alone; a student adds what its teacher says.
 """
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,8 +20,28 @@ from ..data.targets import draw_correspondences, draw_heatmap
 from ..data.views import Views, ViewSettings, make_views, sample_at
 from ..run.configuration import TrainingConfig
 from ..run.method import Method, mean_losses
-from .losses import balanced_cross_entropy, triplet_loss
-from .validation import PAIRS, validate
+from ..run.models import ModelSettings
+from .losses import LossWeights, Weight, balanced_cross_entropy, triplet_loss
+from .validation import VALIDATION_VIEWS, validate
+
+
+@dataclass
+class SupervisionWeights(LossWeights):
+    """Weights of what a network learns from labels and from itself.
+
+    Attributes:
+        detector: Dice loss on labels.
+        cross_entropy: Balanced cross-entropy on labels, which keeps the detector from falling silent.
+        consistency: Dice loss between the heat maps of the two views.
+        descriptor: Descriptor loss.
+        localization: Cross-entropy that makes descriptors peak at the exact place.
+    """
+
+    detector: Weight = 1.0
+    cross_entropy: Weight = 2.0
+    consistency: Weight = 0.1
+    descriptor: Weight = 1.0
+    localization: Weight = 0.25
 
 
 @dataclass
@@ -27,38 +49,29 @@ class SupervisionConfig(TrainingConfig):
     """What to train and how; see the recipes.
 
     Attributes:
-        model: `family`, `variant` and names of the configuration; see `build_model`.
-        views: See `ViewSettings`.
-        validation_views: Changes of the settings of the validation's pairs, for trials with small views.
-        labelled_share: Share of the labelled patients whose labels are used; the others count as unlabelled.
+        model: The network.
+        views: Of the training.
+        validation_views: Of the validation; figures can be compared for the same views alone.
+        labeled_fraction: Fraction of the labeled patients whose labels are used; the others count as unlabeled.
+        losses: Weight of every loss, a number or {start, end, steps}; 0 leaves it out.
         descriptor_loss: "contrastive" (dual softmax over all keypoints) or "triplet" (as published).
         points: Correspondences per pair in the descriptor loss.
-        near: Correspondences closer than this many pixels are not negatives of each other.
-        localisation_points: Correspondences per pair in the localisation loss; 0 leaves it out.
-        weight_detector: Weight of the Dice loss on labels.
-        weight_cross_entropy: Weight of the balanced cross-entropy on labels, which keeps the detector from falling
-            silent.
-        weight_consistency: Weight of the Dice loss between the heat maps of the two views.
-        weight_descriptor: Weight of the descriptor loss.
-        weight_localisation: Weight of the localisation loss.
+        near: Correspondences closer than this many pixels of a view are not negatives of each other.
+        localization_points: Correspondences per pair in the localization loss.
         expansion_start: Step from which progressive keypoint expansion runs; negative for never.
         expansion_score: Least heat-map value in the second view that confirms a keypoint.
         expansion_ratio: Ratio test of the confirmation.
     """
 
-    model: dict = field(default_factory=lambda: {"variant": "small"})
-    views: dict = field(default_factory=dict)
-    validation_views: dict = field(default_factory=dict)
-    labelled_share: float = 1.0
-    descriptor_loss: str = "contrastive"
+    model: ModelSettings = field(default_factory=lambda: ModelSettings(variant="small"))
+    views: ViewSettings = field(default_factory=ViewSettings)
+    validation_views: ViewSettings = field(default_factory=lambda: replace(VALIDATION_VIEWS))
+    labeled_fraction: float = 1.0
+    losses: SupervisionWeights = field(default_factory=SupervisionWeights)
+    descriptor_loss: Literal["contrastive", "triplet"] = "contrastive"
     points: int = 256
     near: float = 6.0
-    localisation_points: int = 64
-    weight_detector: float = 1.0
-    weight_cross_entropy: float = 2.0
-    weight_consistency: float = 0.1
-    weight_descriptor: float = 1.0
-    weight_localisation: float = 0.25
+    localization_points: int = 64
     expansion_start: int = -1
     expansion_score: float = 0.5
     expansion_ratio: float = 0.7
@@ -85,7 +98,7 @@ class Batch:
     labelled: Tensor
 
 
-def localisation_loss(
+def localization_loss(
     model, maps: Tensor, anchors: Tensor, at: Tensor, mask: Tensor, jitter: Tensor, temperature: float
 ) -> Tensor:
     """Cross-entropy that makes similarity peak at the exact place: the anchor against a 7 x 7 grid around its partner.
@@ -122,23 +135,20 @@ class Supervision(Method):
         held_out: Photographs of patients never trained on; read at the first validation by default.
 
     Raises:
-        ValueError: When a choice is not known.
+        ValueError: The fraction of labels is not above 0 and at most 1.
     """
 
     clean_views = False  # whether a batch needs its views as they are before the photometric changes
 
     def __init__(self, config: SupervisionConfig, store: PhotographStore, held_out: PhotographStore | None = None):
-        if config.descriptor_loss not in ("contrastive", "triplet"):
-            raise ValueError(f'`descriptor_loss` must be "contrastive" or "triplet", got "{config.descriptor_loss}".')
         self.config, self.held_out = config, held_out
-        self.store = store.keep_labels(config.labelled_share, config.seed)
-        self.views = ViewSettings.from_dict(config.views)
-        self.validation_views = ViewSettings.from_dict({**vars(PAIRS), **config.validation_views})
+        self.store = store.keep_labels(config.labeled_fraction, config.seed)
+        self.views = config.views
         self.expansion = KeypointExpansion(len(store.photographs))
 
     def __call__(self, model, network, indices: list[int], epoch: int, step: int, device):
         batch = self.prepare(indices, epoch, device)
-        dense, losses = self.supervise(model, network, batch)
+        dense, losses = self.supervise(model, network, batch, step)
         losses["total"] = losses["own"]
         return losses, self.expand(network, batch, dense, step)
 
@@ -157,8 +167,8 @@ class Supervision(Method):
         labelled = torch.tensor([p.labels is not None for p in photographs], device=device).float()
         return Batch(indices, photographs, keys, views, labels, labelled)
 
-    def supervise(self, model, network, batch: Batch):
-        """Run the network on both views and compute its own losses.
+    def supervise(self, model, network, batch: Batch, step: float):
+        """Run the network on both views and compute its own losses, with their weights at a step.
 
         Returns:
             Dense outputs in float32, view 0 first; losses by name, each (batch,), with `own`.
@@ -189,15 +199,16 @@ class Supervision(Method):
         anchors = network.sample_descriptors(maps0, first)
         positives = network.sample_descriptors(maps1, second)
         losses["descriptor"] = self.descriptor_loss(network, anchors, positives, mask, second, keys)
-        if config.localisation_points:
-            n = config.localisation_points
+        if config.losses.localization:
+            n = config.localization_points
             jitter = np.stack([np.random.default_rng((*k, 3)).uniform(-1, 1, (n, 2)) for k in keys])
             jitter = torch.from_numpy(jitter.astype(np.float32)).to(device)
             temperature = network.config.matching_temperature
-            losses["localisation"] = localisation_loss(
+            losses["localization"] = localization_loss(
                 network, maps1, anchors[:, :n], second[:, :n], mask[:, :n], jitter, temperature
             )
-        losses["own"] = sum(getattr(config, f"weight_{name}") * value for name, value in losses.items())
+        weights = config.losses.at(step)
+        losses["own"] = sum(weights[name] * value for name, value in losses.items())
         return dense, losses
 
     def descriptor_loss(self, network, anchors, positives, mask, places, keys) -> Tensor:
@@ -249,7 +260,7 @@ class Supervision(Method):
         if self.held_out is None:
             self.held_out = PhotographStore.read(config.data, "validation", reader=config.reader)
         bf16 = config.mixed_precision == "bf16"
-        figures = validate(network, self.held_out, config.validation_pairs, device, self.validation_views, bf16=bf16)
+        figures = validate(network, self.held_out, config.validation_pairs, device, config.validation_views, bf16=bf16)
         for name, store in (("train", self.store), ("held_out", self.held_out)):
             losses = self.measure_losses(network, store, device)
             figures |= {f"{name}_{loss}": value for loss, value in losses.items()}
@@ -265,9 +276,9 @@ class Supervision(Method):
         def losses(forward, rows):
             chosen = [labelled[row * len(labelled) // count % len(labelled)] for row in rows]
             batch = self._make_batch(store, chosen, [(seed, row) for row in rows], device)
-            return self.supervise(forward, network, batch)[1]
+            return self.supervise(forward, network, batch, math.inf)[1]
 
         return mean_losses(network, self.config, losses)
 
 
-__all__ = ["Batch", "Supervision", "SupervisionConfig", "localisation_loss"]
+__all__ = ["Batch", "Supervision", "SupervisionConfig", "SupervisionWeights", "localization_loss"]

@@ -30,9 +30,6 @@ from ..data.views import Views, pixel_grid, project, sample_at
 from ..run.models import load_model
 
 
-SEES = ("clean", "view", "photograph")
-
-
 @dataclass
 class Taught:
     """What the teacher says about a batch; rows are the pairs' views 0, then their views 1.
@@ -107,8 +104,6 @@ class TeacherOutputs:
     """
 
     def __init__(self, name: str, sees="clean", cache: str | None = None, layers: list[str] = (), bf16: bool = False):
-        if sees not in SEES:
-            raise ValueError(f"`teacher_sees` must be one of {SEES}, got {sees!r}.")
         if cache and sees != "photograph":
             raise ValueError(
                 f"Only whole photographs stay the same from epoch to epoch: `teacher_cache` wants "
@@ -250,4 +245,4 @@ def _write_entry(path: Path, key: str, outputs: tuple[Tensor, Tensor]) -> None:
     os.replace(part, path)
 
 
-__all__ = ["SEES", "Taught", "TeacherOutputs", "capture", "check_processor"]
+__all__ = ["Taught", "TeacherOutputs", "capture", "check_processor"]

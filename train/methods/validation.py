@@ -12,7 +12,7 @@ from ..data.views import ViewSettings, make_views, pixel_grid, sample_at
 
 
 # Whole photographs at the working resolution, as far apart as visits are; fixed, so that runs can be compared.
-PAIRS = ViewSettings(
+VALIDATION_VIEWS = ViewSettings(
     size=768,
     scale=(0.98, 1.02),
     tilt=5,
@@ -35,7 +35,7 @@ def validate(
     store: PhotographStore,
     count: int,
     device="cpu",
-    pairs: ViewSettings = PAIRS,
+    pairs: ViewSettings = VALIDATION_VIEWS,
     seed: int = 1234,
     bf16: bool = True,
 ) -> dict[str, float]:
@@ -136,4 +136,4 @@ def _describe(network, descriptor_map):
     return describe
 
 
-__all__ = ["PAIRS", "validate"]
+__all__ = ["VALIDATION_VIEWS", "validate"]

@@ -1,11 +1,15 @@
 """What a training run needs to know, from a recipe and the command line."""
 
-import os
+import re
 import sys
-from dataclasses import dataclass, field, fields
+from argparse import ArgumentError
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
 
-import yaml
-from transformers import HfArgumentParser
+from jsonargparse import ArgumentParser
 
 
 @dataclass
@@ -44,7 +48,7 @@ class TrainingConfig:
     """
 
     data: list[str] = field(default_factory=list)
-    reader: str = "pyarrow"
+    reader: Literal["pyarrow", "datasets"] = "pyarrow"
     repeat: dict[str, int] | None = None
     output_dir: str = "runs/untitled"
     limit: int | None = None
@@ -57,7 +61,7 @@ class TrainingConfig:
     warmup_steps: int = 50
     cooldown_steps: int = 400
     max_grad_norm: float = 1.0
-    mixed_precision: str = "bf16"
+    mixed_precision: Literal["bf16", "no"] = "bf16"
     start_from: str | None = None
     average: float = 0.0
     checkpointing_steps: int = 200
@@ -70,51 +74,61 @@ class TrainingConfig:
     stop_at: int | None = None
 
 
-def parse_config(cls):
-    """Read `--config FILE.yaml` with overrides `--name value`, and `--resume`.
+def parse_config(
+    kind: type,
+    flag: str = "resume",
+    about: str = "Go on from the newest checkpoint.",
+    words: Sequence[str] | None = None,
+):
+    """Read `--config RECIPE`, names that override the recipe (`--views.size 128`), and one flag.
+
+    Args:
+        kind: Dataclass of the configuration; its sections are dataclasses too.
+        flag: Name of the flag.
+        about: What the flag does, for `--help`.
+        words: Words of the command line; those of the process when None.
 
     Returns:
-        The configuration and whether to resume.
+        The configuration, and whether the flag was given.
 
     Raises:
-        ValueError: A name is unknown or a value has the wrong form.
-        OSError: The recipe cannot be read.
+        ValueError: The recipe cannot be read, a name is unknown, or a value has the wrong type.
     """
-    words, resume = [word for word in sys.argv[1:] if word != "--resume"], "--resume" in sys.argv
-    given: dict[str, list] = {}
-    for word in words:
-        if word.startswith("--"):
-            given[word[2:]] = []
-        elif not given:
-            raise ValueError(f"Expected --name value, got {word}.")
-        else:
-            given[list(given)[-1]].append(yaml.safe_load(word))
-    values = read_recipe(given.pop("config")[0]) if given.get("config") else {}
-    kinds = {f.name: f.type for f in fields(cls)}
-    for name, value in given.items():
-        values[name] = value if str(kinds.get(name)).startswith("list") else value[0] if value else True
+    parser = ArgumentParser(
+        prog=f"python -m train.{Path(sys.argv[0]).stem}",
+        usage=f"%(prog)s [--config RECIPE] [--name value ...] [--{flag}]",
+        description="Names on the command line override those of the recipe.",
+        exit_on_error=False,
+    )
+    parser.add_argument("--config", action="config", help="Recipe, a YAML file with the names below.")
+    parser.add_argument(f"--{flag}", action="store_true", help=about)
+    parser.add_class_arguments(kind)
     try:
-        (config,) = HfArgumentParser(cls).parse_dict(values)
-    except ValueError as error:
-        raise ValueError(f"{error}; known are {sorted(kinds)}.") from error
-    return config, resume
+        values = vars(parser.instantiate(parser.parse_args(words)))
+    except (ArgumentError, ValueError) as error:
+        raise ValueError(_one_sentence(str(error))) from error
+    del values["config"]
+    return kind(**{name: value for name, value in values.items() if name != flag}), values[flag]
 
 
-def read_recipe(path: str | os.PathLike) -> dict:
-    """Read a recipe.
-
-    Raises:
-        ValueError: It is no YAML of names and values.
-        OSError: It cannot be read.
-    """
-    with open(path) as file:
-        try:
-            values = yaml.safe_load(file) or {}
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} should hold names and values, got a {type(values).__name__}.")
-    return values
+def _one_sentence(message: str) -> str:
+    """Put an error of the parser into one sentence, with types and values as a recipe writes them."""
+    message = re.sub(r'Parser key "([\w.]+)":', r"`\1`:", " ".join(message.split()))
+    message = re.sub(
+        r"Does not validate .* Subtypes: \[(.*)\] Errors: .* Given value: ", r"Expected \1. Got value: ", message
+    )
+    message = re.sub(r"Namespace\((?:class_path='\S+', init_args=Namespace\()?([^()]*)\).*", r"{\1}", message)
+    return re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", message.replace("typing.", "")).replace("NoneType", "null")
 
 
-__all__ = ["TrainingConfig", "parse_config", "read_recipe"]
+@contextmanager
+def errors_of_the_user(*kinds: type[Exception]) -> Iterator[None]:
+    """Leave the process with status 2 and one sentence when an error of one of these kinds is raised."""
+    try:
+        yield
+    except kinds as error:
+        print(f"Error: {error}", file=sys.stderr, flush=True)
+        raise SystemExit(2) from error
+
+
+__all__ = ["TrainingConfig", "errors_of_the_user", "parse_config"]

@@ -1,9 +1,11 @@
 """The networks that a recipe can name, and what a run must know about them before it begins."""
 
 import inspect
+from dataclasses import dataclass, make_dataclass
+from typing import Literal
 
 import torch
-from transformers import AutoModel, PreTrainedModel
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
 from retinamatch.configuration_lk_superretina import LKSuperRetinaConfig
 from retinamatch.configuration_swin_retina import SwinRetinaConfig
@@ -33,27 +35,51 @@ FAMILIES = {
 }
 
 
-def build_model(settings: dict) -> PreTrainedModel:
+def _names(config_class: type[PreTrainedConfig]) -> dict:
+    """Return names and types of a configuration."""
+    known = inspect.get_annotations(config_class)
+    return {name: kind for name, kind in known.items() if name != "model_type"}
+
+
+def _optional(config_class: type[PreTrainedConfig]) -> type:
+    """Make a dataclass of the names of a configuration, each of them null by default."""
+    names = [(name, kind | None, None) for name, kind in _names(config_class).items()]
+    made = make_dataclass(config_class.__name__, names)
+    made.__doc__ = config_class.__doc__
+    return made
+
+
+@dataclass
+class ModelSettings(_optional(SwinRetinaConfig), _optional(LKSuperRetinaConfig)):
+    """A network with random weights; beside the two names below, any name of the configuration of its family.
+
+    Attributes:
+        family: Which networks.
+        variant: Of the family: "published", "superretina" or "small" of lk_superretina; "published", "fine", "large" or
+            "tiny" of swin_retina. It gives the values of the names that are null.
+    """
+
+    family: Literal["lk_superretina", "swin_retina"] = "lk_superretina"
+    variant: str = "published"
+
+
+def build_model(settings: ModelSettings) -> PreTrainedModel:
     """Build the dense network of a recipe's `model` section, with random weights.
 
-    Args:
-        settings: `family` ("lk_superretina" or "swin_retina"), `variant` of it, and any names of its configuration.
-
     Raises:
-        ValueError: When the family, the variant or a name is unknown.
+        ValueError: The family does not know the variant or one of the names, or no network can be built from them.
     """
-    settings = {"family": "lk_superretina", "variant": "published", **settings}
-    family, variant = settings.pop("family"), settings.pop("variant")
-    if family not in FAMILIES:
-        raise ValueError(f'Unknown model family "{family}"; known are {sorted(FAMILIES)}.')
-    model_class, variants = FAMILIES[family]
-    if variant not in variants:
-        raise ValueError(f'Unknown model variant "{variant}" of {family}; known are {sorted(variants)}.')
-    # transformers takes any name and keeps it: a misspelt one would go unnoticed.
-    known = set(inspect.get_annotations(model_class.config_class)) - {"model_type"}
-    if unknown := sorted(set(settings) - known):
-        raise ValueError(f"Unknown names {unknown} in the model section; {family} knows {sorted(known)}.")
-    return model_class(variants[variant](**settings))
+    model_class, variants = FAMILIES[settings.family]
+    if settings.variant not in variants:
+        raise ValueError(
+            f'Unknown model variant "{settings.variant}" of {settings.family}; known are {sorted(variants)}.'
+        )
+    given = {name: value for name, value in vars(settings).items() if value is not None}
+    given = {name: value for name, value in given.items() if name not in ("family", "variant")}
+    known = _names(model_class.config_class)
+    if unknown := sorted(set(given) - set(known)):
+        raise ValueError(f"Unknown names {unknown} in the model section; {settings.family} knows {sorted(known)}.")
+    return model_class(variants[settings.variant](**given))
 
 
 def load_model(name: str) -> PreTrainedModel:
@@ -103,4 +129,12 @@ def check_view_size(network: PreTrainedModel, size: int, who: str) -> None:
         raise ValueError(f"Views of {size} pixels are too small for the {who}, which wants at least {smallest}.")
 
 
-__all__ = ["FAMILIES", "build_model", "check_view_size", "load_model", "smallest_input", "take_weights"]
+__all__ = [
+    "FAMILIES",
+    "ModelSettings",
+    "build_model",
+    "check_view_size",
+    "load_model",
+    "smallest_input",
+    "take_weights",
+]

@@ -50,7 +50,7 @@ def publish(weights: str | os.PathLike, config, folder: str | os.PathLike, log_f
         parameters=f"{model.num_parameters():,}",
         steps=config.steps,
         figures=json.dumps(last_validation(Path(log_file)), indent=2),
-        recipe=yaml.safe_dump(asdict(config), sort_keys=False).strip(),
+        recipe=yaml.safe_dump(asdict(config, dict_factory=_given), sort_keys=False).strip(),
     )
     (folder / "README.md").write_text(f"{card}\n", encoding="utf-8")
     api = HfApi()
@@ -59,6 +59,10 @@ def publish(weights: str | os.PathLike, config, folder: str | os.PathLike, log_f
         return api.upload_folder(
             repo_id=name, folder_path=folder, commit_message=f"Weights of {config.steps} steps"
         ).commit_url
+
+
+def _given(items: list[tuple]) -> dict:
+    return {name: value for name, value in items if value is not None}
 
 
 __all__ = ["publish"]

@@ -7,8 +7,8 @@ function of (seed, step). That makes resuming exact, in the middle of an epoch t
 import math
 import os
 import shutil
-import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 
 import numpy as np
@@ -20,35 +20,26 @@ from transformers import PreTrainedModel
 
 from retinamatch.publishing import PublishError, check_repository_name
 
-from .configuration import TrainingConfig, parse_config
+from .configuration import TrainingConfig, errors_of_the_user, parse_config
 from .log import LOG, append
 from .method import Method
 from .models import take_weights
 from .publish import publish
 
 
-def launch(cls, prepare) -> None:
+def launch(kind: type[TrainingConfig], prepare: Callable[..., "Trainer"]) -> None:
     """Run a training from the command line; errors of the user are one sentence.
 
     Args:
-        cls: Class of the configuration.
+        kind: Class of the configuration.
         prepare: Function of the configuration that gives the `Trainer`.
     """
-    try:
-        config, resume = parse_config(cls)
+    with errors_of_the_user(OSError, ValueError):
+        config, resume = parse_config(kind)
         set_seed(config.seed)  # of the initial weights
         trainer = prepare(config)
-    except (OSError, ValueError) as error:
-        raise SystemExit(_say(error)) from error
-    try:
+    with errors_of_the_user(FloatingPointError, PublishError, ResumeError):
         trainer.run(resume)
-    except (FloatingPointError, PublishError, ResumeError) as error:
-        raise SystemExit(_say(error)) from error
-
-
-def _say(error: Exception) -> int:
-    print(f"Error: {error}", file=sys.stderr, flush=True)
-    return 2
 
 
 def batch_indices(step: int, count: int, batch: int, seed: int) -> tuple[list[int], int]:
@@ -130,7 +121,9 @@ class Trainer:
         kept = [self.progress, method] + ([self.average] if self.average else [])
         self.accelerator.register_for_checkpointing(*kept)
         if config.log_with:
-            self.accelerator.init_trackers("retinamatch", config=asdict(config))
+            self.accelerator.init_trackers(
+                "retinamatch", config={name: str(value) for name, value in asdict(config).items()}
+            )
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of a step: up, constant, down to zero."""

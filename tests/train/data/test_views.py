@@ -76,10 +76,6 @@ class TestRandomness:
         first, second = (make_views(photographs[:1], [(0, k)], ViewSettings(size=96)) for k in (0, 1))
         assert (first.images[0] - second.images[0]).abs().mean() > 0.01
 
-    def test_unknown_settings_are_named(self):
-        with pytest.raises(ValueError, match="rotatoin"):
-            ViewSettings.from_dict({"rotatoin": 3})
-
 
 class TestPhotometry:
     def test_blur_has_the_width_it_is_told(self):
@@ -161,10 +157,6 @@ class TestWideViews:
         fine = 0.5 + 0.2 * torch.sin(40 * axis).expand(1, 1, 96, 96)
         assert (through_small_file(coarse, 3.0, 5.0) - coarse).abs().mean() < 0.03
         assert (through_small_file(fine, 3.0, 5.0) - 0.5).abs().mean() < 0.05
-
-    def test_recipes_give_probabilities_by_name(self):
-        settings = ViewSettings.from_dict({"haze": {"probability": 0.2, "low": 0.1, "high": 0.4}, "scale": [0.8, 1.1]})
-        assert settings.haze == Sometimes(0.2, 0.1, 0.4) and settings.scale == (0.8, 1.1)
 
 
 class TestLocalNormalize:

@@ -1,8 +1,10 @@
 import json
 import os
+import re
 import runpy
 import subprocess
 import sys
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -15,14 +17,16 @@ from tests.helpers.hub_stand_in import StandInHub
 from tests.helpers.paths import REPOSITORY
 from tests.helpers.training_pack import SMALL, TINY_SWIN, write_pack
 from train import teacher
+from train.ablation import AblationConfig
 from train.data.store import PhotographStore
 from train.data.targets import draw_correspondences, draw_heatmap
-from train.data.views import ViewSettings, make_views, project
-from train.distill import DistillConfig
+from train.data.views import Sometimes, ViewSettings, make_views, project
+from train.distill import DistillConfig, TeacherWeights
+from train.methods.losses import Schedule
 from train.methods.supervision import Supervision, SupervisionConfig
 from train.pretrain import PretrainConfig
 from train.run.configuration import parse_config
-from train.run.models import build_model, check_view_size
+from train.run.models import ModelSettings, build_model, check_view_size
 from train.run.trainer import Trainer, batch_indices, launch, newest_checkpoint
 
 
@@ -37,9 +41,9 @@ def config(pack, folder, **kwargs):
         "validation_pairs": 0,
         "mixed_precision": "no",
         "model": SMALL,
-        "views": {"size": 96},
+        "views": ViewSettings(size=96),
         "points": 64,
-        "localisation_points": 8,
+        "localization_points": 8,
         "expansion_start": 0,
         "expansion_score": 0.0,
         "expansion_ratio": 1.0,
@@ -101,10 +105,6 @@ class TestStore:
         for share in (0.0, 1.5):
             with pytest.raises(ValueError, match="above 0 and at most 1"):
                 store.keep_labels(share, seed=0)
-
-    def test_an_unknown_reader_is_refused(self, pack):
-        with pytest.raises(ValueError, match="'pyarrow'.*got 'csv'"):
-            PhotographStore.read([pack], "train", reader="csv")
 
 
 class TestOrder:
@@ -173,14 +173,14 @@ class TestRun:
     def test_weights_of_another_shape_are_refused(self, pack, tmp_path):
         train(config(pack, tmp_path / "first", steps=1))
         settings = config(pack, tmp_path / "again", start_from=str(tmp_path / "first" / "last"))
-        settings.model = {**SMALL, "descriptor_dim": 2 * SMALL.get("descriptor_dim", 16)}
+        settings.model = replace(SMALL, descriptor_dim=16)
         with pytest.raises(ValueError, match="do not fit the network"):
             train(settings)
 
     def test_losses_are_logged_and_finite(self, pack, tmp_path):
         train(config(pack, tmp_path / "run"))
         lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
-        wanted = {"consistency", "cross_entropy", "descriptor", "detector", "localisation", "total"}
+        wanted = {"consistency", "cross_entropy", "descriptor", "detector", "localization", "total"}
         assert wanted <= set(lines[-1]) and all(np.isfinite(lines[-1][name]) for name in wanted)
 
     def test_the_triplet_loss_trains_too(self, pack, tmp_path):
@@ -215,7 +215,7 @@ class TestRun:
         for batch, turns in ((4, 1), (2, 2)):
             # Without JPEG: its rounding turns the rounding errors of another batch size into other images.
             settings = config(pack, tmp_path, batch_size=batch, gradient_accumulation_steps=turns, max_grad_norm=1e9)
-            settings.views["compression"] = 0
+            settings.views.compression = 0
             method = Supervision(settings, PhotographStore.read([pack], "train"))
             torch.manual_seed(0)
             trainer, grads = Trainer(settings, build_model(SMALL), method, 4), []
@@ -232,35 +232,32 @@ class TestRun:
         assert [values for values, _ in seen] == [values for values, _ in seen_too]
 
     def test_a_swin_network_trains_without_a_teacher_too(self, pack, tmp_path):
-        model = {**TINY_SWIN, "window_size": 2}
+        model = replace(TINY_SWIN, window_size=2)
         before = build_model(model).state_dict()
-        after, _ = train(config(pack, tmp_path / "run", model=model, steps=1, views={"size": 64}))
+        after, _ = train(config(pack, tmp_path / "run", model=model, steps=1, views=ViewSettings(size=64)))
         assert set(before) == set(after) and not torch.equal(before["heatmap.weight"], after["heatmap.weight"])
 
     def test_unknown_names_are_refused(self, pack, tmp_path):
         with pytest.raises(ValueError, match="variant"):
-            build_model({"variant": "huge"})
-        with pytest.raises(ValueError, match="family"):
-            build_model({"family": "vit"})
-        with pytest.raises(ValueError, match=r"Unknown names \['descriptor_size'\]"):
-            build_model({"family": "swin_retina", "descriptor_size": 128})
+            build_model(ModelSettings(variant="huge"))
+        with pytest.raises(ValueError, match=r"Unknown names \['encoder_widths'\] .* swin_retina knows"):
+            build_model(ModelSettings(family="swin_retina", encoder_widths=[4, 4, 4, 4]))
         with pytest.raises(ValueError, match="Views of 96 pixels are too small for the network, which wants .* 113"):
-            teacher.prepare(config(pack, tmp_path, model={"family": "swin_retina"}))
-        with pytest.raises(ValueError, match="descriptor_loss"):
-            Supervision(config(pack, tmp_path, descriptor_loss="hinge"), PhotographStore())
+            teacher.prepare(config(pack, tmp_path, model=ModelSettings(family="swin_retina")))
 
 
 TWO_PROCESSES = """
-import sys, torch, yaml
+import sys, torch
 torch.set_num_threads(1)
 from train.data.store import PhotographStore
 from train.distill import DistillConfig, Distillation
-from train.run.models import build_model
 from train.methods.supervision import Supervision, SupervisionConfig
+from train.run.configuration import parse_config
+from train.run.models import build_model
 from train.run.trainer import Trainer
 grads = {}
-for kind, values in yaml.safe_load(open(sys.argv[1])).items():
-    settings = {"alone": SupervisionConfig, "taught": DistillConfig}[kind](**values)
+for kind, config in (("alone", SupervisionConfig), ("taught", DistillConfig)):
+    settings, _ = parse_config(config, words=["--config", f"{sys.argv[1]}/{kind}.yaml"])
     torch.manual_seed(0)
     store, network = PhotographStore.read(settings.data, "train"), build_model(settings.model)
     method = Supervision(settings, store) if kind == "alone" else Distillation(settings, store, network)
@@ -287,18 +284,18 @@ def test_two_processes_give_the_gradients_of_one_with_the_doubled_batch(pack, tm
     """Of a network alone, and of a student with projections beside it."""
     (tmp_path / "step.py").write_text(TWO_PROCESSES)
     build_model(SMALL).save_pretrained(tmp_path / "teacher")
-    student = {**TINY_SWIN, "descriptor_dim": 8}
-    taught = {"teacher": str(tmp_path / "teacher"), "distillation": {"output": 1.0, "dense": 1.0, "features": 1.0}}
-    taught["model"] = {**student, "hidden_dropout_prob": 0.0}
+    terms = TeacherWeights(output=1.0, contrastive=0.0, dense=1.0, features=1.0)
+    taught = {"teacher": str(tmp_path / "teacher"), "distillation": terms}
+    taught["model"] = replace(TINY_SWIN, descriptor_dim=8, hidden_dropout_prob=0.0)
     found = []
     for processes, batch in ((1, 4), (2, 2)):
         # Without JPEG: its rounding turns the rounding errors of another batch size into other images.
-        views = {"size": 64, "compression": 0}
+        views = ViewSettings(size=64, compression=0)
         settings = config(pack, tmp_path / f"run{processes}", batch_size=batch, max_grad_norm=1e9, views=views)
-        both = {"alone": vars(settings), "taught": {**vars(settings), **taught}}
-        (tmp_path / "config.yaml").write_text(yaml.safe_dump(both))
+        for kind, values in (("alone", settings), ("taught", DistillConfig(**{**vars(settings), **taught}))):
+            (tmp_path / f"{kind}.yaml").write_text(yaml.safe_dump(asdict(values)))
         out = tmp_path / f"gradients{processes}.pt"
-        words = [str(tmp_path / "step.py"), str(tmp_path / "config.yaml"), str(out)]
+        words = [str(tmp_path / "step.py"), str(tmp_path), str(out)]
         if processes == 1:
             threads = torch.get_num_threads()
             monkeypatch.setattr(sys, "argv", words)
@@ -329,66 +326,107 @@ class TestCommandLine:
     @pytest.mark.parametrize(
         "words, sentence",
         [
-            (["--colour", "red"], "colour"),
-            (["red"], "Expected --name value, got red."),
+            (["--colour", "red"], "--colour"),
+            (["--views.rotatoin", "3"], "--views.rotatoin"),
+            (["red"], "red"),
             (["--config", "nowhere.yaml"], "nowhere.yaml"),
-            (["--data", "/nowhere"], "/nowhere holds no keypoints/train-"),
+            (["--steps", "many"], "`steps`: Expected a int. Got value: many"),
+            (["--descriptor_loss", "hinge"], "Expected a Literal['contrastive', 'triplet']. Got value: hinge"),
+            (["--losses.descriptor", "much"], "`losses.descriptor`: Expected float, Schedule. Got value: much"),
+            (["--losses.descriptor", "{start: 1}"], "Got value: {start=1.0, end=None, steps=1}"),
+            (["--losses.descriptor", "-1"], "`descriptor` must not be below 0"),
+            (["--losses.descriptor", "{start: 1, end: 0, steps: 0}"], "over less than 1 step"),
+            (["--model.variant", "huge"], 'Unknown model variant "huge"'),
+            (["--data", "[/nowhere]"], "/nowhere holds no keypoints/train-"),
         ],
     )
     def test_bad_input_is_one_sentence(self, monkeypatch, capsys, words, sentence):
         self.launch(monkeypatch, *words)
-        lines = capsys.readouterr().err.strip().splitlines()
-        assert lines[-1].startswith("Error: ") and sentence in lines[-1]
+        *bar, line = capsys.readouterr().err.strip().splitlines()
+        assert line.startswith("Error: ") and sentence in line and not any("Traceback" in part for part in bar)
+
+    @pytest.mark.parametrize("recipe", ["views: {rotatoin: 3}", "views: {size: large}", "views: [", "words"])
+    def test_a_bad_recipe_is_one_sentence(self, monkeypatch, capsys, tmp_path, recipe):
+        (tmp_path / "recipe.yaml").write_text(recipe)
+        self.launch(monkeypatch, "--config", tmp_path / "recipe.yaml")
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert line.startswith("Error: ")
 
     def test_a_wrong_repository_is_refused_before_the_training(self, monkeypatch, capsys, pack, tmp_path):
-        self.launch(monkeypatch, "--data", pack, "--push_to_hub", "nobody", "--output_dir", tmp_path / "run")
+        self.launch(monkeypatch, "--data", f"[{pack}]", "--push_to_hub", "nobody", "--output_dir", tmp_path / "run")
         assert "owner/name is wanted" in capsys.readouterr().err
         assert not (tmp_path / "run").exists()
 
     def test_a_checkpoint_of_another_network_is_refused(self, monkeypatch, capsys, pack, tmp_path):
         settings = config(pack, tmp_path / "run", steps=1)
         train(settings)
-        settings.model, settings.steps = {**SMALL, "descriptor_dim": 16}, 2
-        (tmp_path / "other.yaml").write_text(yaml.safe_dump(vars(settings)))
+        settings.model, settings.steps = replace(SMALL, descriptor_dim=16), 2
+        (tmp_path / "other.yaml").write_text(yaml.safe_dump(asdict(settings)))
         self.launch(monkeypatch, "--config", tmp_path / "other.yaml", "--resume")
         assert "is a checkpoint of another network or method" in capsys.readouterr().err
 
-    def test_values_on_the_command_line_go_before_the_recipe(self, monkeypatch, tmp_path):
-        (tmp_path / "recipe.yaml").write_text("steps: 7\nbatch_size: 3\n")
-        words = ["x", "--config", str(tmp_path / "recipe.yaml"), "--steps", "9", "--views", "{size: 64}", "--resume"]
-        monkeypatch.setattr(sys, "argv", words)
-        found, resume = parse_config(SupervisionConfig)
-        assert (found.steps, found.batch_size, found.views, resume) == (9, 3, {"size": 64}, True)
+    def test_values_on_the_command_line_go_before_the_recipe(self, tmp_path):
+        (tmp_path / "recipe.yaml").write_text(
+            "steps: 7\nbatch_size: 3\nviews: {size: 64, haze: {low: 0.1, high: 0.4}}\n"
+        )
+        words = "--steps 9 --learning_rate 1e-3 --views.haze.probability .1 --model.variant published --resume"
+        words += " --distillation.output 0.5 --distillation.dense {start:\u00a01,end:\u00a00,steps:\u00a04}"
+        words = [word.replace("\u00a0", " ") for word in words.split(" ")]
+        found, resume = parse_config(DistillConfig, words=["--config", str(tmp_path / "recipe.yaml"), *words])
+        assert (found.steps, found.batch_size, found.learning_rate, resume) == (9, 3, 1e-3, True)
+        assert found.views == ViewSettings(size=64, haze=Sometimes(0.1, 0.1, 0.4))
+        assert found.model == ModelSettings(family="swin_retina", variant="published")
+        assert found.distillation.at(1) == {"output": 0.5, "contrastive": 1.0, "dense": 0.75, "features": 0.0}
+
+    def test_what_is_written_down_can_be_read_again(self, pack, tmp_path):
+        settings = DistillConfig(data=[pack], distillation=TeacherWeights(dense=Schedule(1.0, 0.2, 9)), model=TINY_SWIN)
+        (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(asdict(settings)))
+        assert parse_config(DistillConfig, words=["--config", str(tmp_path / "recipe.yaml")]) == (settings, False)
+
+    @pytest.mark.parametrize("kind", [SupervisionConfig, DistillConfig, PretrainConfig, AblationConfig])
+    def test_every_name_is_explained(self, monkeypatch, capsys, kind):
+        with pytest.raises(SystemExit) as stop:
+            parse_config(kind, words=["--learning_rate", "1e-3", "--help"][kind is AblationConfig and 2 :])
+        assert stop.value.code == 0
+        text = " ".join(capsys.readouterr().out.split())
+        prefix = "--training." if kind is AblationConfig else "--"
+        wanted = ("learning_rate LEARNING_RATE Of AdamW after the warm-up. (type: float,", "views.haze.probability")
+        assert all(prefix + words in text for words in wanted)
+        undocumented = re.findall(r"(--\S+) [A-Z_]+ \(type", text)
+        assert undocumented == []
 
 
-@pytest.mark.parametrize(
-    "kind, name",
-    [(SupervisionConfig, name) for name in ("smoke", "small", "published")]
-    + [(DistillConfig, name) for name in ("distill_smoke", "distill_cpu", "distill_small", "distill_published")]
-    + [(PretrainConfig, "pretrain")],
-)
-def test_recipes_are_whole(monkeypatch, kind, name):
-    monkeypatch.setattr(sys, "argv", ["x", "--config", str(REPOSITORY / "train" / "recipes" / f"{name}.yaml")])
-    found, _ = parse_config(kind)
-    with torch.device("meta"):
-        network = build_model(found.model)
-    check_view_size(network, ViewSettings.from_dict(found.views).size, "network")
+RECIPES = {"ablation": AblationConfig, "distill": DistillConfig, "pretrain": PretrainConfig}
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "train" / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
+def test_recipes_are_whole(path):
+    kind = RECIPES.get(path.stem.split("_")[0], SupervisionConfig)
+    found, _ = parse_config(kind, words=["--config", str(path)])
+    if kind is AblationConfig:
+        found.check()
+        found = found.training
+    else:
+        with torch.device("meta"):
+            check_view_size(build_model(found.model), found.views.size, "network")
     assert found.data == ["build/training"] and found.cooldown_steps < found.steps
 
 
 PUSH = """
-import sys, yaml, torch
+import sys, torch
+from dataclasses import replace
 torch.set_num_threads(1)
 from retinamatch.publishing import PublishError
-from train.methods.supervision import SupervisionConfig
+from train.methods.supervision import SupervisionConfig, SupervisionWeights
+from train.run.configuration import parse_config
 from train.teacher import prepare
-settings = yaml.safe_load(open(sys.argv[1]))
+settings, _ = parse_config(SupervisionConfig, words=["--config", sys.argv[1]])
 def run(resume=False, **changes):
-    trainer = prepare(SupervisionConfig(**{**settings, **changes}))
+    trainer = prepare(replace(settings, **changes))
     trainer.run(resume)
     return trainer
 try:
-    run(push_to_hub="me/failed", weight_detector=float("nan"), output_dir=settings["output_dir"] + "-failed")
+    run(push_to_hub="me/failed", losses=SupervisionWeights(float("nan")), output_dir=settings.output_dir + "-failed")
 except FloatingPointError:
     print("failed as it should")
 try:
@@ -406,8 +444,8 @@ print(type(network).__name__, AutoImageProcessor.from_pretrained("me/trained", t
 
 def test_pushes_the_weights_when_all_went_well_and_resumes_a_push(pack, tmp_path):
     (tmp_path / "push.py").write_text(PUSH)
-    settings = config(pack, tmp_path / "run", steps=1, push_to_hub="me/trained", views={"size": 64})
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(vars(settings)))
+    settings = config(pack, tmp_path / "run", steps=1, push_to_hub="me/trained", views=ViewSettings(size=64))
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(asdict(settings)))
     with StandInHub() as hub:
         hub.fail_commits = 1
         env = {**hub.environment(tmp_path / "cache"), "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'modeling'}"}
