@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from retinamatch.registration import DEFAULT_MODEL, UnknownNameError
+from retinamatch.extractor import DEFAULT_MODEL, UnknownNameError
 
 from .annotation.page import build_page, launch
 from .annotation.pictures import PROPOSALS, list_pictures, load_detector

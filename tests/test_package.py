@@ -119,9 +119,8 @@ def test_folders_do_not_know_what_one_can_run(wing):
 
 
 def test_command_line_and_drawing_are_on_top():
-    top = {
-        f"retinamatch.{name}" for name in ("cli", "drawing", "results", "evaluation", "registration", "hub", "series")
-    }
+    names = ("cli", "drawing", "results", "evaluation", "registrar", "registration", "hub", "series")
+    top = {f"retinamatch.{name}" for name in names}
     for room, targets in rooms(imports_within("modeling/retinamatch")).items():
         if room not in top | {"retinamatch"}:
             assert not targets & top, room

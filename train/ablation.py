@@ -16,7 +16,8 @@ from typing import Literal
 import torch
 
 from retinamatch.evaluation import compare_on_fire
-from retinamatch.registration import Registrar, find_model
+from retinamatch.extractor import find_model
+from retinamatch.registrar import Registrar
 
 from .ablation_report import write_report
 from .data.store import PhotographStore

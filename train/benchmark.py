@@ -23,12 +23,11 @@ from retinamatch import (
     RetinaImageProcessor,
     keep_freed_memory,
 )
+from retinamatch.extractor import DEFAULT_MODEL, ROOTSIFT
 from retinamatch.hub import save_repository
-from retinamatch.registration import DEFAULT_MODEL
 
 
 STEPS = ("read", "keypoints", "match", "estimate")
-ROOTSIFT = "RootSIFT"
 
 
 def measure(model: str, moving: Path, fixed: Path, repeats: int, keep: bool) -> tuple[str, dict[str, float], float]:
@@ -39,12 +38,12 @@ def measure(model: str, moving: Path, fixed: Path, repeats: int, keep: bool) -> 
     """
     if keep:
         keep_freed_memory()
-    registrar = Registrar(features="rootsift") if model == ROOTSIFT else Registrar(model)
+    registrar = Registrar(model)
     runs = [registrar.register(moving, fixed).timings for _ in range(repeats + 1)][1:]
     seconds = {step: median(run.get(step, 0.0) for run in runs) for step in STEPS}
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes elsewhere
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-    return "" if model == ROOTSIFT else f"{registrar.model.num_parameters():,}", seconds, peak
+    return "" if model == ROOTSIFT else f"{registrar.extractor.model.num_parameters():,}", seconds, peak
 
 
 def main(

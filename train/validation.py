@@ -10,7 +10,7 @@ import torch
 import typer
 from transformers import AutoModel
 
-from retinamatch.registration import find_model
+from retinamatch.extractor import find_model
 
 from .data.store import PhotographStore
 from .methods.validation import validate

@@ -14,7 +14,7 @@ from PIL import Image
 
 from retinamatch.field_of_view import find_field_of_view
 from retinamatch.photographs import PhotographError, read_photograph
-from retinamatch.registration import Registrar
+from retinamatch.registrar import Registrar
 
 from ..format.annotations import Annotation, AnnotationError, read_annotation
 from ..labelling.junctions import find_junctions

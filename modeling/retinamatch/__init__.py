@@ -15,6 +15,7 @@ from transformers.models.auto.image_processing_auto import (
 
 from .configuration_lk_superretina import LKSuperRetinaConfig
 from .configuration_swin_retina import SwinRetinaConfig
+from .extractor import known_models
 from .image_processing_retina import RetinaImageProcessor
 from .memory import keep_freed_memory
 from .modeling_lk_superretina import (
@@ -29,7 +30,8 @@ from .modeling_swin_retina import (
 )
 from .photographs import PhotographError, read_photograph
 from .pipeline import RetinaKeypointMatchingPipeline
-from .registration import Registrar, Registration, known_models, register
+from .registrar import Registrar, register
+from .registration import Registration
 from .transforms import TRANSFORMS, Affine, Cubic, Homography, Quadratic, Similarity, Transform
 
 

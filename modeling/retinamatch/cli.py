@@ -16,10 +16,12 @@ from transformers.utils import logging
 from . import results
 from .conversion import convert_checkpoint
 from .evaluation import calibrate, compare_on_fire, evaluate_fire, evaluate_identity
+from .extractor import DEFAULT_MODEL, ROOTSIFT, UnknownNameError, known_models
 from .hub import export_repository
 from .memory import keep_freed_memory
 from .photographs import PhotographError, read_photograph
-from .registration import DEFAULT_MODEL, Registrar, Registration, UnknownNameError, known_models, timed
+from .registrar import Registrar
+from .registration import Registration, timed
 from .series import SeriesError, gather, list_photographs, register_visits, write_series
 
 
@@ -37,7 +39,6 @@ TransformName = Annotated[
     str, typer.Option("--transform", help="auto, similarity, affine, homography, quadratic or cubic.")
 ]
 Model = Annotated[str, typer.Option("--model", help="A name from `retinamatch models`, or a folder of a saved model.")]
-Features = Annotated[str, typer.Option("--features", help="model, or rootsift for the classical baseline.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")]
 
 
@@ -64,13 +65,12 @@ def register(
     out: Annotated[Path, typer.Option("--out", help="Folder for the pictures and registration.json.")] = Path("out"),
     transform: TransformName = "auto",
     model: Model = DEFAULT_MODEL,
-    features: Features = "model",
 ):
     """Map one photograph onto another: aligned image, overlay, checkerboard, matches, registration.json."""
     with _bad_input():
         results.check_output_folder(out)
         with tqdm(total=STEPS, disable=None, leave=False) as bar:
-            registration, photos = _register(moving, fixed, Registrar(model, transform, features=features), bar)
+            registration, photos = _register(moving, fixed, Registrar(model, transform), bar)
             bar.set_description("pictures")
             written = results.write_registration(registration, *photos, out)
     typer.echo(registration.estimate)
@@ -88,14 +88,13 @@ def match(
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of CSV; a file .json is JSON anyway.")] = False,
     transform: TransformName = "auto",
     model: Model = DEFAULT_MODEL,
-    features: Features = "model",
 ):
     """Print the matches of two photographs: x_moving, y_moving, x_fixed, y_fixed, score, inlier."""
     with _bad_input():
         if out is not None:
             results.check_output_file(out)
         with tqdm(total=STEPS, disable=None, leave=False) as bar:
-            registration, _ = _register(moving, fixed, Registrar(model, transform, features=features), bar)
+            registration, _ = _register(moving, fixed, Registrar(model, transform), bar)
         text = results.matches_text(registration, as_json or (out is not None and out.suffix.lower() == ".json"))
         if out is None:
             typer.echo(text, nl=False)
@@ -115,7 +114,6 @@ def series(
     ] = "",
     transform: TransformName = "auto",
     model: Model = DEFAULT_MODEL,
-    features: Features = "model",
 ):
     """Register a history to one photograph: aligned images, strip, animation, series.json; what fails is named."""
     with _bad_input(SeriesError):
@@ -124,7 +122,7 @@ def series(
         if out.resolve() == folder.resolve():
             raise SeriesError("The results go to another folder than that of the photographs; name one with --out.")
         results.check_output_folder(out)
-        visits = register_visits(photographs, number, Registrar(model, transform, features=features))
+        visits = register_visits(photographs, number, Registrar(model, transform))
         outcome = gather(tqdm(visits, total=len(photographs), unit="visit", disable=None, leave=False), number)
         written = write_series(outcome, out)
     for visit in outcome.failed:
@@ -164,9 +162,10 @@ def export(
 
 @app.command()
 def models():
-    """List the models that travel with the package."""
+    """List the models that travel with the package, and the baseline that needs none."""
     for name in known_models():
         typer.echo(f"{name} (default)" if name == DEFAULT_MODEL else name)
+    typer.echo(f"{ROOTSIFT} (classical baseline, no network)")
 
 
 @evaluate.command()
@@ -174,7 +173,6 @@ def fire(
     root: Annotated[Path, typer.Argument(help="Folder in FIRE's layout, any part of it: Images, Ground Truth.")],
     transform: TransformName = "auto",
     model: Model = DEFAULT_MODEL,
-    features: Features = "model",
     degrade: Annotated[int, typer.Option(min=0, max=3, help="How much the moving images are made worse.")] = 0,
     json_file: JsonFile = None,
 ):
@@ -182,7 +180,7 @@ def fire(
     with _bad_input(ValueError, OSError):
         if json_file is not None:
             results.check_output_file(json_file)
-        figures = evaluate_fire(root, Registrar(model, transform, features=features), degrade=degrade, progress=True)
+        figures = evaluate_fire(root, Registrar(model, transform), degrade=degrade, progress=True)
         _report(figures, json_file)
 
 
@@ -191,14 +189,13 @@ def identity(
     root: Annotated[Path, typer.Argument(help="A folder per person with photographs of one eye each.")],
     transform: TransformName = "auto",
     model: Model = DEFAULT_MODEL,
-    features: Features = "model",
     json_file: JsonFile = None,
 ):
     """Count the pairs of one eye that are registered, and the pairs of different eyes that are accepted."""
     with _bad_input(ValueError, OSError):
         if json_file is not None:
             results.check_output_file(json_file)
-        figures = evaluate_identity(root, Registrar(model, transform, features=features), progress=True)
+        figures = evaluate_identity(root, Registrar(model, transform), progress=True)
         _report(figures, json_file)
 
 
@@ -208,7 +205,6 @@ def impostors(
     pairs: Annotated[int, typer.Option(help="How many pairs of different eyes to draw.")] = 400,
     every: Annotated[int, typer.Option(min=1, help="Take every n-th photograph of a folder.")] = 1,
     model: Model = DEFAULT_MODEL,
-    features: Features = "model",
     json_file: JsonFile = None,
 ):
     """Register photographs of different eyes and mirror images: how many are accepted, and by what margin."""
@@ -218,26 +214,22 @@ def impostors(
         photographs = []
         for path in folders:
             photographs += sorted(p for p in path.iterdir() if p.is_file())[::every] if path.is_dir() else [path]
-        _report(calibrate(photographs, Registrar(model, features=features), pairs, progress=True), json_file)
+        _report(calibrate(photographs, Registrar(model), pairs, progress=True), json_file)
 
 
 @evaluate.command()
 def table(
     root: Annotated[Path, typer.Argument(help="Folder in FIRE's layout.")],
-    model: Annotated[list[str], typer.Option("--model", help="Models to compare.")] = (DEFAULT_MODEL,),
-    baseline: Annotated[bool, typer.Option(help="RootSIFT as well.")] = True,
+    model: Annotated[list[str], typer.Option("--model", help="Models to compare.")] = (DEFAULT_MODEL, ROOTSIFT),
 ):
     """Compare models, transforms and degradations on FIRE: a table of mean AUC, and failed pairs in brackets."""
     with _bad_input(ValueError, OSError):
-        registrars = {name: Registrar(name) for name in model}
-        if baseline:
-            registrars["RootSIFT"] = Registrar(features="rootsift")
-        figures = compare_on_fire(root, registrars, progress=True)
+        figures = compare_on_fire(root, {name: Registrar(name) for name in model}, progress=True)
     levels = sorted({row["degrade"] for row in figures})
-    typer.echo("| features | transform | clean |" + "".join(f" degraded {level} |" for level in levels[1:]))
+    typer.echo("| model | transform | clean |" + "".join(f" degraded {level} |" for level in levels[1:]))
     typer.echo("| --- | --- |" + " --- |" * len(levels))
-    for name, kind in dict.fromkeys((row["features"], row["transform"]) for row in figures):
-        rows = [row for row in figures if (row["features"], row["transform"]) == (name, kind)]
+    for name, kind in dict.fromkeys((row["model"], row["transform"]) for row in figures):
+        rows = [row for row in figures if (row["model"], row["transform"]) == (name, kind)]
         cells = [f" {row['auc']['mean']:.3f} ({row['failed']}) |" for row in rows]
         typer.echo(f"| {name} | {kind} |" + "".join(cells))
 

@@ -7,6 +7,7 @@ the aligned photograph itself (`Registration.warp`) keeps the full resolution of
 import cv2
 import numpy as np
 
+from .keypoint_set import Keypoints
 from .registration import Registration
 
 
@@ -118,27 +119,30 @@ def draw_matches(
     return canvas
 
 
-def draw_heatmap(photo: np.ndarray, heatmap: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    """Draw where the network sees keypoints: the photograph in dark grey, the heat map over it, brighter is surer.
+def draw_heatmap(photo: np.ndarray, keypoints: Keypoints) -> np.ndarray:
+    """Draw where the network sees keypoints: the photograph in dark gray, the heat map over it, brighter is surer.
 
     Args:
         photo: (H, W, 3) the photograph.
-        heatmap: (h, w) values from 0 to 1 on the network's input.
-        frame: (4,) the rectangle of the photograph that the input shows, (x0, y0, x1, y1) relative to the photograph.
+        keypoints: Of the photograph, with the heat map (h, w).
 
     Returns:
         (h, w, 3), the part of the photograph that the network was shown.
+
+    Raises:
+        ValueError: The heat map was not kept, or there is none.
     """
-    height, width = heatmap.shape
-    span = np.array([photo.shape[1], photo.shape[0]])
-    # Pixel (u, v) of the input lies on pixel ((u + 0.5) / w * (x1 - x0) + x0) * W - 0.5 of the photograph.
-    step = (frame[2:] - frame[:2]) * span / (width, height)
-    start = frame[:2] * span - 0.5 + step / 2
-    back = np.array([[step[0], 0, start[0]], [0, step[1], start[1]]])
+    if keypoints.heatmap is None:
+        raise ValueError("These keypoints carry no heat map: the extractor has none, or did not keep it.")
+    height, width = keypoints.heatmap.shape
+    step = keypoints.scale
+    x, y = keypoints.middle - step * (np.array([width, height]) - 1) / 2  # where the input's first pixel lies
+    back = np.array([[step, 0, x], [0, step, y]])
     # Smoothed first: one pixel of the input stands for `step` of the photograph.
-    smooth = cv2.blur(photo[..., 1], (max(1, round(step[0])), max(1, round(step[1]))))
+    smooth = cv2.blur(photo[..., 1], (max(1, round(step)),) * 2)
     grey = cv2.warpAffine(smooth, back, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    strength = np.sqrt(np.clip(heatmap, 0, 1))[..., None]  # the root shows the faint ones as well
+    # The root shows the faint ones as well.
+    strength = np.sqrt(np.clip(keypoints.heatmap.astype(np.float32), 0, 1))[..., None]
     heat = cv2.applyColorMap(np.uint8(255 * strength), cv2.COLORMAP_INFERNO)[..., ::-1]
     return np.uint8((1 - strength) * (0.5 * grey[..., None]) + strength * heat)
 

@@ -8,8 +8,8 @@ import torch
 from transformers import AutoModelForKeypointMatching, PreTrainedModel
 
 from . import pipeline
+from .extractor import find_model
 from .image_processing_retina import RetinaImageProcessor
-from .registration import find_model
 
 
 _HEADS = {

@@ -178,6 +178,7 @@ class KeypointDetection:
         image_frames: Tensor | None = None,
         labels: Tensor | None = None,
         output_descriptor_map: bool = False,
+        output_heatmap: bool = False,
         **kwargs: Any,
     ) -> tuple | RetinaKeypointOutput:
         """Detect keypoints.
@@ -188,6 +189,7 @@ class KeypointDetection:
             image_frames: (batch_size, 4), from the image processor; see `relative_to_photograph`.
             labels: (batch_size, height, width), target heat map in [0, 1].
             output_descriptor_map: Return the dense descriptors too.
+            output_heatmap: Return the heat map too.
             **kwargs: Not used.
 
         Returns:
@@ -207,6 +209,7 @@ class KeypointDetection:
             descriptors=detected.descriptors,
             mask=detected.mask.int(),
             descriptor_map=dense.descriptor_map if output_descriptor_map else None,
+            heatmap=dense.heatmap_logits.float().sigmoid() if output_heatmap else None,
         )
 
 

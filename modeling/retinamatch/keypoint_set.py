@@ -1,7 +1,7 @@
 """The keypoints of one photograph: what is found in it and handed from step to step."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,8 +21,10 @@ class Keypoints:
         size: (height, width) of the photograph in pixels.
         scale: pixels of the photograph per working pixel: the width of its field of view / 768.
         center: (x, y), the centre of the field of view in pixels; the middle of the photograph when None.
-        describe: gives the descriptors (M, D) at any places (M, 2), pixels of the photograph; None when the features
+        describe: Gives the descriptors (M, D) at any places (M, 2), pixels of the photograph; None when the features
             are not dense.
+        heatmap: (h, w) float16, the network's certainty of a keypoint on its input, which shows the field of view in
+            its middle; None when it is not kept.
     """
 
     points: np.ndarray
@@ -32,6 +34,7 @@ class Keypoints:
     scale: float = 1.0
     center: tuple[float, float] | None = None
     describe: Callable[[np.ndarray], np.ndarray] | None = None
+    heatmap: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.points)
@@ -39,6 +42,10 @@ class Keypoints:
     def __repr__(self) -> str:
         height, width = self.size
         return f"<Keypoints: {len(self)} in a photograph of {width} x {height} pixels>"
+
+    def without_maps(self) -> "Keypoints":
+        """Give the same keypoints without what is large and serves to find the transform alone."""
+        return replace(self, describe=None, heatmap=None)
 
     @property
     def radius(self) -> float:

@@ -50,6 +50,8 @@ class RetinaKeypointOutput(ModelOutput):
             1 where there is a keypoint, 0 where there is padding.
         descriptor_map (`torch.FloatTensor` of shape `(batch_size, descriptor_dim, map_height, map_width)`, *optional*):
             The dense descriptors, as in `RetinaDenseOutput`; returned with `output_descriptor_map=True`.
+        heatmap (`torch.FloatTensor` of shape `(batch_size, 1, height, width)`, *optional*):
+            The heat map in (0, 1); returned with `output_heatmap=True`.
     """
 
     loss: Tensor | None = None
@@ -58,6 +60,7 @@ class RetinaKeypointOutput(ModelOutput):
     descriptors: Tensor = _FILLED
     mask: Tensor = _FILLED
     descriptor_map: Tensor | None = None
+    heatmap: Tensor | None = None
 
 
 @dataclass

@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .drawing import flicker
 from .photographs import PhotographError, read_photograph
-from .registration import Registrar, Registration
+from .registrar import Registrar
+from .registration import Registration
 from .results import prune, write_animation, written_aside
 
 
@@ -149,8 +150,6 @@ def register_visits(
             yield Visit(name, read, problem=str(error))
             continue
         registration = registrar.register_keypoints(keypoints, target, **choices)
-        # The dense descriptors, nine megabytes a photograph, have done their work.
-        registration.moving_keypoints = replace(keypoints, describe=None)
         yield Visit(name, read, registration, registration.reason)
 
 

@@ -11,8 +11,9 @@ from collections.abc import Generator, Iterator
 
 import gradio as gr
 
+from retinamatch.extractor import UnknownNameError
 from retinamatch.photographs import PhotographError
-from retinamatch.registration import UnknownNameError, check_transform
+from retinamatch.registrar import check_transform
 from retinamatch.results import OutputError
 from retinamatch.series import SeriesError
 

@@ -5,14 +5,12 @@ be plain tensors on the CPU. Elsewhere the decorator does nothing.
 """
 
 import functools
-import threading
-from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from retinamatch import Registrar, known_models
-from retinamatch.keypoint_set import Keypoints
+from retinamatch.extractor import ROOTSIFT, ModelExtractor
+from retinamatch.keypoints import RetinaKeypointOutput
 
 
 try:
@@ -24,58 +22,22 @@ except ImportError:
         return function if function is not None else lambda function: function
 
 
-# One network at a time: the hook below hears every run of its model, and two would share the cores anyway.
-_network = threading.Lock()
-ROOTSIFT = "RootSIFT (classical, no network)"
+class SpaceExtractor(ModelExtractor):
+    """A network that runs in `run_network`; its heat maps are kept for the page.
 
-
-@dataclass
-class Found:
-    """What was found in one photograph.
-
-    Attributes:
-        keypoints: In pixels of the photograph.
-        heatmap: (h, w) float16, the network's certainty on its input; None with RootSIFT.
-        frame: (4,) the rectangle of the photograph that the input shows, relative to the photograph.
+    Everything but the network stays on the CPU: on ZeroGPU this process has no other device.
     """
 
-    keypoints: Keypoints
-    heatmap: np.ndarray | None = None
-    frame: np.ndarray | None = None
-
-
-class SpaceRegistrar(Registrar):
-    """A `Registrar` whose network runs in `run_network`, and which keeps the heat map as well."""
-
     def __init__(self, name: str):
-        # Everything but the network stays on the CPU: on ZeroGPU this process has no other device.
-        super().__init__(name, device="cpu")
+        super().__init__(name, device="cpu", heatmaps=True)
         self.name = name
-        self._last = threading.local()
 
-    def detect(self, inputs):
-        found, self._last.heatmap = run_network(self.name, dict(inputs))
-        self._last.frame = inputs["image_frames"][0].double().numpy()
-        return found
-
-    def find(self, photo: np.ndarray) -> Found:
-        """Find keypoints and heat map of one photograph."""
-        keypoints = self.keypoints([photo])[0]
-        return Found(keypoints, self._last.heatmap[0, 0].numpy(), self._last.frame)
-
-
-class RootSiftRegistrar(Registrar):
-    """The classical baseline with the same face."""
-
-    def __init__(self):
-        super().__init__(features="rootsift")
-
-    def find(self, photo: np.ndarray) -> Found:
-        return Found(self.keypoints([photo])[0])
+    def detect(self, inputs) -> RetinaKeypointOutput:
+        return run_network(self.name, dict(inputs))
 
 
 @gpu(duration=30)
-def run_network(name: str, inputs: dict):
+def run_network(name: str, inputs: dict) -> RetinaKeypointOutput:
     """Run the network of a model on a batch.
 
     Args:
@@ -83,30 +45,21 @@ def run_network(name: str, inputs: dict):
         inputs: What the image processor made, on the CPU.
 
     Returns:
-        `RetinaKeypointOutput` with descriptor maps, and the heat maps (batch, 1, h, w); on the CPU, half precision
-        where only pictures and descriptors depend on it.
+        What `ModelExtractor.detect` gives, on the CPU.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = registrar(name).model.to(device)
-    inputs = {key: value.to(device) for key, value in inputs.items()}
-    heatmaps = []
-    with _network, torch.inference_mode():
-        hook = model.base_model.register_forward_hook(
-            lambda module, arguments, dense: heatmaps.append(dense.heatmap_logits.sigmoid())
-        )
-        try:
-            found = model(**inputs, output_descriptor_map=True)
-        finally:
-            hook.remove()
-    for key, value in found.items():
-        found[key] = value.cpu()
-    return found, heatmaps[0].half().cpu()
+    extractor = registrar(name).extractor
+    extractor.model.to(device)
+    output = ModelExtractor.detect(extractor, {key: value.to(device) for key, value in inputs.items()})
+    for key, value in output.items():
+        output[key] = value.cpu()
+    return output
 
 
 @functools.cache
-def registrar(name: str):
+def registrar(name: str) -> Registrar:
     """Return the registrar of a model; one object for all users."""
-    return RootSiftRegistrar() if name == ROOTSIFT else SpaceRegistrar(name)
+    return Registrar(name if name == ROOTSIFT else SpaceExtractor(name), device="cpu")
 
 
 def model_names() -> list[str]:
@@ -120,4 +73,4 @@ def load_all() -> None:
         registrar(name)
 
 
-__all__ = ["Found", "ROOTSIFT", "load_all", "model_names", "registrar", "run_network"]
+__all__ = ["SpaceExtractor", "load_all", "model_names", "registrar", "run_network"]

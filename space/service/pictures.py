@@ -4,8 +4,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from retinamatch.drawing import beside, checkerboard, difference, draw_heatmap, draw_matches, flicker, overlay
 from retinamatch.results import matches_text, write_animation
 from retinamatch.series import Series, aligned_visits, captioned_frames, draw_strip, fitted
@@ -68,10 +66,9 @@ def write_pair(outcome: Outcome, keypoints: bool = False) -> PairFiles:
         )
     drawn = draw_matches(outcome.moving, outcome.fixed, registration, keypoints=keypoints)
     matches = folder.view("matches", drawn)
-    if pair.found_moving.heatmap is not None:
-        both = ((outcome.moving, pair.found_moving), (outcome.fixed, pair.found_fixed))
-        heat = [draw_heatmap(photo, np.float32(found.heatmap), found.frame) for photo, found in both]
-        heatmaps = folder.view("heatmaps", beside(heat))
+    if pair.moving_keypoints.heatmap is not None:
+        both = ((outcome.moving, pair.moving_keypoints), (outcome.fixed, pair.fixed_keypoints))
+        heatmaps = folder.view("heatmaps", beside([draw_heatmap(photo, keypoints) for photo, keypoints in both]))
     archive = folder.zip("retinamatch")
     named = {path.name: path for path in folder.files}
     downloads = [named[name] for name in ("aligned.png", "matches.csv", "transform.json") if name in named]

@@ -11,8 +11,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from retinamatch.keypoint_set import Keypoints
+
 from ..files.uploads import Upload
-from .models import Found
 
 
 CAPACITY = 24  # about 25 MB each, nearly all of it descriptors
@@ -30,16 +31,16 @@ class Pair:
     Attributes:
         moving: The photograph that is mapped.
         fixed: The photograph that it is mapped onto.
-        found_moving: Its keypoints and heat map.
-        found_fixed: The same of the fixed one.
+        moving_keypoints: Its keypoints, with dense descriptors and heat map.
+        fixed_keypoints: The same of the fixed one.
         model: What has found them.
         timings: Seconds of reading and of finding.
     """
 
     moving: Upload
     fixed: Upload
-    found_moving: Found
-    found_fixed: Found
+    moving_keypoints: Keypoints
+    fixed_keypoints: Keypoints
     model: str
     timings: dict[str, float] = field(default_factory=dict)
 

@@ -14,7 +14,7 @@ from retinamatch.registration import Registration, timed
 from retinamatch.series import Series, gather, register_visits
 
 from ..files.uploads import Upload
-from .models import Found, registrar
+from .models import registrar
 from .session import Pair
 
 
@@ -89,7 +89,7 @@ def find_pair(moving: Upload, fixed: Upload, model: str) -> Generator[Step, None
     for number, (upload, photo) in enumerate(zip((moving, fixed), photos)):
         yield Step(0.15 + 0.25 * number, f"finding keypoints of {upload.name}")
         with timed(timings, "keypoints"):
-            found.append(finder.find(photo))
+            found += finder.keypoints([photo])
     return Pair(moving, fixed, *found, model, timings), photos
 
 
@@ -108,7 +108,7 @@ def estimate_pair(pair: Pair, choices: Choices, photos: list[np.ndarray] | None 
         yield Step(0.5, "reading the photographs again")
         photos = [pair.moving.read(), pair.fixed.read()]
     yield Step(0.65, "matching and estimating")
-    keypoints = [_surest(found, choices.least_score) for found in (pair.found_moving, pair.found_fixed)]
+    keypoints = [_surest(one, choices.least_score) for one in (pair.moving_keypoints, pair.fixed_keypoints)]
     registration = registrar(pair.model).register_keypoints(
         *keypoints,
         transform=choices.transform,
@@ -131,8 +131,7 @@ def register_history(uploads: list[Upload], fixed: int, model: str, transform: s
     return gather(iter(visits), fixed)
 
 
-def _surest(found: Found, least_score: float) -> Keypoints:
-    keypoints = found.keypoints
+def _surest(keypoints: Keypoints, least_score: float) -> Keypoints:
     kept = keypoints.scores >= least_score
     if least_score <= 0 or kept.all():
         return keypoints

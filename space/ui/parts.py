@@ -47,7 +47,12 @@ def model_choice(elem_id: str) -> gr.Dropdown:
     """Make the choice of what finds the keypoints."""
     names = model_names()
     return gr.Dropdown(
-        names, value=names[0], label="Model", info="What finds the keypoints", min_width=260, elem_id=elem_id
+        names,
+        value=names[0],
+        label="Model",
+        info="What finds the keypoints; rootsift needs no network",
+        min_width=260,
+        elem_id=elem_id,
     )
 
 

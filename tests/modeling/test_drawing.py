@@ -158,14 +158,20 @@ def test_heat_map_lies_on_the_place_it_belongs_to(frame):
     photo[195:206, 295:306] = 255
     place = (np.array([300.5, 200.5]) / (600, 400) - frame[:2]) / (frame[2:] - frame[:2])
     column, row = np.floor(place * (150, 100)).astype(int)
-    heat = np.zeros((100, 150), np.float32)
-    plain = draw_heatmap(photo, heat, frame)
+    heat = np.zeros((100, 150), np.float16)
+    center = (frame[:2] + frame[2:]) / 2 * (600, 400) - 0.5
+    keypoints = Keypoints(
+        np.zeros((0, 2)), np.zeros((0, 1), np.float32), np.zeros(0, np.float32), (400, 600), 4.0, center, heatmap=heat
+    )
+    plain = draw_heatmap(photo, keypoints)
     assert plain.shape == (100, 150, 3)
     assert np.unravel_index(plain[..., 0].argmax(), heat.shape) == pytest.approx((row, column), abs=1)
     heat[row, column] = 1.0
-    hot = draw_heatmap(photo, heat, frame)
+    hot = draw_heatmap(photo, keypoints)
     assert np.abs(hot.astype(int) - plain).sum(-1).nonzero() == (np.array([row]), np.array([column]))
     assert hot[row, column].astype(int).sum() > 500
+    with pytest.raises(ValueError, match="no heat map"):
+        draw_heatmap(photo, keypoints.without_maps())
 
 
 def test_pictures_beside_each_other_have_one_height():

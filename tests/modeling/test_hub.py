@@ -21,8 +21,8 @@ from retinamatch import (
     SwinRetinaForKeypointMatching,
     known_models,
 )
+from retinamatch.extractor import WEIGHTS
 from retinamatch.hub import save_repository
-from retinamatch.registration import WEIGHTS
 
 
 SIZE = {"height": 128, "width": 128}

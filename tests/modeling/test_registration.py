@@ -1,5 +1,7 @@
+import copy
 import functools
 import json
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -7,20 +9,22 @@ import pytest
 import torch
 from PIL import Image
 
-from retinamatch import registration as registration_module
+from retinamatch import extractor as extractor_module
 from retinamatch.configuration_lk_superretina import LKSuperRetinaConfig
 from retinamatch.estimation import EstimationSettings
+from retinamatch.extractor import DEFAULT_MODEL, ModelExtractor, RootSiftExtractor, UnknownNameError, known_models
 from retinamatch.image_processing_retina import RetinaImageProcessor
 from retinamatch.modeling_lk_superretina import LKSuperRetinaForKeypointDetection
 from retinamatch.photographs import PhotographError
-from retinamatch.registration import DEFAULT_MODEL, Registrar, UnknownNameError, known_models, register
+from retinamatch.registrar import Registrar, register
+from retinamatch.rootsift import rootsift_keypoints
 from retinamatch.transforms import TRANSFORMS, Transform
 
 
 @functools.lru_cache
-def make_registrar(features):
+def make_registrar(model):
     """A registrar, the model loaded once for all tests."""
-    return Registrar(features=features)
+    return Registrar(model)
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +66,9 @@ def test_fields_describe_the_pair(registered):
     assert {"read", "keypoints", "match", "estimate"} <= registered.timings.keys()
 
 
-@pytest.mark.parametrize("features", ["rootsift", "model"])
-def test_same_image_twice_is_the_identity(features, visits):
-    found = make_registrar(features).register(visits.fixed.image, visits.fixed.image)
+@pytest.mark.parametrize("model", ["rootsift", DEFAULT_MODEL])
+def test_same_image_twice_is_the_identity(model, visits):
+    found = make_registrar(model).register(visits.fixed.image, visits.fixed.image)
     places = np.array([[80.0, 256], [256, 80], [430, 256], [256, 430], [256, 256]])
     assert found.registered
     assert np.abs(found.transform(places) - places).max() < 0.1
@@ -112,9 +116,9 @@ def test_dictionary_survives_json(registered):
     assert read["fixed"] == {"height": 512, "width": 512}
 
 
-@pytest.mark.parametrize("features", ["rootsift", "model"])
+@pytest.mark.parametrize("model", ["rootsift", DEFAULT_MODEL])
 @pytest.mark.parametrize("case", ["other eye", "mirrored", "black", "uniform", "something else"])
-def test_what_cannot_be_registered_says_so(case, features, visits, other_eye, something_else):
+def test_what_cannot_be_registered_says_so(case, model, visits, other_eye, something_else):
     moving = {
         "other eye": other_eye,
         "mirrored": visits.moving.image[:, ::-1],
@@ -122,7 +126,7 @@ def test_what_cannot_be_registered_says_so(case, features, visits, other_eye, so
         "uniform": np.full((300, 400, 3), 120, np.uint8),
         "something else": something_else,
     }[case]
-    found = make_registrar(features).register(moving, visits.fixed.image)
+    found = make_registrar(model).register(moving, visits.fixed.image)
     assert found.status == "no reliable match" and not found.registered
     assert found.transform is None
     assert len(found.reason) > 10
@@ -149,10 +153,10 @@ def test_model_keypoints_are_pixels_of_the_photograph(random_model, visits):
     photo = visits.fixed.image[31:500, 20:]  # odd sides, off-centre
     registrar = Registrar(random_model)
     found = registrar.keypoints([photo])[0]
-    inputs = registrar.processor([photo], return_tensors="pt")
+    inputs = registrar.extractor.processor([photo], return_tensors="pt")
     with torch.no_grad():
-        outputs = registrar.model(**inputs)
-    expected = registrar.processor.post_process_keypoint_detection(outputs, [photo.shape[:2]])[0]
+        outputs = registrar.extractor.model(**inputs)
+    expected = registrar.extractor.processor.post_process_keypoint_detection(outputs, [photo.shape[:2]])[0]
     assert len(found) > 5
     assert np.allclose(found.points, expected["keypoints"].numpy(), atol=1e-3)
     assert np.allclose(found.descriptors, expected["descriptors"].numpy(), atol=1e-6)
@@ -193,9 +197,9 @@ def test_matches_are_one_to_one(registrar, registered):
 
 def test_unknown_names_list_the_known_ones(tmp_path):
     with pytest.raises(UnknownNameError, match="'spline'.*auto, similarity, affine, homography, quadratic, cubic"):
-        Registrar(transform="spline", features="rootsift")
-    with pytest.raises(UnknownNameError, match="'orb'.*model, rootsift"):
-        Registrar(features="orb")
+        Registrar("rootsift", transform="spline")
+    with pytest.raises(UnknownNameError, match=f"'orb'.*{DEFAULT_MODEL}.*rootsift"):
+        Registrar("orb")
     for name in ("no-such-model", str(tmp_path), "someone/no-such-model"):
         with pytest.raises(UnknownNameError, match=f"{name}.*{DEFAULT_MODEL}"):
             Registrar(name)
@@ -208,7 +212,7 @@ def test_known_models_begin_with_the_default(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
         if name != "no-config":
             (tmp_path / name / "config.json").touch()
-    monkeypatch.setattr(registration_module, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(extractor_module, "WEIGHTS", tmp_path)
     assert known_models() == [DEFAULT_MODEL, "aaa"]
 
 
@@ -220,7 +224,7 @@ def test_unreadable_photographs_are_named(registrar, tmp_path, visits):
 def test_real_pair(data_root):
     images = data_root / "registration" / "fire_dev" / "Images"
     control = np.loadtxt(data_root / "registration" / "fire_dev" / "Ground Truth" / "control_points_P01_1_2.txt")
-    found = Registrar(features="rootsift", transform="quadratic").register(images / "P01_2.jpg", images / "P01_1.jpg")
+    found = Registrar("rootsift", transform="quadratic").register(images / "P01_2.jpg", images / "P01_1.jpg")
     assert np.linalg.norm(found.transform(control[:, 2:]) - control[:, :2], axis=1).mean() < 5
 
 
@@ -254,3 +258,43 @@ def test_nothing_agrees_with_a_transform_that_is_not_believed(registrar, registe
     refused = registrar.register_keypoints(registered.moving_keypoints, registered.fixed_keypoints, settings=strict)
     assert refused.estimate.inliers.any() and not refused.inliers.any()
     assert refused.estimate.candidate is not None and refused.transform is None
+
+
+def test_a_registration_travels_and_is_small(visits):
+    registrar = make_registrar(DEFAULT_MODEL)
+    moving, fixed = registrar.keypoints([visits.moving.image, visits.fixed.image])
+    registration = registrar.register_keypoints(moving, fixed)
+    assert moving.describe is not None and registration.moving_keypoints.describe is None
+    written = pickle.dumps(registration)
+    assert len(written) < 600 * (len(moving) + len(fixed)) + 100_000 < len(pickle.dumps(moving))
+    for other in (pickle.loads(written), copy.deepcopy(registration)):
+        assert other.registered and other != registration
+        assert (other.warp(visits.moving.image) == registration.warp(visits.moving.image)).all()
+
+
+def test_keypoints_travel_with_their_dense_descriptors(visits):
+    registrar = make_registrar(DEFAULT_MODEL)
+    pair = registrar.keypoints([visits.moving.image, visits.fixed.image])
+    here, there = registrar.register_keypoints(*pair), registrar.register_keypoints(*pickle.loads(pickle.dumps(pair)))
+    assert there.transform.to_dict() == here.transform.to_dict()
+    assert here.evidence["located"] > len(here.matches)
+
+
+def test_heat_maps_are_kept_on_request(random_model, visits):
+    photo = visits.fixed.image[31:500, 20:]
+    (plain,), (kept,) = (ModelExtractor(random_model, heatmaps=heatmaps).find([photo]) for heatmaps in (False, True))
+    assert plain.heatmap is None and kept.without_maps().heatmap is None
+    assert kept.heatmap.shape == (256, 256) and kept.heatmap.dtype == np.float16
+    # The strongest keypoints lie on the highest values.
+    pixels = (kept.points - kept.middle) / kept.scale + 127.5
+    column, row = pixels.round().astype(int).T
+    assert np.allclose(kept.heatmap[row, column][:5], kept.scores[:5], atol=0.02)
+
+
+def test_an_extractor_of_ones_own(visits):
+    class Halved(RootSiftExtractor):
+        def find(self, photographs):
+            return [rootsift_keypoints(photograph, maximum=300) for photograph in photographs]
+
+    registration = Registrar(Halved(), "affine").register(visits.moving.image, visits.fixed.image)
+    assert registration.registered and len(registration.fixed_keypoints) == 300

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retinamatch.registration import Registrar
+from retinamatch.registrar import Registrar
 from retinamatch.results import (
     OutputError,
     check_output_file,
@@ -23,7 +23,7 @@ PICTURES = {"aligned.png", "overlay.png", "checkerboard.png", "matches.png"}
 
 @pytest.fixture(scope="module")
 def registrar():
-    return Registrar(features="rootsift")
+    return Registrar("rootsift")
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from retinamatch import cli
-from retinamatch.registration import Registrar
+from retinamatch.registrar import Registrar
 from retinamatch.series import (
     SeriesError,
     captioned_frames,
@@ -20,7 +20,7 @@ from retinamatch.series import (
 
 @pytest.fixture(scope="module")
 def rootsift():
-    return Registrar(features="rootsift", transform="quadratic")
+    return Registrar("rootsift", transform="quadratic")
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_impossible_series(rootsift, visits, count, fixed, words):
 
 
 def run(*arguments):
-    return CliRunner().invoke(cli.app, ["series", *map(str, arguments), "--features", "rootsift"])
+    return CliRunner().invoke(cli.app, ["series", *map(str, arguments), "--model", "rootsift"])
 
 
 def test_command_line(folder, tmp_path):

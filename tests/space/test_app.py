@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retinamatch.registration import Registrar
+from retinamatch.registrar import Registrar
 from retinamatch.transforms import Transform
 
 
@@ -17,8 +17,8 @@ pytest.importorskip("gradio", reason="needs gradio: pip install -e '.[space]'")
 from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 
+from retinamatch.extractor import ROOTSIFT
 from space.service import models, session
-from space.service.models import ROOTSIFT
 from space.service.pace import Pace
 from space.service.session import Memory, Pair, SessionError
 from space.ui import text

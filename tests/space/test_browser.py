@@ -193,13 +193,13 @@ def test_same_eye_by_keyboard_alone(page):
 
 def test_work_that_is_stopped_makes_room_for_the_next(browser, address, monkeypatch):
     release = threading.Event()
-    find = models.SpaceRegistrar.find
+    find = models.SpaceExtractor.find
     with opened(browser, address) as page:
         expect(page.locator("#register")).to_be_visible(timeout=PATIENCE)
         page.get_by_role("button", name="the second visit").click()
         expect(page.locator("#fixed img").first).to_be_visible(timeout=PATIENCE)
         with monkeypatch.context() as patch:
-            patch.setattr(models.SpaceRegistrar, "find", lambda self, photo: release.wait(60) and find(self, photo))
+            patch.setattr(models.SpaceExtractor, "find", lambda self, photos: release.wait(60) and find(self, photos))
             page.locator("#register").click()
             expect(page.locator("#answer")).to_contain_text("finding keypoints of visit_2.jpg", timeout=PATIENCE)
             page.locator("#stop").click()

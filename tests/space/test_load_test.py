@@ -9,8 +9,8 @@ from datasets_scripts.rendering.fundus import render_visits
 
 pytest.importorskip("gradio", reason="needs gradio: pip install -e '.[space]'")
 
+from retinamatch.extractor import ROOTSIFT
 from space.load_test import ask_at_once, peak_memory
-from space.service.models import ROOTSIFT
 from space.service.session import CAPACITY, MEMORY
 from tests.helpers.space_server import serving
 

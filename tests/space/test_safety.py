@@ -27,6 +27,7 @@ from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from gradio_client.utils import Status
 
+from retinamatch.extractor import ROOTSIFT, RootSiftExtractor
 from space import app
 from space.files import uploads
 from space.files.body_limit import MOST_CALL, BodyLimit
@@ -34,8 +35,7 @@ from space.files.metadata import strip_jpeg
 from space.files.results import FileSet
 from space.files.uploads import UploadError, clean, take
 from space.page import build
-from space.service import models, work
-from space.service.models import ROOTSIFT
+from space.service import work
 from space.ui.parts import EXAMPLES
 from tests.helpers.paths import REPOSITORY
 from tests.helpers.space_server import client, serving
@@ -269,14 +269,14 @@ def test_deleting_survives_files_that_come_meanwhile():
 def slow_network(monkeypatch):
     """Finding keypoints takes until the event is set; counts how many photographs have started."""
     release, started = threading.Event(), []
-    real = models.RootSiftRegistrar.find
+    real = RootSiftExtractor.find
 
-    def find(self, photo):
+    def find(self, photos):
         started.append(1)
         assert release.wait(60)
-        return real(self, photo)
+        return real(self, photos)
 
-    monkeypatch.setattr(models.RootSiftRegistrar, "find", find)
+    monkeypatch.setattr(RootSiftExtractor, "find", find)
     yield release, started
     release.set()
 

@@ -21,9 +21,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from retinamatch.enhancement import local_normalize
+from retinamatch.extractor import find_model
 from retinamatch.image_processing_retina import RetinaImageProcessor
 from retinamatch.keypoints import RetinaDenseOutput, detect_keypoints
-from retinamatch.registration import find_model
 
 from ..data.store import Photograph
 from ..data.views import Views, pixel_grid, project, sample_at

@@ -9,9 +9,9 @@ from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
 from retinamatch.configuration_lk_superretina import LKSuperRetinaConfig
 from retinamatch.configuration_swin_retina import SwinRetinaConfig
+from retinamatch.extractor import UnknownNameError, find_model
 from retinamatch.modeling_lk_superretina import LKSuperRetinaModel
 from retinamatch.modeling_swin_retina import SwinRetinaModel
-from retinamatch.registration import UnknownNameError, find_model
 
 
 FAMILIES = {

@@ -129,7 +129,7 @@ def compare_on_fire(
         progress: show progress bars.
 
     Returns:
-        One dict for each combination: `features`, `degrade`, `transform`, and what `summarize` gives.
+        One dict for each combination: `model`, `degrade`, `transform`, and what `summarize` gives.
     """
     results = []
     for name, registrar in registrars.items():
@@ -143,7 +143,7 @@ def compare_on_fire(
                     row = {"name": pair.name, "class": pair.category, **_errors(registration, pair)}
                     rows[level, transform].append(row)
         results += [
-            {"features": name, "degrade": level, "transform": transform, **summarize(found)}
+            {"model": name, "degrade": level, "transform": transform, **summarize(found)}
             for (level, transform), found in rows.items()
         ]
     return results

@@ -1,8 +1,8 @@
 """Where the thresholds of the decision come from: what the evidence looks like between photographs of different eyes.
 
-The features decide how many matches chance gives, so this has to be run again for other features:
+The features decide how many matches chance gives, so this has to be run again for another model:
 
-    retinamatch evaluate impostors FOLDERS... [--features rootsift | --model NAME] [--pairs 400] [--json FILE]
+    retinamatch evaluate impostors FOLDERS... [--model NAME] [--pairs 400] [--json FILE]
 
 Every photograph must show another eye. Pairs are drawn at random, and every photograph is also paired with the mirror
 image of itself, the hardest impostor: the same vessels, but turned the wrong way around.

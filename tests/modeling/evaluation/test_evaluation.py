@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retinamatch.estimation.guided_matching import mutual_matches
 from retinamatch.evaluation import (
     area_under_curve,
     compare_on_fire,
@@ -15,8 +14,8 @@ from retinamatch.evaluation import (
     read_people,
     summarize,
 )
-from retinamatch.keypoint_set import Keypoints
-from retinamatch.registration import Registrar
+from retinamatch.keypoint_set import WORKING_SIZE, Keypoints
+from retinamatch.registrar import Registrar
 
 
 @pytest.fixture
@@ -81,30 +80,28 @@ def test_summarize():
     assert found["auc"]["mean"] == pytest.approx((found["auc"]["S"] + found["auc"]["P"]) / 2)
 
 
-class ShiftRegistrar(Registrar):
-    """Stands in for a `Registrar`: the same keypoints in all photographs, shifted by what the first pixel says."""
+class ShiftExtractor:
+    """The same keypoints in all photographs, shifted by what the first pixel says."""
 
-    transform = "similarity"
+    ratio, temperature = 0.9, 0.07
 
     def __init__(self):
         rng = np.random.default_rng(0)
         self.points, self.descriptors = rng.uniform(20, 200, (300, 2)), rng.normal(size=(300, 32)).astype(np.float32)
         self.descriptors /= np.linalg.norm(self.descriptors, axis=1, keepdims=True)
 
-    def keypoints(self, photos):
+    def find(self, photographs):
         found = []
-        for photo in photos:
+        for photo in photographs:
             shift, person = (int(v) for v in photo[0, 0, :2])
-            order = np.random.default_rng(person).permutation(300)
-            found.append(
-                Keypoints(
-                    self.points + shift, self.descriptors[order], np.ones(300), photo.shape[:2], photo.shape[1] / 768
-                )
-            )
+            descriptors = self.descriptors[np.random.default_rng(person).permutation(300)]
+            scores, size = np.ones(300, np.float32), photo.shape[:2]
+            found.append(Keypoints(self.points + shift, descriptors, scores, size, size[1] / WORKING_SIZE))
         return found
 
-    def match(self, moving, fixed, ratio=None):
-        return mutual_matches(moving, fixed)
+
+def shift_registrar():
+    return Registrar(ShiftExtractor(), transform="similarity")
 
 
 def save(path, shift, person=0, size=(230, 230)):
@@ -128,7 +125,7 @@ def fire(tmp_path):
 
 
 def test_evaluate_fire(fire):
-    found = evaluate_fire(fire, ShiftRegistrar())
+    found = evaluate_fire(fire, shift_registrar())
     found = json.loads(json.dumps(found, allow_nan=False))
     pairs = {pair["name"]: pair for pair in found["pairs"]}
     assert list(pairs) == ["P01", "P02", "S01"] and found["left_out"] == ["P37"]
@@ -149,17 +146,17 @@ def test_evaluate_fire_degrades_the_moving_image_alone(fire, monkeypatch):
     monkeypatch.setattr(
         "retinamatch.evaluation.fire.degrade", lambda photo, level, seed: seen.append((level, seed)) or photo
     )
-    assert evaluate_fire(fire, ShiftRegistrar(), degrade=2)["degrade"] == 2
+    assert evaluate_fire(fire, shift_registrar(), degrade=2)["degrade"] == 2
     assert seen == [(2, "P01"), (2, "P02"), (2, "S01")]
 
 
 def test_compare_on_fire_agrees_with_evaluate_fire(fire):
-    found = compare_on_fire(fire, {"stand-in": ShiftRegistrar()}, transforms=("similarity", "quadratic"), levels=(0,))
-    assert [(row["features"], row["degrade"], row["transform"]) for row in found] == [
+    found = compare_on_fire(fire, {"stand-in": shift_registrar()}, transforms=("similarity", "quadratic"), levels=(0,))
+    assert [(row["model"], row["degrade"], row["transform"]) for row in found] == [
         ("stand-in", 0, "similarity"),
         ("stand-in", 0, "quadratic"),
     ]
-    assert found[0]["auc"] == evaluate_fire(fire, ShiftRegistrar())["auc"]
+    assert found[0]["auc"] == evaluate_fire(fire, shift_registrar())["auc"]
 
 
 def test_read_fire_maps_image_two_to_image_one(fire):
@@ -196,11 +193,11 @@ def test_evaluate_identity(tmp_path):
     for person in range(3):
         for capture in range(2):
             save(tmp_path / f"person {person}" / f"{capture}.png", 10 + capture, person)
-    found = json.loads(json.dumps(evaluate_identity(tmp_path, ShiftRegistrar()), allow_nan=False))
+    found = json.loads(json.dumps(evaluate_identity(tmp_path, shift_registrar()), allow_nan=False))
     assert found["same"] == {"pairs": 3, "registered": 3}
     assert found["different"] == {"pairs": 12, "registered": 0}
     assert found["missed"] == found["accepted"] == []
-    few = evaluate_identity(tmp_path, ShiftRegistrar(), maximum_different=5)
+    few = evaluate_identity(tmp_path, shift_registrar(), maximum_different=5)
     assert few["different"]["pairs"] == 5
 
 
@@ -208,7 +205,7 @@ def test_evaluate_identity_names_what_went_wrong(tmp_path):
     save(tmp_path / "a" / "0.png", 10, 0)
     save(tmp_path / "a" / "1.png", 10, 5)
     save(tmp_path / "b" / "0.png", 10, 0)
-    found = evaluate_identity(tmp_path, ShiftRegistrar())
+    found = evaluate_identity(tmp_path, shift_registrar())
     assert found["same"] == {"pairs": 1, "registered": 0} and found["different"] == {"pairs": 2, "registered": 1}
     assert found["missed"][0]["moving"] == "a/0.png" and found["missed"][0]["reason"]
     assert found["accepted"][0] | {"inliers": 0} == {"moving": "a/0.png", "fixed": "b/0.png", "inliers": 0}
@@ -230,9 +227,9 @@ def test_real_pairs(data_root):
 
 
 def test_a_comparison_agrees_with_single_evaluations(fire):
-    table = compare_on_fire(fire, {"shift": ShiftRegistrar()}, ("similarity", "homography"), (0,))
-    assert [(row["features"], row["transform"], row["degrade"]) for row in table] == [
+    table = compare_on_fire(fire, {"shift": shift_registrar()}, ("similarity", "homography"), (0,))
+    assert [(row["model"], row["transform"], row["degrade"]) for row in table] == [
         ("shift", "similarity", 0),
         ("shift", "homography", 0),
     ]
-    assert table[0]["auc"] == evaluate_fire(fire, ShiftRegistrar())["auc"]
+    assert table[0]["auc"] == evaluate_fire(fire, shift_registrar())["auc"]

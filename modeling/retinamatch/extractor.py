@@ -1,0 +1,223 @@
+"""From photographs to keypoints: a network of the package, or RootSIFT.
+
+An extractor is a part of its own. All that comes after it, matching, estimation and decision, is the same for every
+extractor; what depends on its descriptors, the thresholds of matching, it brings along.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from transformers import AutoModelForKeypointDetection
+
+from .image_processing_retina import RetinaImageProcessor
+from .keypoint_set import Keypoints
+from .keypoints import RetinaKeypointOutput, sample_descriptors
+from .rootsift import rootsift_keypoints
+
+
+WEIGHTS = Path(__file__).parent / "weights"
+DEFAULT_MODEL = "lk-superretina-small"
+ROOTSIFT = "rootsift"
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+class UnknownNameError(ValueError):
+    """A model or transform that does not exist; the sentence lists those that do."""
+
+
+class Extractor(Protocol):
+    """What finds keypoints in photographs.
+
+    Attributes:
+        ratio: Largest ratio of the distances to the nearest and the second nearest descriptor (Lowe, IJCV 2004).
+        temperature: Of the softmax over cosine similarities that scores matches.
+    """
+
+    ratio: float
+    temperature: float
+
+    def find(self, photographs: Sequence[np.ndarray]) -> list[Keypoints]:
+        """Find the keypoints of photographs, (H, W, 3) uint8 RGB of any sizes; each in its own pixels."""
+        ...
+
+
+class RootSiftExtractor:
+    """The classical baseline, without a network; see `rootsift.py`."""
+
+    ratio, temperature = 0.9, 0.07
+
+    def find(self, photographs: Sequence[np.ndarray]) -> list[Keypoints]:
+        """Find the keypoints of photographs, one after the other."""
+        return [rootsift_keypoints(photograph) for photograph in photographs]
+
+
+class ModelExtractor:
+    """A network with its image processor, loaded once.
+
+    Args:
+        model: Name of a model of the package (see `known_models`), a folder written by `save_pretrained`, or a
+            repository of the Hub.
+        device: Where the network runs.
+        heatmaps: Keep the heat maps with the keypoints.
+
+    Raises:
+        UnknownNameError: The model does not exist.
+    """
+
+    def __init__(self, model: str | Path = DEFAULT_MODEL, device: torch.device | str = "cpu", heatmaps: bool = False):
+        source = find_model(model)
+        try:
+            # Weights are stored in half precision, which CPUs compute slowly; without trust_remote_code=False a folder
+            # that carries its own code asks before it is opened with the classes of this package.
+            self.model = AutoModelForKeypointDetection.from_pretrained(
+                source, dtype=torch.float32, trust_remote_code=False
+            )
+            self.processor = RetinaImageProcessor.from_pretrained(source)
+        except (OSError, ValueError) as error:
+            raise _unknown_model(str(model)) from error
+        # Channels last is what the convolutions of CPUs are fastest in.
+        self.model.to(device, memory_format=self.model.base_model.memory_format).eval()
+        self.ratio, self.temperature = self.model.config.ratio_threshold, self.model.config.matching_temperature
+        self.device, self.heatmaps = torch.device(device), heatmaps
+
+    def find(self, photographs: Sequence[np.ndarray]) -> list[Keypoints]:
+        """Find the keypoints of photographs, all in one batch, with dense descriptors."""
+        inputs = self.processor(list(photographs), return_tensors="pt").to(self.device)
+        output = self.detect(inputs)
+        frames = inputs["image_frames"].double().cpu().numpy()
+        canvas = inputs["pixel_values"].shape[-2:]
+        return [
+            self._keypoints(output, i, frame, photograph.shape[:2], canvas)
+            for i, (frame, photograph) in enumerate(zip(frames, photographs))
+        ]
+
+    def detect(self, inputs) -> RetinaKeypointOutput:
+        """Run the network on what the processor made, and nothing else: the step that another device can take over.
+
+        Args:
+            inputs: `pixel_values`, `pixel_mask` and `image_frames` of a batch, on `device`.
+
+        Returns:
+            Keypoints relative to the photographs, with descriptor maps, and with heat maps where they are kept.
+        """
+        with torch.inference_mode():
+            return self.model(**inputs, output_descriptor_map=True, output_heatmap=self.heatmaps)
+
+    def _keypoints(self, output: RetinaKeypointOutput, i: int, frame: np.ndarray, size, canvas) -> Keypoints:
+        """Bring the padded keypoints of one image of a batch back to the pixels of its photograph.
+
+        Args:
+            output: Of the batch.
+            i: Which image of it.
+            frame: (4,) the rectangle of the photograph that the canvas shows, (x0, y0, x1, y1) relative to the
+                photograph.
+            size: (height, width) of the photograph.
+            canvas: (height, width) of the network's input.
+        """
+        span, mask, head = np.array(size[::-1]), output.mask[i].bool(), self.model.base_model.descriptor_head
+        return Keypoints(
+            points=output.keypoints[i][mask].double().cpu().numpy() * span - 0.5,
+            descriptors=output.descriptors[i][mask].float().cpu().numpy(),
+            scores=output.scores[i][mask].float().cpu().numpy(),
+            size=tuple(size),
+            scale=float(frame[2] - frame[0]) * span[0] / canvas[1],
+            center=tuple((frame[:2] + frame[2:]) / 2 * span - 0.5),  # the canvas shows the field of view in its middle
+            # Half the precision, half the memory: nine megabytes a photograph, kept as long as its keypoints are.
+            describe=DenseDescriptors(
+                output.descriptor_map[i : i + 1].half(), head.stride, head.offset, frame, tuple(size), tuple(canvas)
+            ),
+            heatmap=output.heatmap[i, 0].half().cpu().numpy() if self.heatmaps else None,
+        )
+
+
+@dataclass(eq=False, repr=False)
+class DenseDescriptors:
+    """The descriptors of a photograph at any place of it; what `Keypoints.describe` is.
+
+    Attributes:
+        map: (1, D, h, w) descriptor map of a network.
+        stride: Pixels of the network's input per cell of the map.
+        offset: Pixel of the input on which the center of the first cell lies.
+        frame: (4,) the rectangle of the photograph that the input shows, (x0, y0, x1, y1) relative to the photograph.
+        size: (height, width) of the photograph.
+        canvas: (height, width) of the input.
+    """
+
+    map: torch.Tensor
+    stride: int
+    offset: float
+    frame: np.ndarray
+    size: tuple[int, int]
+    canvas: tuple[int, int]
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        """Read the descriptors, (M, D) of unit length, at places (M, 2) in pixels of the photograph."""
+        span, whole = np.array(self.size[::-1]), np.array(self.canvas[::-1])
+        pixels = ((points + 0.5) / span - self.frame[:2]) / (self.frame[2:] - self.frame[:2]) * whole - 0.5
+        with torch.inference_mode():
+            pixels = torch.as_tensor(pixels, dtype=torch.float32, device=self.map.device)
+            return sample_descriptors(self.map, pixels[None], self.stride, self.offset)[0].cpu().numpy()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # As an array: between processes a tensor would travel as a file descriptor, of which there are few.
+        return {**self.__dict__, "map": self.map.cpu().numpy()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, map=torch.from_numpy(state["map"]))
+
+
+def find_extractor(model: str | Path, device: torch.device | str = "cpu") -> Extractor:
+    """Give the extractor of a name: "rootsift", or what `ModelExtractor` opens.
+
+    Raises:
+        UnknownNameError: There is none of that name.
+    """
+    return RootSiftExtractor() if str(model) == ROOTSIFT else ModelExtractor(model, device)
+
+
+def known_models() -> list[str]:
+    """Names of the models that travel with the package, the default one first."""
+    names = sorted(config.parent.name for config in WEIGHTS.glob("*/config.json"))
+    return sorted(names, key=lambda name: name != DEFAULT_MODEL)
+
+
+def find_model(model: str | Path) -> str | Path:
+    """Find where a network lies: in the package, in a folder, or on the Hub.
+
+    Raises:
+        UnknownNameError: It is none of these; the sentence lists the models of the package.
+    """
+    name = str(model)
+    if name in known_models():
+        return WEIGHTS / name
+    if (Path(name) / "config.json").is_file():
+        return Path(name)
+    if _HUB_NAME.fullmatch(name) and not Path(name).exists():
+        return name
+    raise _unknown_model(name)
+
+
+def _unknown_model(name: str) -> UnknownNameError:
+    if name == ROOTSIFT:
+        return UnknownNameError(f"{ROOTSIFT} has no network; models with one are: {', '.join(known_models())}.")
+    known = ", ".join([*known_models(), ROOTSIFT])
+    return UnknownNameError(f"Unknown model {name!r}; known are: {known}, and any folder written by save_pretrained.")
+
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "DenseDescriptors",
+    "Extractor",
+    "ModelExtractor",
+    "ROOTSIFT",
+    "RootSiftExtractor",
+    "UnknownNameError",
+    "find_extractor",
+    "find_model",
+    "known_models",
+]

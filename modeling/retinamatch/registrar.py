@@ -1,0 +1,188 @@
+"""The whole way for one pair of photographs, or for many: read, find keypoints, match, estimate.
+
+`Registrar` loads an extractor once and registers as many pairs as it is given; `register` is the same in one call. The
+answer is a `Registration`: the transform that maps pixels of the moving photograph to pixels of the fixed one, with the
+matches it rests on, or the status "no reliable match" with a reason in words.
+"""
+
+import functools
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from .estimation import EstimationSettings, estimate
+from .extractor import DEFAULT_MODEL, Extractor, UnknownNameError, find_extractor
+from .keypoint_set import Keypoints
+from .keypoints import mutual_nearest_matches
+from .photographs import read_photograph
+from .registration import Registration, timed
+from .transforms import TRANSFORMS
+
+
+class Registrar:
+    """Registers pairs of photographs with one extractor, loaded once.
+
+    Args:
+        model: Name of a model of the package (see `known_models`), a folder written by `save_pretrained`, a repository
+            of the Hub, "rootsift" for the classical baseline, or an extractor.
+        transform: "auto" (the richest class that the matches support) or the name of a class of `TRANSFORMS`.
+        device: Where the network runs and keypoints are matched; a GPU when there is one by default.
+
+    Raises:
+        UnknownNameError: The model or transform does not exist.
+    """
+
+    def __init__(self, model: str | Path | Extractor = DEFAULT_MODEL, transform: str = "auto", device=None):
+        self.transform = check_transform(transform)
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.extractor = find_extractor(model, self.device) if isinstance(model, str | Path) else model
+
+    def keypoints(self, photographs: Sequence) -> list[Keypoints]:
+        """Find the keypoints of photographs, all in one batch.
+
+        Args:
+            photographs: Anything `read_photograph` reads, of any sizes.
+
+        Returns:
+            Keypoints of each photograph, in its own pixels.
+
+        Raises:
+            PhotographError: A photograph cannot be read; the sentence names it.
+        """
+        return self.extractor.find([read_photograph(photograph) for photograph in photographs])
+
+    def match(self, moving: Keypoints, fixed: Keypoints, ratio: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Match two sets of keypoints: mutual nearest neighbours with ratio test.
+
+        Args:
+            moving: Keypoints of the moving photograph.
+            fixed: Keypoints of the fixed photograph.
+            ratio: Largest ratio of the distances to the nearest and the second nearest descriptor; the
+                extractor's own when None.
+
+        Returns:
+            Matches, an (M, 2) integer array of indices (moving, fixed), and their scores, (M,).
+        """
+        if len(moving.points) == 0 or len(fixed.points) == 0:
+            return np.zeros((0, 2), dtype=np.int64), np.zeros(0)
+        descriptors = [torch.as_tensor(k.descriptors, device=self.device)[None] for k in (moving, fixed)]
+        ratio = self.extractor.ratio if ratio is None else ratio
+        partners, scores = mutual_nearest_matches(*descriptors, ratio=ratio, temperature=self.extractor.temperature)
+        # (1, 2, K): row 0 holds, for each moving keypoint, the index of its fixed partner or -1.
+        partners, scores = partners[0, 0].cpu().numpy(), scores[0, 0].cpu().numpy()
+        matched = np.flatnonzero(partners >= 0)
+        return np.stack([matched, partners[matched]], axis=1), scores[matched].astype(np.float64)
+
+    def register(self, moving, fixed, transform: str | None = None) -> Registration:
+        """Find the transform from one photograph to another.
+
+        Args:
+            moving: The photograph that is mapped: path, PIL image, array or tensor.
+            fixed: The photograph that it is mapped onto.
+            transform: Another choice than the one this object was made with.
+
+        Raises:
+            PhotographError: A photograph cannot be read; the sentence names it.
+            UnknownNameError: The transform does not exist.
+        """
+        return self._register_batch([(moving, fixed)], transform)[0]
+
+    def register_many(self, pairs: Iterable, batch_size: int = 2, progress: bool = False) -> list[Registration]:
+        """Register many pairs; photographs are read as their turn comes and not kept.
+
+        Args:
+            pairs: Pairs (moving, fixed) of photographs.
+            batch_size: Pairs that go through the model at once.
+            progress: Show a progress bar.
+
+        Returns:
+            One `Registration` per pair, in order. The time of reading and of keypoints is shared equally in a batch.
+        """
+        pairs = list(pairs)
+        registrations = []
+        with tqdm(total=len(pairs), unit="pair", disable=not progress) as bar:
+            for start in range(0, len(pairs), batch_size):
+                registrations += self._register_batch(pairs[start : start + batch_size], None)
+                bar.update(len(registrations) - bar.n)
+        return registrations
+
+    def register_keypoints(
+        self,
+        moving: Keypoints,
+        fixed: Keypoints,
+        transform: str | None = None,
+        ratio: float | None = None,
+        settings: EstimationSettings | None = None,
+    ) -> Registration:
+        """Match and estimate alone, for keypoints found before: one photograph in many pairs, or another transform.
+
+        Args:
+            moving: Keypoints of the moving photograph.
+            fixed: Keypoints of the fixed photograph.
+            transform: Another choice than the one this object was made with.
+            ratio: Of the descriptors, see `match`.
+            settings: Of the estimator and its decision; the measured error rates hold for the default ones.
+
+        Raises:
+            UnknownNameError: The transform does not exist.
+        """
+        timings = {}
+        with timed(timings, "match"):
+            matches, scores = self.match(moving, fixed, ratio)
+        with timed(timings, "estimate"):
+            kind = self.transform if transform is None else check_transform(transform)
+            estimated = estimate(moving, fixed, matches, scores, transform=kind, settings=settings)
+        return Registration(estimated, moving.without_maps(), fixed.without_maps(), timings)
+
+    def _register_batch(self, pairs: list, transform: str | None) -> list[Registration]:
+        shared = {}
+        with timed(shared, "read"):
+            photos = [read_photograph(photo) for pair in pairs for photo in pair]
+        with timed(shared, "keypoints"):
+            keypoints = self.keypoints(photos)
+        shared = {step: seconds / len(pairs) for step, seconds in shared.items()}
+        registrations = []
+        for moving, fixed in zip(keypoints[0::2], keypoints[1::2]):
+            registration = self.register_keypoints(moving, fixed, transform)
+            registration.timings = {**shared, **registration.timings}
+            registrations.append(registration)
+        return registrations
+
+
+def register(moving, fixed, transform: str = "auto", model: str | Path = DEFAULT_MODEL) -> Registration:
+    """Register one pair of photographs; the model is loaded at the first call and kept.
+
+    Args:
+        moving: The photograph that is mapped: path, PIL image, array or tensor.
+        fixed: The photograph that it is mapped onto.
+        transform: "auto" or the name of a class of `TRANSFORMS`.
+        model: As for `Registrar`.
+
+    Returns:
+        The outcome; its `registered` says whether there is a transform to believe in.
+
+    Raises:
+        PhotographError: A photograph cannot be read; the sentence names it.
+        UnknownNameError: The model or the transform does not exist.
+    """
+    check_transform(transform)
+    return _cached_registrar(str(model)).register(moving, fixed, transform)
+
+
+def check_transform(name: str) -> str:
+    """Return the name of a transform class or "auto", or raise `UnknownNameError`, which lists them."""
+    known = ("auto", *TRANSFORMS)
+    if name not in known:
+        raise UnknownNameError(f"Unknown transform {name!r}; known are: {', '.join(known)}.")
+    return name
+
+
+@functools.lru_cache(maxsize=2)
+def _cached_registrar(model: str) -> Registrar:
+    return Registrar(model)
+
+
+__all__ = ["Registrar", "check_transform", "register"]
