@@ -17,7 +17,10 @@ from dataclasses import asdict, dataclass
 import cv2
 import numpy as np
 
+from ..keypoint_set import Keypoints
+from ..transforms import Transform
 from .guided_matching import guided_matches
+from .settings import EstimationSettings
 
 
 # How far the displaced searches look away from the predicted place, in working pixels: far more than an inlier's
@@ -60,16 +63,23 @@ class Evidence:
         return asdict(self)
 
 
-def gather_evidence(moving, fixed, given: np.ndarray, transform, inliers: np.ndarray, settings) -> Evidence:
-    """Measures what speaks for a transform.
+def gather_evidence(
+    moving: Keypoints,
+    fixed: Keypoints,
+    given: np.ndarray,
+    transform: Transform,
+    inliers: np.ndarray,
+    settings: EstimationSettings,
+) -> Evidence:
+    """Measure what speaks for a transform.
 
     Args:
-        moving: `Keypoints` of the moving photograph.
-        fixed: `Keypoints` of the fixed photograph.
+        moving: Keypoints of the moving photograph.
+        fixed: Keypoints of the fixed photograph.
         given: (M, 2) rows of the keypoints that were matched by descriptor alone.
-        transform: from pixels of the moving photograph to pixels of the fixed one.
+        transform: From pixels of the moving photograph to pixels of the fixed one.
         inliers: (K, 2) rows of the moving and of the fixed keypoints that agree with it.
-        settings: `EstimationSettings`.
+        settings: Of the estimator and its decision.
     """
     predicted = transform(moving.points)
     target = predicted[given[:, 0]]
@@ -103,8 +113,8 @@ def gather_evidence(moving, fixed, given: np.ndarray, transform, inliers: np.nda
     )
 
 
-def reason_to_refuse(evidence: Evidence, settings) -> str:
-    """Gives the reason why there is no reliable match, in words; empty when nothing speaks against the transform."""
+def reason_to_refuse(evidence: Evidence, settings: EstimationSettings) -> str:
+    """Give the reason why there is no reliable match, in words; empty when nothing speaks against the transform."""
     low, high = settings.scale_range
     if evidence.agreeing < settings.minimum_agreeing:
         return (
@@ -135,12 +145,12 @@ def reason_to_refuse(evidence: Evidence, settings) -> str:
     return ""
 
 
-def _count(predicted: np.ndarray, moving, fixed, settings) -> int:
+def _count(predicted: np.ndarray, moving: Keypoints, fixed: Keypoints, settings: EstimationSettings) -> int:
     return len(guided_matches(predicted, moving, fixed, settings.inlier_radius, settings.ratio)[0])
 
 
-def _overlap(moving, fixed, transform) -> tuple[np.ndarray, float]:
-    """Gives a grid, (G, 2), of the moving field in the fixed one, and the share of the fixed one covered."""
+def _overlap(moving: Keypoints, fixed: Keypoints, transform: Transform) -> tuple[np.ndarray, float]:
+    """Give a grid, (G, 2), of the moving field in the fixed one, and the share of the fixed one covered."""
     steps = np.linspace(-1, 1, 41)
     grid = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
     grid = moving.denormalize(grid[np.hypot(*grid.T) <= 1])
@@ -153,13 +163,13 @@ def _overlap(moving, fixed, transform) -> tuple[np.ndarray, float]:
     return grid[shared], float(min(area / (np.pi * fixed.radius**2), 1.0))
 
 
-def _in_picture(points: np.ndarray, keypoints) -> np.ndarray:
+def _in_picture(points: np.ndarray, keypoints: Keypoints) -> np.ndarray:
     height, width = keypoints.size
     return (points >= -0.5).all(1) & (points[:, 0] <= width - 0.5) & (points[:, 1] <= height - 0.5)
 
 
-def _shape(transform, grid: np.ndarray, scale: float) -> tuple[float, float, float, bool]:
-    """Gives the smallest and largest magnification, the largest stretch, and whether the transform folds anywhere."""
+def _shape(transform: Transform, grid: np.ndarray, scale: float) -> tuple[float, float, float, bool]:
+    """Give the smallest and largest magnification, the largest stretch, and whether the transform folds anywhere."""
     if len(grid) == 0:
         return 0.0, 0.0, 0.0, True
     jacobian = transform.jacobian(grid) * scale
