@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from .estimation import EstimationSettings, estimate
 from .extractor import DEFAULT_MODEL, Extractor, UnknownNameError, find_extractor
 from .keypoint_set import Keypoints
-from .keypoints import mutual_nearest_matches
+from .matching import match_keypoints
 from .photographs import read_photograph
 from .registration import Registration, timed
 from .transforms import TRANSFORMS
@@ -55,26 +55,9 @@ class Registrar:
         return self.extractor.find([read_photograph(photograph) for photograph in photographs])
 
     def match(self, moving: Keypoints, fixed: Keypoints, ratio: float | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Match two sets of keypoints: mutual nearest neighbours with ratio test.
-
-        Args:
-            moving: Keypoints of the moving photograph.
-            fixed: Keypoints of the fixed photograph.
-            ratio: Largest ratio of the distances to the nearest and the second nearest descriptor; the
-                extractor's own when None.
-
-        Returns:
-            Matches, an (M, 2) integer array of indices (moving, fixed), and their scores, (M,).
-        """
-        if len(moving.points) == 0 or len(fixed.points) == 0:
-            return np.zeros((0, 2), dtype=np.int64), np.zeros(0)
-        descriptors = [torch.as_tensor(k.descriptors, device=self.device)[None] for k in (moving, fixed)]
+        """Match two sets of keypoints with the thresholds of the extractor, or another ratio; see `match_keypoints`."""
         ratio = self.extractor.ratio if ratio is None else ratio
-        partners, scores = mutual_nearest_matches(*descriptors, ratio=ratio, temperature=self.extractor.temperature)
-        # (1, 2, K): row 0 holds, for each moving keypoint, the index of its fixed partner or -1.
-        partners, scores = partners[0, 0].cpu().numpy(), scores[0, 0].cpu().numpy()
-        matched = np.flatnonzero(partners >= 0)
-        return np.stack([matched, partners[matched]], axis=1), scores[matched].astype(np.float64)
+        return match_keypoints(moving, fixed, ratio, self.extractor.temperature, self.device)
 
     def register(self, moving, fixed, transform: str | None = None) -> Registration:
         """Find the transform from one photograph to another.

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from retinamatch.estimation import estimate
-from retinamatch.estimation.guided_matching import mutual_matches
+from retinamatch.matching import match_keypoints
 from retinamatch.rootsift import rootsift_keypoints
 
 
@@ -45,7 +45,7 @@ def test_places_do_not_depend_on_the_size_of_the_photograph(visits, keypoints):
 
 def test_registers_two_visits(visits, keypoints):
     moving, fixed = keypoints
-    found = estimate(moving, fixed, *mutual_matches(moving, fixed), "quadratic")
+    found = estimate(moving, fixed, *match_keypoints(moving, fixed, 0.9), "quadratic")
     assert found.accepted, found.reason
     places, _ = visits.shared_keypoints()
     error = np.linalg.norm(found.transform(places) - visits.correspond(places), axis=1)
@@ -55,13 +55,13 @@ def test_registers_two_visits(visits, keypoints):
 
 def test_two_rendered_eyes_are_not_one(keypoints, other_eye):
     other = rootsift_keypoints(other_eye)
-    found = estimate(other, keypoints[1], *mutual_matches(other, keypoints[1]))
+    found = estimate(other, keypoints[1], *match_keypoints(other, keypoints[1], 0.9))
     assert not found.accepted and found.reason
 
 
 def test_something_else(keypoints, something_else):
     other = rootsift_keypoints(something_else)
-    found = estimate(other, keypoints[1], *mutual_matches(other, keypoints[1]))
+    found = estimate(other, keypoints[1], *match_keypoints(other, keypoints[1], 0.9))
     assert not found.accepted and found.reason
 
 
@@ -69,4 +69,4 @@ def test_something_else(keypoints, something_else):
 def test_black_and_uniform(value, keypoints):
     empty = rootsift_keypoints(np.full((300, 400, 3), value, np.uint8))
     assert len(empty) == 0 and empty.points.shape == (0, 2) and empty.descriptors.shape == (0, 128)
-    assert "0 keypoints" in estimate(empty, keypoints[1], *mutual_matches(empty, keypoints[1])).reason
+    assert "0 keypoints" in estimate(empty, keypoints[1], *match_keypoints(empty, keypoints[1], 0.9)).reason

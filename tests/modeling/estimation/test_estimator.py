@@ -6,8 +6,8 @@ import pytest
 
 from retinamatch.estimation import EstimationSettings, estimate
 from retinamatch.estimation.eye_model import EyeModel
-from retinamatch.estimation.guided_matching import mutual_matches
 from retinamatch.keypoint_set import Keypoints
+from retinamatch.matching import match_keypoints
 from retinamatch.transforms import TRANSFORMS, Homography, Similarity
 
 
@@ -60,7 +60,7 @@ def error(found, truth):
 
 def run(moving, fixed, transform="auto", **settings):
     settings = replace(EstimationSettings(), **settings)
-    return estimate(moving, fixed, *mutual_matches(moving, fixed), transform, settings)
+    return estimate(moving, fixed, *match_keypoints(moving, fixed, 0.9), transform, settings)
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_photographs_of_any_size(rng):
 
 def test_mostly_false_matches(rng):
     moving, fixed = visits(rng, turned, number=900, blur=1.3)
-    matches, scores = mutual_matches(moving, fixed)
+    matches, scores = match_keypoints(moving, fixed, 0.9)
     wrong = np.column_stack([rng.permutation(900), rng.permutation(900)])[: 4 * len(matches)]
     matches, scores = np.vstack([matches, wrong]), np.concatenate([scores, np.ones(len(wrong), np.float32)])
     found = estimate(moving, fixed, matches, scores, "quadratic")

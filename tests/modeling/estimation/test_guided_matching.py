@@ -1,52 +1,18 @@
 import numpy as np
 import pytest
 
-from retinamatch.estimation.guided_matching import guided_matches, mutual_matches
-from retinamatch.keypoint_set import Keypoints
-
-
-def keypoints(points, descriptors, scale=1.0):
-    descriptors = np.asarray(descriptors, np.float32)
-    descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
-    points = np.asarray(points, np.float64)
-    return Keypoints(points, descriptors, np.ones(len(points), np.float32), (1000, 1000), scale)
+from retinamatch.estimation.guided_matching import guided_matches
+from tests.helpers.keypoint_sets import keypoints, shifted_pair
 
 
 @pytest.fixture
 def pair(rng):
-    """200 keypoints, shuffled in the second photograph, moved by (5, -3)."""
-    points, descriptors = rng.uniform(50, 950, (200, 2)), rng.normal(size=(200, 16))
-    order = rng.permutation(200)
-    noisy = descriptors[order] + 0.1 * rng.normal(size=(200, 16))
-    return keypoints(points, descriptors), keypoints(points[order] + [5, -3], noisy), order
-
-
-def test_mutual_matches(pair):
-    moving, fixed, order = pair
-    matches, scores = mutual_matches(moving, fixed)
-    assert len(matches) > 180
-    assert (order[matches[:, 1]] == matches[:, 0]).all()
-    assert scores.dtype == np.float32 and ((scores > 0.9) & (scores <= 1)).all()
-    assert len(mutual_matches(moving, fixed, ratio=0.1)[0]) < len(matches)
-
-
-def test_mutual_means_both_ways():
-    moving = keypoints([(0, 0), (1, 0)], [(1, 0.0), (1, 0.1)])
-    fixed = keypoints([(0, 0), (1, 0)], [(1, 0.02), (0, 1.0)])
-    matches, _ = mutual_matches(moving, fixed, ratio=1.0)
-    assert matches.tolist() == [[0, 0]]
-
-
-def test_ratio_refuses_repeated_patterns():
-    moving = keypoints([(0, 0), (50, 0)], [(1, 0.0), (0, 1.0)])
-    fixed = keypoints([(0, 0), (50, 0), (90, 0)], [(1, 0.1), (1, -0.11), (0, 1.0)])
-    assert mutual_matches(moving, fixed, ratio=0.8)[0].tolist() == [[1, 2]]
+    return shifted_pair(rng)
 
 
 def test_nothing_to_match(pair):
     empty = keypoints(np.zeros((0, 2)), np.ones((0, 16)))
     for a, b in ((empty, pair[1]), (pair[0], empty), (empty, empty)):
-        assert mutual_matches(a, b)[0].shape == (0, 2)
         assert guided_matches(a.points, a, b, 5.0, 0.9)[0].shape == (0, 2)
 
 
