@@ -16,6 +16,7 @@ from transformers.utils import logging
 from . import results
 from .conversion import convert_checkpoint
 from .evaluation import calibrate, compare_on_fire, evaluate_fire, evaluate_identity
+from .evaluation.stress import outcomes_to_dicts, run_stress, stress_table, summarize_stress
 from .extractor import DEFAULT_MODEL, ROOTSIFT, UnknownNameError, known_models
 from .hub import export_repository
 from .memory import keep_freed_memory
@@ -234,6 +235,27 @@ def table(
         typer.echo(f"| {name} | {kind} |" + "".join(cells))
 
 
+@evaluate.command()
+def stress(
+    root: Annotated[Path, typer.Argument(help="Folder in FIRE's layout.")],
+    model: Annotated[list[str], typer.Option("--model", help="Models to compare.")] = (DEFAULT_MODEL, ROOTSIFT),
+    condition: Annotated[
+        list[str] | None, typer.Option("--condition", help="Names of conditions, such as 'degraded 5'; else all.")
+    ] = None,
+    transform: TransformName = "quadratic",
+    json_file: JsonFile = None,
+):
+    """Compare models on pairs of FIRE made harder step by step: AUC, pairs registered, wrong answers."""
+    with _bad_input(ValueError, OSError):
+        if json_file is not None:
+            results.check_output_file(json_file)
+        registrars = {name: Registrar(name, transform) for name in model}
+        outcomes = run_stress(root, registrars, condition or None, progress=True)
+        summary = summarize_stress(outcomes)
+        _write_figures({**summary, "outcomes": outcomes_to_dicts(outcomes)}, json_file)
+    typer.echo(stress_table(summary))
+
+
 def main():
     """Run the command line; the entry point `retinamatch`."""
     keep_freed_memory()
@@ -268,9 +290,13 @@ def _position(name: str, photographs: list[Path]) -> int:
     return names.index(name)
 
 
-def _report(figures: dict, json_file: Path | None):
+def _write_figures(figures: dict, json_file: Path | None):
     if json_file is not None:
         results.write_text(json_file, json.dumps(figures, indent=2) + "\n")
+
+
+def _report(figures: dict, json_file: Path | None):
+    _write_figures(figures, json_file)
     typer.echo(json.dumps({name: value for name, value in figures.items() if name != "pairs"}, indent=2))
 
 

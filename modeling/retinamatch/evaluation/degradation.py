@@ -6,6 +6,9 @@ import cv2
 import numpy as np
 
 
+MAXIMUM_LEVEL = 6
+
+
 def degrade(photo: np.ndarray, level: int, seed: int | str = 0) -> np.ndarray:
     """Makes a photograph worse in the ways hospitals know: blur, uneven light, low contrast, noise.
 
@@ -15,17 +18,17 @@ def degrade(photo: np.ndarray, level: int, seed: int | str = 0) -> np.ndarray:
 
     Args:
         photo: uint8 RGB (H, W, 3).
-        level: 0 (unchanged) to 3.
+        level: 0 (unchanged) to 6.
         seed: number or word (the name of the pair); the same seed gives the same result.
 
     Returns:
         uint8 RGB (H, W, 3).
 
     Raises:
-        ValueError: the level is not 0, 1, 2 or 3.
+        ValueError: the level is not 0 to 6.
     """
-    if level not in (0, 1, 2, 3):
-        raise ValueError(f"The level of degradation must be 0, 1, 2 or 3, got {level}.")
+    if level not in range(MAXIMUM_LEVEL + 1):
+        raise ValueError(f"The level of degradation must be 0 to {MAXIMUM_LEVEL}, got {level!r}.")
     if level == 0:
         return photo
     rng = np.random.default_rng(zlib.crc32(str(seed).encode()))

@@ -1,0 +1,248 @@
+"""Harder versions of a pair of photographs, the control points carried along exactly: the rows of a stress test.
+
+Each condition is a function from an `AnnotatedPair` to an `AnnotatedPair`, seeded by the pair's name alone, so that the
+same pair gives the same photographs in every run. A photograph that a condition leaves as it is stays the same object:
+whoever runs several conditions finds its keypoints once.
+"""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import cv2
+import numpy as np
+
+from ..field_of_view import find_field_of_view
+from .degradation import degrade
+
+
+@dataclass(frozen=True)
+class AnnotatedPair:
+    """Two photographs and the places that are the same in both.
+
+    Attributes:
+        name: Seeds what is random.
+        moving: uint8 RGB (H, W, 3).
+        fixed: uint8 RGB (H, W, 3).
+        moving_points: (N, 2) float64, pixels of the moving photograph; (0, 2) where nothing is known.
+        fixed_points: (N, 2) float64, pixels of the fixed photograph.
+    """
+
+    name: str
+    moving: np.ndarray
+    fixed: np.ndarray
+    moving_points: np.ndarray
+    fixed_points: np.ndarray
+
+
+def _generator(pair: AnnotatedPair, condition: str) -> np.random.Generator:
+    return np.random.default_rng(zlib.crc32(f"{condition} {pair.name}".encode()))
+
+
+def degraded(pair: AnnotatedPair, level: int) -> AnnotatedPair:
+    """Degrade the moving photograph; see `degrade`."""
+    return replace(pair, moving=degrade(pair.moving, level, pair.name))
+
+
+def both_degraded(pair: AnnotatedPair, level: int) -> AnnotatedPair:
+    """Degrade both photographs, each with a ramp and noise of its own."""
+    return replace(degraded(pair, level), fixed=degrade(pair.fixed, level, f"{pair.name} fixed"))
+
+
+def single_channel(pair: AnnotatedPair, channel: int) -> AnnotatedPair:
+    """Show one channel of the moving photograph as grey."""
+    return replace(pair, moving=np.repeat(pair.moving[..., channel : channel + 1], 3, axis=2))
+
+
+def reversed_contrast(pair: AnnotatedPair) -> AnnotatedPair:
+    """Show the moving photograph as an angiogram does: vessels bright on a dark ground, and noise."""
+    rng = _generator(pair, "reversed contrast")
+    green = pair.moving[..., 1].astype(np.float32)
+    inside = _inside(pair.moving)
+    high = float(np.percentile(green[inside], 99)) if inside.any() else 255.0
+    turned = np.where(inside, (high - green).clip(0) * 0.9 + 10, green)
+    turned += rng.standard_normal(turned.shape, dtype=np.float32) * 4 * inside
+    return replace(pair, moving=np.repeat(turned.round().clip(0, 255).astype(np.uint8)[..., None], 3, axis=2))
+
+
+def haze(pair: AnnotatedPair, density: float) -> AnnotatedPair:
+    """Veil the moving photograph: within its field, this share of the light is a smooth, uneven white.
+
+    Args:
+        pair: The pair.
+        density: Share of the veil, 0 to 1.
+    """
+    rng = _generator(pair, "haze")
+    height, width = pair.moving.shape[:2]
+    veil = cv2.resize(rng.uniform(150, 230, (4, 4)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    mixed = (1 - density) * pair.moving.astype(np.float32) + density * veil[..., None]
+    mixed = np.where(_inside(pair.moving)[..., None], mixed, pair.moving)
+    return replace(pair, moving=mixed.round().clip(0, 255).astype(np.uint8))
+
+
+def resized(pair: AnnotatedPair, scale: float) -> AnnotatedPair:
+    """Resample the moving photograph to `scale` times its size."""
+    height, width = pair.moving.shape[:2]
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    moving = cv2.resize(pair.moving, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    points = (pair.moving_points + 0.5) * size / np.array([width, height]) - 0.5
+    return replace(pair, moving=moving, moving_points=points)
+
+
+def compressed(pair: AnnotatedPair, quality: int, width: int) -> AnnotatedPair:
+    """Store the moving photograph as JPEG of this quality and this many pixels across."""
+    small = resized(pair, width / pair.moving.shape[1])
+    coded = cv2.imencode(".jpg", small.moving[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return replace(small, moving=np.ascontiguousarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1]))
+
+
+def blobs(pair: AnnotatedPair, share: float) -> AnnotatedPair:
+    """Cover this share of the moving field with opaque blobs, as hemorrhages, floaters and reflexes do."""
+    rng = _generator(pair, "blobs")
+    moving, inside = pair.moving.copy(), _inside(pair.moving)
+    rows, columns = np.nonzero(inside)
+    covered = np.zeros(inside.shape, np.uint8)
+    radius = np.sqrt(inside.sum() / np.pi)
+    while covered[inside].mean() < share:
+        k = rng.integers(len(rows))
+        axes = (rng.uniform(0.08, 0.25, 2) * radius).round().astype(int)
+        blob = np.zeros_like(covered)
+        cv2.ellipse(blob, (int(columns[k]), int(rows[k])), tuple(map(int, axes)), rng.uniform(0, 180), 0, 360, 1, -1)
+        moving[(blob > 0) & inside] = rng.integers((20, 10, 5), (230, 180, 140))
+        covered |= blob
+    return replace(pair, moving=moving)
+
+
+def turned(pair: AnnotatedPair, degrees: float) -> AnnotatedPair:
+    """Turn the moving photograph about its middle; the picture grows so that nothing is cut off."""
+    height, width = pair.moving.shape[:2]
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
+    cosine, sine = abs(matrix[0, 0]), abs(matrix[0, 1])
+    size = (round(height * sine + width * cosine), round(height * cosine + width * sine))
+    matrix[:, 2] += (size[0] - width) / 2, (size[1] - height) / 2
+    return replace(
+        pair,
+        moving=cv2.warpAffine(pair.moving, matrix, size, flags=cv2.INTER_LINEAR),
+        moving_points=pair.moving_points @ matrix[:, :2].T + matrix[:, 2],
+    )
+
+
+def narrowed(pair: AnnotatedPair, share: float) -> AnnotatedPair:
+    """Show the middle of the moving field alone, a round field of `share` times its width, enlarged to the old size."""
+    view = find_field_of_view(pair.moving)
+    x0, y0, x1, y1 = view.box
+    center = np.array(view.center or ((x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2))
+    radius = share * (view.radius or (x1 - x0) / 2)
+    scale = 1 / share
+    height, width = pair.moving.shape[:2]
+    shift = (np.array([width, height]) - 1) / 2 - scale * center
+    matrix = np.column_stack([scale * np.eye(2), shift])
+    moving = cv2.warpAffine(pair.moving, matrix, (width, height), flags=cv2.INTER_CUBIC)
+    ys, xs = np.mgrid[:height, :width]
+    outside = np.hypot(xs - (width - 1) / 2, ys - (height - 1) / 2) > scale * radius
+    moving[outside] = 0
+    return replace(pair, moving=moving, moving_points=pair.moving_points * scale + shift)
+
+
+def surrounded(pair: AnnotatedPair, color: tuple[int, int, int], rim: float = 0.0) -> AnnotatedPair:
+    """Give both photographs a surround of one color.
+
+    Args:
+        pair: The pair.
+        color: RGB, 0 to 255.
+        rim: Standard deviation of the blur of the border between field and surround, as a share of the width.
+    """
+    return replace(pair, moving=_surround(pair.moving, color, rim), fixed=_surround(pair.fixed, color, rim))
+
+
+def marked(pair: AnnotatedPair, text: str, opacity: float, height: float, tiles: int = 1) -> AnnotatedPair:
+    """Print the same text across both photographs, at the same place of the picture.
+
+    Args:
+        pair: The pair.
+        text: What is printed.
+        opacity: 0 to 1; 1 is burnt in.
+        height: Of the letters, as a share of the picture's height.
+        tiles: The text is repeated on so many lines.
+    """
+    return replace(
+        pair,
+        moving=_mark(pair.moving, text, opacity, height, tiles),
+        fixed=_mark(pair.fixed, text, opacity, height, tiles),
+    )
+
+
+def _inside(photo: np.ndarray) -> np.ndarray:
+    return find_field_of_view(photo).mask((0.0, 0.0, 1.0, 1.0), photo.shape[:2])
+
+
+def _surround(photo: np.ndarray, color: tuple[int, int, int], rim: float) -> np.ndarray:
+    inside = _inside(photo).astype(np.float32)
+    if rim:
+        inside = cv2.GaussianBlur(inside, (0, 0), rim * photo.shape[1])
+    mixed = photo * inside[..., None] + np.array(color, np.float32) * (1 - inside[..., None])
+    return mixed.round().astype(np.uint8)
+
+
+def _mark(photo: np.ndarray, text: str, opacity: float, height: float, tiles: int) -> np.ndarray:
+    rows, columns = photo.shape[:2]
+    letters = np.zeros((rows, columns), np.uint8)
+    font, thickness = cv2.FONT_HERSHEY_SIMPLEX, max(1, round(height * rows / 8))
+    size, _ = cv2.getTextSize(text, font, 1.0, 1)
+    scale = height * rows / size[1]
+    x = round((columns - scale * size[0]) / 2)
+    for k in range(tiles):
+        y = round(rows * (k + 1) / (tiles + 1) + height * rows / 2)
+        cv2.putText(letters, text, (x, y), font, scale, 255, thickness, cv2.LINE_AA)
+    weight = opacity * letters[..., None].astype(np.float32) / 255
+    return (photo * (1 - weight) + 255 * weight).round().astype(np.uint8)
+
+
+Condition = Callable[[AnnotatedPair], AnnotatedPair]
+
+CONDITIONS: dict[str, Condition] = {
+    "clean": lambda pair: pair,
+    **{f"degraded {level}": partial(degraded, level=level) for level in (3, 4, 5, 6)},
+    **{f"both degraded {level}": partial(both_degraded, level=level) for level in (3, 4)},
+    **{f"turned {angle}": partial(turned, degrees=angle) for angle in (15, 30, 45, 90, 180)},
+    **{f"field {share} %": partial(narrowed, share=share / 100) for share in (70, 50)},
+    "red channel": partial(single_channel, channel=0),
+    "blue channel": partial(single_channel, channel=2),
+    "reversed contrast": reversed_contrast,
+    **{f"haze {density}": partial(haze, density=density) for density in (0.6, 0.9)},
+    **{f"blobs {share} %": partial(blobs, share=share / 100) for share in (15, 45)},
+    "half size": partial(resized, scale=0.5),
+    "JPEG 10 at 512": partial(compressed, quality=10, width=512),
+    "JPEG 30 at 256": partial(compressed, quality=30, width=256),
+}
+
+# What both photographs of a pair show that is not retina: nothing of it may make different eyes agree.
+SHARED_BY_BOTH: dict[str, Condition] = {
+    **{
+        f"{name} surround": partial(surrounded, color=color)
+        for name, color in {"white": (255,) * 3, "light grey": (200,) * 3, "mid grey": (128,) * 3}.items()
+    },
+    "white surround, soft rim": partial(surrounded, color=(255,) * 3, rim=0.004),
+    "stamp": partial(marked, text="EYE CLINIC 2024-03-11", opacity=1.0, height=0.05),
+    "watermark": partial(marked, text="SPECIMEN COPY", opacity=0.35, height=0.12, tiles=3),
+}
+
+__all__ = [
+    "CONDITIONS",
+    "SHARED_BY_BOTH",
+    "AnnotatedPair",
+    "Condition",
+    "blobs",
+    "both_degraded",
+    "compressed",
+    "degraded",
+    "haze",
+    "marked",
+    "narrowed",
+    "resized",
+    "reversed_contrast",
+    "single_channel",
+    "surrounded",
+    "turned",
+]

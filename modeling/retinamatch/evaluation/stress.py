@@ -1,0 +1,236 @@
+"""A yardstick that tells methods apart: pairs in FIRE's layout made harder step by step.
+
+On clean pairs of FIRE every good method scores alike: its control points are whole pixels set by hand, with a noise of
+about 1.9 pixels, and a perfect transform scored against such points has an AUC of .92. So each pair is made harder by
+every one of `CONDITIONS`, with its control points carried along exactly, and a method is judged by the mean over all of
+them. Its interval comes from a bootstrap over the pairs (Efron and Tibshirani 1993), and that of the difference of two
+methods from their differences pair by pair.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm.auto import tqdm
+
+from ..keypoint_set import Keypoints
+from ..photographs import read_photograph
+from ..transforms import Quadratic
+from .conditions import CONDITIONS, AnnotatedPair
+from .fire import THRESHOLDS, read_fire
+
+
+FULL_SIZE = 2912  # width of FIRE's photographs: errors are given in pixels of this width
+WRONG = 25.0  # pixels of that width: a registration that is further off on average is a wrong answer
+MATCHED = 3.0  # working pixels between a match and the truth
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one method made of one pair under one condition.
+
+    Attributes:
+        model: Name of the method.
+        condition: A name of `CONDITIONS`.
+        pair: Name of the pair.
+        error: Mean distance of the control points in pixels of 2912; None unless registered.
+        candidate_error: That of the transform that was found, believed or not; None without any.
+        matching_score: Fraction of the moving keypoints in the area of the control points with a match, by descriptor
+            alone, within 3 working pixels of the truth; None where there are no such keypoints.
+    """
+
+    model: str
+    condition: str
+    pair: str
+    error: float | None
+    candidate_error: float | None
+    matching_score: float | None
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the pair was registered far off."""
+        return self.error is not None and not self.error <= WRONG
+
+
+def run_stress(
+    root: str | Path, registrars: Mapping, conditions: Sequence[str] | None = None, progress: bool = False
+) -> list[Outcome]:
+    """Register every pair under every condition with every method.
+
+    Args:
+        root: Folder in FIRE's layout; see `read_fire`.
+        registrars: `Registrar`s by name.
+        conditions: Names of `CONDITIONS`; all when None.
+        progress: Show a progress bar.
+
+    Returns:
+        One `Outcome` for each combination.
+
+    Raises:
+        ValueError: A condition is not known, or see `read_fire`.
+        PhotographError: A photograph cannot be read.
+    """
+    names = list(CONDITIONS) if conditions is None else list(conditions)
+    if unknown := [name for name in names if name not in CONDITIONS]:
+        raise ValueError(f"Unknown conditions {unknown}; known are: {', '.join(CONDITIONS)}.")
+    pairs, outcomes = read_fire(root), []
+    with tqdm(total=len(pairs) * len(names) * len(registrars), unit="pair", disable=not progress) as bar:
+        for source in pairs:
+            clean = AnnotatedPair(
+                source.name,
+                read_photograph(source.moving),
+                read_photograph(source.fixed),
+                source.moving_points,
+                source.fixed_points,
+            )
+            unchanged = {
+                name: dict(zip((id(clean.moving), id(clean.fixed)), registrar.keypoints([clean.moving, clean.fixed])))
+                for name, registrar in registrars.items()
+            }
+            for condition in names:
+                pair = CONDITIONS[condition](clean)
+                for name, registrar in registrars.items():
+                    moving, fixed = (
+                        unchanged[name].get(id(photo)) or registrar.keypoints([photo])[0]
+                        for photo in (pair.moving, pair.fixed)
+                    )
+                    outcomes.append(_judge(name, condition, pair, registrar, moving, fixed))
+                    bar.update()
+    return outcomes
+
+
+def _judge(model: str, condition: str, pair: AnnotatedPair, registrar, moving: Keypoints, fixed: Keypoints) -> Outcome:
+    registration = registrar.register_keypoints(moving, fixed)
+    candidate, error = registration.estimate.candidate, None
+    if candidate is not None:
+        distances = np.linalg.norm(candidate(pair.moving_points) - pair.fixed_points, axis=1)
+        error = float(distances.mean()) * FULL_SIZE / pair.fixed.shape[1]
+        error = error if np.isfinite(error) else float(np.finfo(np.float32).max)
+    score = _matching_score(pair, moving, fixed, registrar.match(moving, fixed)[0])
+    return Outcome(model, condition, pair.name, error if registration else None, error, score)
+
+
+def _matching_score(pair: AnnotatedPair, moving: Keypoints, fixed: Keypoints, matches: np.ndarray) -> float | None:
+    """Compare matches by descriptor alone with a quadratic transform fitted to the control points."""
+    truth = Quadratic.fit(pair.moving_points, pair.fixed_points)
+    hull = cv2.convexHull(pair.moving_points.astype(np.float32))
+    inside = np.array([cv2.pointPolygonTest(hull, tuple(map(float, point)), False) >= 0 for point in moving.points])
+    if not inside.any():
+        return None
+    distance = np.linalg.norm(truth(moving.points[matches[:, 0]]) - fixed.points[matches[:, 1]], axis=1)
+    right = (distance < MATCHED * fixed.scale) & inside[matches[:, 0]]
+    return float(right.sum() / inside.sum())
+
+
+def summarize_stress(outcomes: Sequence[Outcome], samples: int = 2000, seed: int = 0) -> dict:
+    """Sum up the outcomes of a run.
+
+    Args:
+        outcomes: As `run_stress` gives them.
+        samples: Draws of the bootstrap over the pairs.
+        seed: Of the draws.
+
+    Returns:
+        A dict ready for JSON: `pairs`; `rows`, one for each model and condition, with `auc`, `registered`, `wrong`,
+        `candidate_auc` (the decision taken away) and `matching_score`; `models`, for each the mean over the conditions
+        of both AUCs and of the matching score, the 95 per cent `interval` of the first, and the sum of `wrong`;
+        `differences`, for each two models the first one's mean less the second one's, with its interval.
+    """
+    models, conditions, pairs = (
+        list(dict.fromkeys(getattr(o, name) for o in outcomes)) for name in ("model", "condition", "pair")
+    )
+    by = {(o.model, o.condition, o.pair): o for o in outcomes}
+    # (models, conditions, pairs): the share of the thresholds that the error of a pair stays below.
+    area, candidate_area = (
+        np.array([[[_area(getattr(by[m, c, p], kind)) for p in pairs] for c in conditions] for m in models])
+        for kind in ("error", "candidate_error")
+    )
+    draws = np.random.default_rng(seed).integers(0, len(pairs), (samples, len(pairs)))
+    scores = area.mean(1)  # (models, pairs)
+    resampled = scores[:, draws].mean(2)  # (models, samples)
+    rows = [
+        {
+            "model": model,
+            "condition": condition,
+            "auc": float(area[m, c].mean()),
+            "registered": sum(by[model, condition, p].error is not None for p in pairs),
+            "wrong": sum(by[model, condition, p].wrong for p in pairs),
+            "candidate_auc": float(candidate_area[m, c].mean()),
+            "matching_score": _mean([by[model, condition, p].matching_score for p in pairs]),
+        }
+        for m, model in enumerate(models)
+        for c, condition in enumerate(conditions)
+    ]
+    summary = {
+        model: {
+            "auc": float(scores[m].mean()),
+            "interval": _interval(resampled[m]),
+            "candidate_auc": float(candidate_area[m].mean()),
+            "matching_score": _mean([row["matching_score"] for row in rows if row["model"] == model]),
+            "wrong": sum(row["wrong"] for row in rows if row["model"] == model),
+        }
+        for m, model in enumerate(models)
+    }
+    differences = [
+        {
+            "models": [models[a], models[b]],
+            "auc": float(scores[a].mean() - scores[b].mean()),
+            "interval": _interval(resampled[a] - resampled[b]),
+        }
+        for a, b in combinations(range(len(models)), 2)
+    ]
+    return {"pairs": len(pairs), "rows": rows, "models": summary, "differences": differences, "seed": seed}
+
+
+def stress_table(summary: dict) -> str:
+    """Write what `summarize_stress` gives as Markdown: AUC, pairs registered, and those of them that are wrong."""
+    models = list(summary["models"])
+    lines = [f"| condition | {' | '.join(models)} |", "| --- |" + " --- |" * len(models)]
+    cells = {(row["condition"], row["model"]): row for row in summary["rows"]}
+    for condition in dict.fromkeys(row["condition"] for row in summary["rows"]):
+        shown = [_cell(cells[condition, model], summary["pairs"]) for model in models]
+        lines.append(f"| {condition} | {' | '.join(shown)} |")
+    totals = summary["models"].values()
+    ends = [f"{t['auc']:.3f} [{t['interval'][0]:.3f}, {t['interval'][1]:.3f}]" for t in totals]
+    lines.append(f"| **mean** [95 %] | {' | '.join(ends)} |")
+    lines.append(f"| wrong answers | {' | '.join(str(t['wrong']) for t in totals)} |")
+    lines.append(f"| mean without the decision | {' | '.join(_number(t['candidate_auc']) for t in totals)} |")
+    lines.append(f"| matching score | {' | '.join(_number(t['matching_score']) for t in totals)} |")
+    for difference in summary["differences"]:
+        first, second = difference["models"]
+        low, high = difference["interval"]
+        lines.append(f"\n{first} less {second}: {difference['auc']:+.3f} [{low:+.3f}, {high:+.3f}]")
+    return "\n".join(lines)
+
+
+def outcomes_to_dicts(outcomes: Sequence[Outcome]) -> list[dict]:
+    """Put outcomes into dicts ready for JSON."""
+    return [asdict(outcome) for outcome in outcomes]
+
+
+def _area(error: float | None) -> float:
+    return 0.0 if error is None else float(np.mean([error < threshold for threshold in THRESHOLDS]))
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _interval(values: np.ndarray) -> list[float]:
+    return [float(value) for value in np.percentile(values, (2.5, 97.5))]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _cell(row: dict, pairs: int) -> str:
+    wrong = f", {row['wrong']} wrong" if row["wrong"] else ""
+    return f"{row['auc']:.3f} ({row['registered']}/{pairs}{wrong})"
+
+
+__all__ = ["Outcome", "outcomes_to_dicts", "run_stress", "stress_table", "summarize_stress"]
