@@ -12,13 +12,15 @@ from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from tqdm import tqdm
 
 from .assembly.identity import identity_pairs
-from .assembly.plan import BuildError, BuildOptions, find_uses, plan
+from .assembly.options import BuildError, BuildOptions
+from .assembly.plan import plan
+from .assembly.selection import select
 from .assembly.workers import Workers
 from .format.annotations import AnnotationError
 from .format.card import write_card
@@ -58,7 +60,7 @@ def build(
     options.check()
     check_target(out)
     try:
-        uses, left_out, fire = find_uses(root, options)
+        uses, left_out, fire = select(root, options)
         jobs = plan(uses, options)
     except AnnotationError as error:
         raise BuildError(str(error)) from error
@@ -148,6 +150,11 @@ def _steps(text: str) -> dict[str, int]:
 
 app = typer.Typer(add_completion=False)
 _DEFAULTS = BuildOptions()
+_RENDERED, _PAIRS, _SPLITS = "Rendered eyes (0 for none)", "Pairs of the test split (0 for none)", "Splits"
+
+
+def _count(text: str, panel: str | None = None, least: int = 0) -> Any:
+    return typer.Option(min=least, help=text, rich_help_panel=panel)
 
 
 @app.command()
@@ -157,34 +164,38 @@ def main(
     sources: Annotated[
         str | None,
         typer.Option(
-            help="Sources, by comma; plain:NAME=FOLDER for your own photographs. [default: all found in ROOT]"
+            help="Sources, by comma; plain:NAME=FOLDER for your own photographs.", show_default="all found in ROOT"
         ),
     ] = None,
-    publishable: Annotated[bool, typer.Option("--publishable", help="Leave out what may not be passed on.")] = False,
-    rendered: Annotated[int, typer.Option(min=0, help="Rendered eyes with labels.")] = _DEFAULTS.rendered,
-    unlabelled: Annotated[
-        int, typer.Option(min=0, help="Rendered eyes whose labels are withheld.")
-    ] = _DEFAULTS.unlabelled,
-    visits: Annotated[int, typer.Option(min=0, help="Rendered pairs of visits.")] = _DEFAULTS.visits,
-    people: Annotated[int, typer.Option(min=0, help="Rendered persons of the identity set.")] = _DEFAULTS.people,
-    shots: Annotated[int, typer.Option(min=2, help="Photographs of each of them.")] = _DEFAULTS.shots,
-    size: Annotated[int, typer.Option(help="Side of the canvas in pixels.")] = _DEFAULTS.size,
-    validation_share: Annotated[
-        float, typer.Option(help="Share of each source's persons for validation.")
-    ] = _DEFAULTS.validation_share,
-    test_share: Annotated[
-        float, typer.Option(help="Share of each source's persons for the test.")
-    ] = _DEFAULTS.test_share,
-    seed: Annotated[int, typer.Option(min=0, help="Of the splits, the pairs and the rendered eyes.")] = 0,
     every: Annotated[str, typer.Option(help="Take every n-th person: SOURCE=NUMBER, by comma.")] = "",
     annotations: Annotated[
         Path | None, typer.Option(help="Folder of annotations that replace the labels of the photographs they name.")
     ] = None,
-    png: Annotated[bool, typer.Option("--png", help="Store images without loss.")] = False,
+    publishable: Annotated[bool, typer.Option("--publishable", help="Leave out what may not be passed on.")] = False,
+    rendered: Annotated[int, _count("With labels: configuration keypoints.", _RENDERED)] = _DEFAULTS.rendered,
+    unlabelled: Annotated[
+        int, _count("Whose labels are withheld: configuration unlabelled.", _RENDERED)
+    ] = _DEFAULTS.unlabelled,
+    people: Annotated[int, _count("Persons of the configuration identity.", _RENDERED)] = _DEFAULTS.people,
+    shots: Annotated[int, _count("Photographs of each of these persons.", _RENDERED, least=2)] = _DEFAULTS.shots,
     measured: Annotated[
-        int, typer.Option(min=0, help="Rendered eyes on which the label maker is measured for the card.")
+        int, _count("On which the label maker is measured for the card.", _RENDERED)
     ] = _DEFAULTS.measured,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes. [default: one a core]")] = None,
+    warped: Annotated[
+        int,
+        _count("Test photographs of each source, and test eyes, that become six warped pairs each.", _PAIRS),
+    ] = _DEFAULTS.warped,
+    visits: Annotated[int, _count("Rendered eyes that are photographed at two visits.", _PAIRS)] = _DEFAULTS.visits,
+    validation_fraction: Annotated[
+        float, typer.Option(help="Of each source's persons, for validation.", rich_help_panel=_SPLITS)
+    ] = _DEFAULTS.validation_fraction,
+    test_fraction: Annotated[
+        float, typer.Option(help="Of each source's persons, for the test.", rich_help_panel=_SPLITS)
+    ] = _DEFAULTS.test_fraction,
+    seed: Annotated[int, _count("Of the splits, the pairs and the rendered eyes.", _SPLITS)] = _DEFAULTS.seed,
+    size: Annotated[int, typer.Option(help="Side of the canvas in pixels.")] = _DEFAULTS.size,
+    png: Annotated[bool, typer.Option("--png", help="Store images without loss.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="one a core")] = None,
 ) -> None:
     """Turn photographs, their vessel maps and rendered eyes into a data set, split by patient."""
     try:
@@ -193,12 +204,13 @@ def main(
             publishable=publishable,
             rendered=rendered,
             unlabelled=unlabelled,
+            warped=warped,
             visits=visits,
             people=people,
             shots=shots,
             size=size,
-            validation_share=validation_share,
-            test_share=test_share,
+            validation_fraction=validation_fraction,
+            test_fraction=test_fraction,
             seed=seed,
             every=_steps(every),
             annotations=None if annotations is None else str(annotations),
@@ -212,8 +224,8 @@ def main(
     for sentence in record["left_out"]:
         typer.echo(f"Left out: {sentence}")
     for config, splits in record["rows"].items():
-        for split, found in splits.items():
-            typer.echo(f"{config} {split}: " + ", ".join(f"{name} {count}" for name, count in found.items()))
+        for split, counts in splits.items():
+            typer.echo(f"{config} {split}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
     typer.echo(f"Written to {out}.")
 
 

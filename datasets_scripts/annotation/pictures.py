@@ -19,7 +19,7 @@ from retinamatch.registrar import Registrar
 from ..format.annotations import Annotation, AnnotationError, read_annotation
 from ..labelling.junctions import find_junctions
 from ..labelling.labels import LabellingError, read, read_vessels
-from ..sources import Photograph, SourceError, find_source, plain_folder
+from ..sources import PhotographFile, SourceError, find_source, plain_folder
 
 
 PROPOSALS = ("auto", "labels", "vessels", "model", "none")
@@ -29,7 +29,7 @@ PROPOSALS = ("auto", "labels", "vessels", "model", "none")
 class FilePicture:
     """A photograph in a file, with what lies beside it."""
 
-    photograph: Photograph
+    photograph: PhotographFile
 
     @property
     def name(self) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from retinamatch.field_of_view import find_field_of_view
 from retinamatch.photographs import read_photograph
 
-from ..sources import Photograph, open_image
+from ..sources import PhotographFile, open_image
 
 
 THRESHOLD = 0.87  # measured: see the test on real photographs
@@ -148,8 +148,8 @@ def fingerprint_file(path: str | os.PathLike) -> np.ndarray:
 
 
 def without(
-    photographs: Sequence[Photograph], images_to_exclude: Sequence[Path]
-) -> tuple[list[Photograph], list[Photograph]]:
+    photographs: Sequence[PhotographFile], images_to_exclude: Sequence[Path]
+) -> tuple[list[PhotographFile], list[PhotographFile]]:
     """Leave out photographs that are, by content, among others: FIRE's that hide in MeDAL-Retina.
 
     Args:

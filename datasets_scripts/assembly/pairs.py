@@ -1,10 +1,11 @@
 """Pairs of photographs with a known mapping between them, as rows: rendered ones, and FIRE's.
 
-A rendered pair shows one rendered eye at two visits; the mapping is a turn of a sphere between two lenses, which a
-cubic polynomial follows within a fraction of a pixel over the overlap.
+A rendered pair shows one rendered eye at two visits; the mapping is the rotation of a sphere between two lenses, which
+a cubic polynomial follows within a fraction of a pixel over the overlap.
 """
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,12 +16,12 @@ from retinamatch.transforms import TRANSFORMS, Affine, Cubic, Transform
 from ..format.rows import encode_image, encode_mask, origin
 from ..format.schema import POINT_KINDS
 from ..labelling.points import look_up
+from ..rendering import RENDERED_LICENCE
 from ..rendering.eye import rendered_eye_seed, rendered_person, side_of
-from .rendered import RENDERED_LICENCE
 
 
 GRADES = (1, 2, 3)
-# Overlap and difficulty of rendered visits at grade 1 to 3.
+# Grade -> overlap and difficulty of rendered visits.
 VISITS = {1: (0.88, 0.2), 2: (0.72, 0.5), 3: (0.58, 0.9)}
 # A mapping and its points may disagree by no more than this, in pixels of the fixed photograph.
 TOLERANCE = 0.5
@@ -42,18 +43,22 @@ def rendered_visits(number: int, grade: int, size: int, seed: int) -> dict:
     inside = look_up(masks[1], moving_points) & look_up(masks[0], fixed_points)
     # Beyond the places that the fit has seen the polynomial only continues straight on.
     inside &= np.linalg.norm(mapping(moving_points) - fixed_points, axis=1) < TOLERANCE
-    moving_points, fixed_points, kind = moving_points[inside], fixed_points[inside], "keypoints"
-    if len(moving_points) == 0:
-        moving_points, fixed_points, kind = places[both], mapping(places[both]), "grid"
+    points, kind = (fixed_points[inside], moving_points[inside]), "keypoints"
+    if not inside.any():
+        points, kind = (mapping(places[both]), places[both]), "grid"
     person = rendered_person(number, seed)
-    images = visits.fixed.image, visits.moving.image
     return {
         **pair_row(
-            f"{person}_visits_{grade}", *images, masks, fixed_points, moving_points, kind, mapping, "visits", grade
+            name=f"{person}_visits_{grade}",
+            images=(visits.fixed.image, visits.moving.image),
+            masks=masks,
+            points=points,
+            kind=kind,
+            mapping=mapping,
+            category="visits",
+            grade=grade,
         ),
-        "blur": None,
-        "light": None,
-        "lesions": None,
+        **dict.fromkeys(("blur", "light", "lesions")),
         **origin("rendered", person, side_of(visits.eye), RENDERED_LICENCE, True),
     }
 
@@ -83,18 +88,37 @@ def fire_pair(pair: FirePair, licence: str) -> dict:
 
 
 def pair_row(
-    name, fixed, moving, masks, fixed_points, moving_points, kind, mapping: Transform, category, grade
+    *,
+    name: str,
+    images: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray],
+    points: Sequence[np.ndarray],
+    kind: str,
+    mapping: Transform,
+    category: str,
+    grade: int,
 ) -> dict:
-    """Make a row of `pairs` of two photographs, their masks, the places known in both, and the mapping."""
+    """Make a row of `pairs`, apart from the strengths of a warped pair and where it comes from.
+
+    Args:
+        name: Of the pair, unique within its source.
+        images: Fixed and moving photograph (H, W, 3), uint8.
+        masks: Their fields of view (H, W), bool.
+        points: The same places (N, 2) in pixels of the fixed and of the moving photograph.
+        kind: One of `POINT_KINDS`: what these places are.
+        mapping: From the moving to the fixed photograph.
+        category: What makes the pair hard.
+        grade: 1 to 3.
+    """
     overlap, curvature = _measure(mapping, masks)
     return {
         "name": name,
-        "fixed": encode_image(fixed, f"{name}_fixed"),
-        "moving": encode_image(moving, f"{name}_moving"),
+        "fixed": encode_image(images[0], f"{name}_fixed"),
+        "moving": encode_image(images[1], f"{name}_moving"),
         "fixed_mask": encode_mask(masks[0], f"{name}_fixed"),
         "moving_mask": encode_mask(masks[1], f"{name}_moving"),
-        "fixed_points": np.asarray(fixed_points).tolist(),
-        "moving_points": np.asarray(moving_points).tolist(),
+        "fixed_points": points[0].tolist(),
+        "moving_points": points[1].tolist(),
         "points": POINT_KINDS.index(kind),
         "transform_class": list(TRANSFORMS).index(mapping.name),
         "transform": json.dumps(mapping.to_dict()),
@@ -105,8 +129,8 @@ def pair_row(
     }
 
 
-def _measure(mapping: Transform, masks: list[np.ndarray]) -> tuple[float, float]:
-    """Overlap of a pair, and how far its mapping is from an affine one there, in pixels."""
+def _measure(mapping: Transform, masks: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Measure the overlap of a pair, and how far its mapping is from an affine one there, in pixels."""
     rows, columns = np.nonzero(masks[0][::8, ::8])
     places = np.stack([columns, rows], 1) * 8.0
     back = mapping.inverse(places)

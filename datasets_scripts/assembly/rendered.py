@@ -6,13 +6,13 @@ from retinamatch.field_of_view import FieldOfView
 
 from ..format.rows import LabelledPhotograph
 from ..labelling.canvas import on_canvas
+from ..rendering import RENDERED_LICENCE
 from ..rendering.eye import rendered_eye_seed, rendered_person, side_of
 
 
 # Rendered vessels thinner than this, in pixels of a field of view 768 wide, are felt rather than seen, and people who
 # draw vessel maps leave them out: their junctions would ask the detector for what is not in the picture.
 RENDERED_LEAST_WIDTH = 1.5
-RENDERED_LICENCE = "Apache-2.0"
 
 
 def render_photograph(number: int, size: int, seed: int, shot: int = 0) -> LabelledPhotograph:
@@ -56,4 +56,4 @@ def render_photograph(number: int, size: int, seed: int, shot: int = 0) -> Label
     )
 
 
-__all__ = ["RENDERED_LICENCE", "render_photograph"]
+__all__ = ["render_photograph"]

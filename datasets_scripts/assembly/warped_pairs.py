@@ -1,11 +1,11 @@
 """Warped pairs: one photograph through two cameras.
 
-Two round windows on it, one of which is turned, bent, blurred, lit otherwise, or covered with lesions. The mapping
+Two round windows on it, one of which is rotated, bent, blurred, lit otherwise, or covered with lesions. The mapping
 between the windows is a quadratic polynomial, exactly.
 """
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import cv2
 import numpy as np
@@ -14,54 +14,55 @@ from retinamatch.field_of_view import find_field_of_view
 from retinamatch.transforms import Quadratic, Transform
 
 from ..format.rows import origin
-from ..labelling.labels import find_labels, read
+from ..labelling.labels import find_labels, has_labels, read
 from ..labelling.points import look_up
 from ..rendering.eye import Lesion
 from ..rendering.painter import paint_lesion
 from ..rendering.view import RetinaView
-from ..sources import Photograph
+from ..sources import PhotographFile
 from .pairs import pair_row
 from .rendered import render_photograph
 
 
-CATEGORIES = ("overlap", "curvature", "blur", "light", "lesions", "all")
-# Strengths at grade 1 to 3, and what the other categories have of it. Lengths are pixels of a photograph 768 wide.
-WINDOW = {0: 0.84, 1: 0.80, 2: 0.70, 3: 0.62}  # diameter of a window, as a share of the photograph's
-CURVATURE = {0: 2.0, 1: 6.0, 2: 12.0, 3: 20.0}  # largest bend at the rim of the window
-BLUR = {0: 0.5, 1: 1.2, 2: 2.2, 3: 3.5}  # standard deviation
-LIGHT = {0: 0.1, 1: 0.35, 2: 0.65, 3: 1.0}  # of the greatest change that is drawn
-LESIONS = {0: 0, 1: 8, 2: 25, 3: 60}  # number
-LESION_KINDS = ("drusen", "exudate", "cotton_wool", "haemorrhage", "microaneurysm")
+LESION_KINDS = ("drusen", "exudate", "cotton_wool", "hemorrhage", "microaneurysm")
 GRID = 12  # places a side, where no keypoints are known
 
 
-@dataclass
+@dataclass(frozen=True)
 class Strengths:
-    """How different the two photographs of a warped pair are; the names are those of the columns."""
+    """How different the two photographs of a warped pair are; lengths are pixels of a photograph 768 wide.
 
-    window: float
+    Attributes:
+        overlap: Diameter of a window as a fraction of the photograph's: small windows overlap little.
+        curvature: Largest bend at the rim of the window.
+        blur: Standard deviation.
+        light: Fraction of the greatest change that is drawn.
+        lesions: Number.
+    """
+
+    overlap: float
     curvature: float
     blur: float
     light: float
     lesions: int
 
-    @classmethod
-    def of(cls, category: str, grade: int) -> "Strengths":
-        """Give the strengths of a category: its own at the grade, the others mild; "all" has all at the grade."""
 
-        def at(name: str, scale: dict):
-            return scale[grade] if category in (name, "all") else scale[0]
-
-        return cls(
-            at("overlap", WINDOW),
-            at("curvature", CURVATURE),
-            at("blur", BLUR),
-            at("light", LIGHT),
-            at("lesions", LESIONS),
-        )
+MILD = Strengths(0.84, 2.0, 0.5, 0.1, 0)
+GRADED = {
+    1: Strengths(0.80, 6.0, 1.2, 0.35, 8),
+    2: Strengths(0.70, 12.0, 2.2, 0.65, 25),
+    3: Strengths(0.62, 20.0, 3.5, 1.0, 60),
+}
+CATEGORIES = (*(field.name for field in fields(Strengths)), "all")
 
 
-@dataclass
+def strengths_of(category: str, grade: int) -> Strengths:
+    """Give the strengths of a category: its own at the grade, the others mild; "all" has all at the grade."""
+    graded = GRADED[grade]
+    return graded if category == "all" else replace(MILD, **{category: getattr(graded, category)})
+
+
+@dataclass(kw_only=True)
 class Subject:
     """What a warped pair is made from.
 
@@ -72,7 +73,7 @@ class Subject:
         center: (2,) of the field of view in pixels.
         radius: Of the field of view in pixels.
         keypoints: (N, 2) in pixels; `None` when it is not labelled.
-        origin: The columns of `schema.origin`.
+        origin: The columns of `rows.origin`.
     """
 
     name: str
@@ -84,9 +85,9 @@ class Subject:
     origin: dict
 
     @classmethod
-    def read(cls, photograph: Photograph, licence: str, redistributable: bool, labelled: bool) -> "Subject":
-        """Read a file of a source; the arguments are those of `labelling.label`."""
-        photo = read(photograph)
+    def read(cls, photograph: PhotographFile) -> "Subject":
+        """Read a file of a source."""
+        photo, labelled = read(photograph), has_labels(photograph)
         view = find_field_of_view(photo)
         box = np.array(view.box)
         center = np.array(view.center) if view.center is not None else (box[:2] + box[2:] - 1) / 2
@@ -101,8 +102,8 @@ class Subject:
                 photograph.source,
                 photograph.patient,
                 photograph.eye,
-                licence,
-                redistributable and (not labelled or photograph.labels_redistributable),
+                photograph.licence,
+                photograph.redistributable and (not labelled or photograph.labels_redistributable),
             ),
         )
 
@@ -112,9 +113,15 @@ class Subject:
         one = render_photograph(number, round(size * 1.3), seed)
         rows, columns = np.nonzero(one.mask)
         center = np.array([columns.min() + columns.max(), rows.min() + rows.max()]) / 2
-        radius = max(np.ptp(columns), np.ptp(rows)) / 2
-        about = origin(one.source, one.patient, one.eye, one.licence, one.redistributable)
-        return cls(one.name, one.image, one.mask, center, radius, one.keypoints, about)
+        return cls(
+            name=one.name,
+            photo=one.image,
+            mask=one.mask,
+            center=center,
+            radius=max(np.ptp(columns), np.ptp(rows)) / 2,
+            keypoints=one.keypoints,
+            origin=origin(one.source, one.patient, one.eye, one.licence, one.redistributable),
+        )
 
 
 def warped_pair(subject: Subject, category: str, grade: int, size: int, seed: int) -> dict:
@@ -129,12 +136,12 @@ def warped_pair(subject: Subject, category: str, grade: int, size: int, seed: in
     """
     name = f"{subject.name}_{category}_{grade}"
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-    strengths = Strengths.of(category, grade)
+    strengths = strengths_of(category, grade)
     middle, radius = (size - 1) / 2, 0.485 * size
-    # Where the two windows lie on the photograph: photograph pixels per view pixel, and both centres.
-    scale = strengths.window * subject.radius / radius
+    # Where the two windows lie on the photograph: photograph pixels per view pixel, and both centers.
+    scale = strengths.overlap * subject.radius / radius
     direction = rng.uniform(0, 2 * np.pi)
-    half = np.array([np.cos(direction), np.sin(direction)]) * (1 - strengths.window) * subject.radius
+    half = np.array([np.cos(direction), np.sin(direction)]) * (1 - strengths.overlap) * subject.radius
     half *= rng.uniform(0.7, 1.0)
     mapping = _draw_mapping(rng, middle, radius, 2 * half / scale, strengths.curvature * size / 768)
 
@@ -154,18 +161,22 @@ def warped_pair(subject: Subject, category: str, grade: int, size: int, seed: in
         seen = cv2.remap(subject.mask.astype(np.uint8), grid[..., 0], grid[..., 1], cv2.INTER_NEAREST) > 0
         masks.append(window & seen)
         images[-1][~masks[-1]] = 0
-    fixed, moving = images[0], _another_visit(rng, images[1], masks[1], strengths)
 
-    fixed_points, kind = None, "grid"
-    if subject.keypoints is not None:
-        found = (subject.keypoints - subject.center + half) / scale + middle
-        fixed_points, moving_points = _seen_by_both(found, mapping, masks)
-        kind = "keypoints"
-    if fixed_points is None or len(fixed_points) == 0:
-        fixed_points, moving_points = _grid_points(mapping, masks)
-        kind = "grid"
+    keypoints = np.zeros((0, 2)) if subject.keypoints is None else subject.keypoints
+    points, kind = _seen_by_both((keypoints - subject.center + half) / scale + middle, mapping, masks), "keypoints"
+    if len(points[0]) == 0:
+        points, kind = _seen_by_both(_grid(size), mapping, masks), "grid"
     return {
-        **pair_row(name, fixed, moving, masks, fixed_points, moving_points, kind, mapping, category, grade),
+        **pair_row(
+            name=name,
+            images=(images[0], _another_visit(rng, images[1], masks[1], strengths)),
+            masks=masks,
+            points=points,
+            kind=kind,
+            mapping=mapping,
+            category=category,
+            grade=grade,
+        ),
         "blur": strengths.blur,
         "light": strengths.light,
         "lesions": strengths.lesions,
@@ -173,10 +184,12 @@ def warped_pair(subject: Subject, category: str, grade: int, size: int, seed: in
     }
 
 
-def _draw_mapping(rng, middle: float, radius: float, shift: np.ndarray, curvature: float) -> Quadratic:
-    """Draw the mapping from the moving to the fixed window: a turn, a zoom, a shift and a bend of so many pixels."""
-    turn, zoom = np.radians(rng.uniform(-12, 12)), np.exp(rng.uniform(-0.06, 0.06))
-    linear = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+def _draw_mapping(
+    rng: np.random.Generator, middle: float, radius: float, shift: np.ndarray, curvature: float
+) -> Quadratic:
+    """Draw the mapping from the moving to the fixed window: a rotation, a zoom, a shift and a bend in pixels."""
+    angle, zoom = np.radians(rng.uniform(-12, 12)), np.exp(rng.uniform(-0.06, 0.06))
+    linear = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     bend = rng.normal(size=(3, 2))
     angles = np.linspace(0, 2 * np.pi, 360)
     u, v = np.cos(angles), np.sin(angles)
@@ -186,12 +199,12 @@ def _draw_mapping(rng, middle: float, radius: float, shift: np.ndarray, curvatur
     return Quadratic(coefficients, (middle, middle), radius, corners)
 
 
-def _another_visit(rng, image: np.ndarray, mask: np.ndarray, strengths: Strengths) -> np.ndarray:
+def _another_visit(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray, strengths: Strengths) -> np.ndarray:
     """Give the moving photograph its lesions, light, blur and noise."""
     size = len(image)
     image = image.astype(np.float32) / 255
     if strengths.lesions:
-        # The painter's colours are those of a retina under the renderer's light.
+        # The painter's colors are those of a retina under the renderer's light.
         light = float(image[mask].mean()) / 0.3
         view = RetinaView(np.zeros(2), 45.0, 0.97 * size, np.full(2, (size - 1) / 2))
         image, hidden = image / light, np.zeros((size, size))
@@ -216,17 +229,19 @@ def _another_visit(rng, image: np.ndarray, mask: np.ndarray, strengths: Strength
     return (255 * image * mask[..., None]).round().clip(0, 255).astype(np.uint8)
 
 
-def _seen_by_both(fixed_points: np.ndarray, mapping: Transform, masks: list[np.ndarray]):
+def _seen_by_both(
+    fixed_points: np.ndarray, mapping: Transform, masks: list[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
     """Keep the places (N, 2) of the fixed photograph that both show, with their partners."""
     moving_points = mapping.inverse(fixed_points)
     both = look_up(masks[0], fixed_points) & look_up(masks[1], moving_points)
     return fixed_points[both], moving_points[both]
 
 
-def _grid_points(mapping: Transform, masks: list[np.ndarray]):
-    """Take places on a regular grid over the overlap."""
-    axis = (np.arange(GRID) + 0.5) / GRID * len(masks[0]) - 0.5
-    return _seen_by_both(np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2), mapping, masks)
+def _grid(size: int) -> np.ndarray:
+    """Give places (N, 2) on a regular grid over a square photograph."""
+    axis = (np.arange(GRID) + 0.5) / GRID * size - 0.5
+    return np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
 
 
-__all__ = ["CATEGORIES", "Strengths", "Subject", "warped_pair"]
+__all__ = ["CATEGORIES", "Strengths", "Subject", "strengths_of", "warped_pair"]

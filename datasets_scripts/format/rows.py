@@ -10,7 +10,7 @@ from PIL import Image as PillowImage
 from .schema import EYES
 
 
-@dataclass
+@dataclass(kw_only=True)
 class LabelledPhotograph:
     """A photograph with or without keypoints.
 

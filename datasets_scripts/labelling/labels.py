@@ -7,9 +7,9 @@ import numpy as np
 from retinamatch.field_of_view import FieldOfView, find_field_of_view
 from retinamatch.photographs import PhotographError, read_photograph
 
-from ..format.annotations import Annotation, read_annotation
+from ..format.annotations import Annotation, in_words, read_annotation
 from ..format.rows import LabelledPhotograph
-from ..sources import Photograph, open_image
+from ..sources import PhotographFile, open_image
 from .canvas import on_canvas
 from .junctions import find_junctions
 
@@ -18,24 +18,14 @@ class LabellingError(ValueError):
     """A photograph or its labels cannot be used; the message is one sentence for the user."""
 
 
-def label(
-    photograph: Photograph,
-    licence: str,
-    redistributable: bool,
-    size: int,
-    labelled: bool,
-    correction: Path | None = None,
-) -> LabelledPhotograph:
+def label(photograph: PhotographFile, size: int, correction: Path | None = None) -> LabelledPhotograph:
     """Read a photograph, find or read its keypoints, and put both on the canvas.
 
     Args:
         photograph: File of a source.
-        licence: Terms of the photograph.
-        redistributable: Whether they allow to pass it on.
         size: Side of the square canvas in pixels: the field of view is cropped and scaled to it.
-        labelled: Whether to use its annotation or, without one, its vessel map.
-        correction: Annotation to take instead, made on the photograph or on its canvas in a former build of this size.
-            Who names it vouches for its terms.
+        correction: Annotation to take instead of its own labels, made on the photograph or on its canvas in a former
+            build of this size. Who names it vouches for its terms.
 
     Raises:
         LabellingError: The image or its vessel map is missing, unreadable or does not fit, or the correction is of
@@ -44,17 +34,16 @@ def label(
     """
     photo = read(photograph)
     view = find_field_of_view(photo)
-    labels, final = {}, {}
-    free = photograph.labels_redistributable
+    labels, canvas_labels = {}, {}
+    licence, redistributable = photograph.licence, photograph.redistributable
     if correction is not None:
-        labels, final = read_correction(correction, photo.shape[:2], size)
-        free = True
-    elif labelled:
+        labels, canvas_labels = read_correction(correction, photo.shape[:2], size)
+    elif has_labels(photograph):
         labels = find_labels(photograph, photo, view)
+        redistributable &= photograph.labels_redistributable
         if photograph.label_licence and photograph.label_licence != licence:
             licence = f"{licence}; labels: {photograph.label_licence}"
     pixels, mask, labels = on_canvas(photo, view, labels, size)
-    labels = final or labels
     return LabelledPhotograph(
         name=photograph.name,
         image=pixels,
@@ -63,12 +52,12 @@ def label(
         patient=photograph.patient,
         eye=photograph.eye,
         licence=licence,
-        redistributable=redistributable and (not labels or free),
-        **labels,
+        redistributable=redistributable,
+        **(canvas_labels or labels),
     )
 
 
-def read(photograph: Photograph) -> np.ndarray:
+def read(photograph: PhotographFile) -> np.ndarray:
     """Read the image of a photograph, (H, W, 3) uint8.
 
     Raises:
@@ -83,7 +72,7 @@ def read(photograph: Photograph) -> np.ndarray:
         raise LabellingError(f"The photograph {photograph.path} cannot be read: {error}") from error
 
 
-def has_labels(photograph: Photograph) -> bool:
+def has_labels(photograph: PhotographFile) -> bool:
     """Tell whether a photograph has a vessel map or an annotation; a draft of an annotation does not count.
 
     Raises:
@@ -109,29 +98,29 @@ def read_correction(path: Path, shape: tuple[int, int], size: int) -> tuple[dict
         LabellingError: It was made on a picture of neither size.
         AnnotationError: It cannot be read.
     """
-    found = read_annotation(path)
-    labels = _from_annotation(found)
-    if found.size == (size, size):
+    annotation = read_annotation(path)
+    labels = _from_annotation(annotation)
+    if annotation.size == (size, size):
         return {}, labels
-    if found.size == shape[::-1]:
+    if annotation.size == shape[::-1]:
         return labels, {}
     raise LabellingError(
-        f"{path} was made on a picture of {found.size[0]} x {found.size[1]} pixels; the photograph has {shape[1]} x "
-        f"{shape[0]}, its canvas {size} x {size}."
+        f"{path} was made on a picture of {in_words(annotation.size)} pixels; the photograph has "
+        f"{in_words(shape[::-1])}, its canvas {size} x {size}."
     )
 
 
-def _from_annotation(found: Annotation) -> dict:
+def _from_annotation(annotation: Annotation) -> dict:
     return {
-        "keypoints": found.points,
-        "types": found.types,
-        "widths": found.widths,
-        "directions": [np.zeros(0)] * len(found.points),
-        "labelled_by": found.annotator or "annotator",
+        "keypoints": annotation.points,
+        "types": annotation.types,
+        "widths": annotation.widths,
+        "directions": [np.zeros(0)] * len(annotation),
+        "labelled_by": annotation.annotator or "annotator",
     }
 
 
-def find_labels(photograph: Photograph, photo: np.ndarray, view: FieldOfView) -> dict:
+def find_labels(photograph: PhotographFile, photo: np.ndarray, view: FieldOfView) -> dict:
     """Take keypoints from the annotation of a photograph, or find them in its vessel map.
 
     Returns:
@@ -143,17 +132,17 @@ def find_labels(photograph: Photograph, photo: np.ndarray, view: FieldOfView) ->
     """
     if photograph.annotation is not None:
         return _from_annotation(read_annotation(photograph.annotation, size=(photo.shape[1], photo.shape[0])))
-    found = find_junctions(read_vessels(photograph, photo.shape[:2]), field_width=view.box[2] - view.box[0])
+    junctions = find_junctions(read_vessels(photograph, photo.shape[:2]), field_width=view.box[2] - view.box[0])
     return {
-        "keypoints": found.points,
-        "types": found.types,
-        "widths": found.widths,
-        "directions": found.directions,
+        "keypoints": junctions.points,
+        "types": junctions.types,
+        "widths": junctions.widths,
+        "directions": junctions.directions,
         "labelled_by": "vessel map",
     }
 
 
-def read_vessels(photograph: Photograph, size: tuple[int, int]) -> np.ndarray:
+def read_vessels(photograph: PhotographFile, size: tuple[int, int]) -> np.ndarray:
     """Read the vessel map of a photograph.
 
     Args:

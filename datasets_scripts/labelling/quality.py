@@ -20,7 +20,7 @@ from tqdm import tqdm
 from ..keypoint_types import CROSSING, TYPE_NAMES
 from ..rendering.eye import draw_eye, rendered_eye_seed
 from ..rendering.fundus import RenderedPhotograph, branch_directions, render
-from ..rendering.tree_junctions import find_junctions as find_tree_junctions
+from ..rendering.tree_junctions import list_junctions
 from .canvas import RIM_MARGIN
 from .drawings import Drawing, drawings
 from .junctions import Junctions, find_junctions
@@ -79,7 +79,7 @@ def read_truth(seed: int, size: int) -> Truth:
     eye = draw_eye(seed)
     photo = render(eye, size, lesions=[])
     view, vessels = photo.view, draw_map(photo)
-    points = view.to_pixels(eye.meetings.points)
+    points = view.to_pixels(eye.junctions.points)
     rim = ndimage.distance_transform_edt(np.pad(photo.mask, 1))[1:-1, 1:-1]
     y, x = np.mgrid[:size, :size]
     disc, disc_radius = view.to_pixels(eye.disc), DISC_RADII * eye.disc_radius * view.pixels_per_degree
@@ -87,25 +87,25 @@ def read_truth(seed: int, size: int) -> Truth:
 
     shown, directions, half_shown = [], [], []
     for index in np.flatnonzero(look_up(rim > 0, points)):
-        branches = eye.meetings.branches[index]
+        branches = eye.junctions.branches[index]
         lines = [view.to_pixels(branch) for branch in branches]
         drawn = np.array([look_up(vessels, line).all() for line in lines])
         # Where a vessel ends in the junction, the two others are a bend.
-        complete = len(lines) == (4 if eye.meetings.types[index] == CROSSING else 3)
+        complete = len(lines) == (4 if eye.junctions.types[index] == CROSSING else 3)
         if complete and drawn.all() and _apart(vessels, lines):
             shown.append(index)
             directions.append(branch_directions(branches, view))
         elif drawn.any():
             half_shown.append(index)
     # Of junctions that nearly coincide the eye lists one; the map may well show both.
-    every = find_tree_junctions(eye.vessels, merge=0.0).points
-    unlisted = every[cKDTree(eye.meetings.points).query(every)[0] > 1e-9]
+    every = list_junctions(eye.vessels, merge=0.0).points
+    unlisted = every[cKDTree(eye.junctions.points).query(every)[0] > 1e-9]
     inside = look_up(judged, points[shown])
     return Truth(
         vessels=vessels,
         field_width=view.diameter,
         points=points[shown][inside],
-        types=eye.meetings.types[shown][inside],
+        types=eye.junctions.types[shown][inside],
         directions=[angles for angles, kept in zip(directions, inside) if kept],
         half_shown=np.concatenate([points[half_shown], view.to_pixels(unlisted)]),
         judged=judged,

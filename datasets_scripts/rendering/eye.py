@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .tree_junctions import TreeJunctions, find_junctions
+from .tree_junctions import TreeJunctions, list_junctions
 from .vessel_tree import TreeStyle, Vessel, grow_vessels
 
 
@@ -13,7 +13,7 @@ class Lesion:
     """A spot of disease.
 
     Attributes:
-        kind: "drusen", "exudate", "cotton_wool", "haemorrhage", "microaneurysm" or "scar".
+        kind: "drusen", "exudate", "cotton_wool", "hemorrhage", "microaneurysm" or "scar".
         place: (2,) on the chart, degrees.
         radius: Degrees.
         seed: Of its outline.
@@ -35,7 +35,7 @@ class RenderedEye:
         disc_radius: Degrees.
         vessels: Both trees.
         looks: Numbers that say how it looks (pigment, textures, cup, fovea).
-        meetings: Where the vessels meet, and how they leave from there.
+        junctions: Where the vessels meet, seen from the front.
     """
 
     seed: int
@@ -43,16 +43,7 @@ class RenderedEye:
     disc_radius: float
     vessels: list[Vessel]
     looks: dict[str, float]
-    meetings: TreeJunctions
-
-    def junctions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where the vessels meet, seen from the front.
-
-        Returns:
-            Points (N, 2) on the chart, degrees; types (N,), 0 bifurcation, 1 crossing; widths (N,) of the thinner
-            vessel, degrees.
-        """
-        return self.meetings.points, self.meetings.types, self.meetings.widths
+    junctions: TreeJunctions
 
 
 def draw_eye(seed: int) -> RenderedEye:
@@ -88,7 +79,7 @@ def draw_eye(seed: int) -> RenderedEye:
         "reflex": rng.uniform(0.0, 0.5),
         "sheen": max(0.0, rng.uniform(-0.5, 1.0)),
     }
-    return RenderedEye(seed, disc, rng.uniform(2.5, 3.2), vessels, looks, find_junctions(vessels))
+    return RenderedEye(seed, disc, rng.uniform(2.5, 3.2), vessels, looks, list_junctions(vessels))
 
 
 def draw_lesions(rng: np.random.Generator, eye: RenderedEye, amount: float) -> list[Lesion]:
@@ -114,7 +105,7 @@ def draw_lesions(rng: np.random.Generator, eye: RenderedEye, amount: float) -> l
         scatter("drusen", 90, fovea, 4.0, 0.06, 0.3)
     if rng.random() < 0.6:
         scatter("microaneurysm", 40, fovea, 10.0, 0.05, 0.1)
-        scatter("haemorrhage", 16, fovea, 11.0, 0.1, 0.6)
+        scatter("hemorrhage", 16, fovea, 11.0, 0.1, 0.6)
         for _ in range(rng.poisson(3 * amount)):
             scatter("exudate", 30, rng.normal(0, 6, 2), 1.2, 0.05, 0.25)
         scatter("cotton_wool", 5, eye.disc * 0.6, 7.0, 0.4, 0.9)
@@ -125,7 +116,7 @@ def draw_lesions(rng: np.random.Generator, eye: RenderedEye, amount: float) -> l
             if np.linalg.norm(place - eye.disc) > 5:
                 lesions.append(Lesion("scar", place, rng.uniform(0.3, 0.6), int(rng.integers(1 << 31))))
     if rng.random() < 0.15:
-        scatter("haemorrhage", 3, rng.normal(0, 8, 2), 3.0, 0.8, 2.0)
+        scatter("hemorrhage", 3, rng.normal(0, 8, 2), 3.0, 0.8, 2.0)
     return lesions
 
 

@@ -17,7 +17,7 @@ BLOOD = np.array([0.35, 1.15, 0.9], np.float32)  # absorption in red, green and 
 BEHIND_VESSELS = ("drusen", "exudate", "scar")
 
 
-@dataclass
+@dataclass(kw_only=True)
 class RenderedPhotograph:
     """A photograph of a rendered eye.
 
@@ -140,10 +140,16 @@ def render(
 
     mask = _field_mask(view, light, shape)
     kept, keypoints, widths = _visible_junctions(eye, view, light, mask, hidden)
-    types = eye.junctions()[1][kept]
-    directions = [branch_directions(eye.meetings.branches[index], view) for index in kept]
     return RenderedPhotograph(
-        expose(image, mask, view, light, rng), mask, keypoints, types, widths, kept, absorption, view, directions
+        image=expose(image, mask, view, light, rng),
+        mask=mask,
+        keypoints=keypoints,
+        types=eye.junctions.types[kept],
+        widths=widths,
+        indices=kept,
+        vessels=absorption,
+        view=view,
+        directions=[branch_directions(eye.junctions.branches[index], view) for index in kept],
     )
 
 
@@ -157,7 +163,7 @@ def _visible_junctions(
     eye: RenderedEye, view: RetinaView, light: Light, mask: np.ndarray, hidden: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Indices (N,), pixels (N, 2) and widths (N,) of the junctions that a photograph shows."""
-    points, _, diameters = eye.junctions()
+    points, diameters = eye.junctions.points, eye.junctions.widths
     height, width = mask.shape
     pixels, widths = view.to_pixels(points), diameters * view.pixels_per_degree
     # The blur spreads a thin vessel: what is left of its contrast is its share of the blurred width.

@@ -18,14 +18,14 @@ LESION_COLOURS = {
     "drusen": (0.95, 0.72, 0.30),
     "exudate": (1.0, 0.88, 0.45),
     "cotton_wool": (0.95, 0.82, 0.60),
-    "haemorrhage": (0.42, 0.10, 0.05),
+    "hemorrhage": (0.42, 0.10, 0.05),
     "microaneurysm": (0.45, 0.12, 0.06),
     "scar": (0.80, 0.62, 0.40),
 }
 LESION_OPACITY = {"drusen": 0.35, "cotton_wool": 0.7, "exudate": 0.75, "scar": 0.75}
 LESION_SOFTNESS = {"cotton_wool": 0.8, "drusen": 0.5}
-ROUGH_LESIONS = ("haemorrhage", "exudate")
-STRETCHED_LESIONS = ("haemorrhage", "cotton_wool")
+ROUGH_LESIONS = ("hemorrhage", "exudate")
+STRETCHED_LESIONS = ("hemorrhage", "cotton_wool")
 
 
 @lru_cache(maxsize=8)

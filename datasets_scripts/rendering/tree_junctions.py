@@ -68,8 +68,8 @@ def _piece(vessel: Vessel, place: np.ndarray, step: int) -> np.ndarray:
     return line if np.linalg.norm(line[-1] - place) > SAMPLING / 3 else line[:1]
 
 
-def find_junctions(vessels: list[Vessel], merge: float = 0.3) -> TreeJunctions:
-    """Lists the bifurcations and crossings of finished vessels.
+def list_junctions(vessels: list[Vessel], merge: float = 0.3) -> TreeJunctions:
+    """List the bifurcations and crossings of finished vessels.
 
     Of junctions closer than `merge` degrees the one of the widest vessels stays: in a photograph they are one.
 
@@ -103,4 +103,4 @@ def find_junctions(vessels: list[Vessel], merge: float = 0.3) -> TreeJunctions:
     return TreeJunctions(points[keep], types[keep], widths[keep], branches)
 
 
-__all__ = ["BRANCH_REACH", "TreeJunctions", "find_junctions"]
+__all__ = ["BRANCH_REACH", "TreeJunctions", "list_junctions"]

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from .base import Photograph, Source, SourceError, verify
+from .base import PhotographFile, Source, SourceError, verify
 from .chase_db1 import CHASE_DB1
 from .drive import DRIVE
 from .fire import FIRE
@@ -74,14 +74,14 @@ def locate(root: str | os.PathLike) -> dict[str, Path]:
     return found
 
 
-def patients(photographs: Sequence[Photograph]) -> list[str]:
+def patients(photographs: Sequence[PhotographFile]) -> list[str]:
     """Names of the persons, sorted."""
     return sorted({photograph.patient for photograph in photographs})
 
 
 __all__ = [
     "SOURCES",
-    "Photograph",
+    "PhotographFile",
     "Source",
     "SourceError",
     "find_source",

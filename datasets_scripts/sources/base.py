@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
 from .layout import LayoutError, image_files, image_size, is_litter, stem
@@ -13,24 +14,25 @@ class SourceError(ValueError):
     """A download that is not as its provider hands it out; the message is one sentence for the user."""
 
 
-@dataclass(frozen=True)
-class Photograph:
-    """One photograph of a source.
+@dataclass(frozen=True, kw_only=True)
+class PhotographFile:
+    """One photograph of a source, in a file.
 
     Attributes:
         path: The image file; read it with `open_image`, which also takes `.gz`.
-        source: Name of its `Source`.
-        patient: The person, unique within the source; the unit of every split.
+        patient: Whose eye it shows, unique within the source; the unit of every split.
         eye: "left", "right", or "" where the source does not say.
         vessels: Manual vessel map, of the same size as the image; None when there is none.
         annotation: Keypoints by hand, in a format of `format/annotations.py`; None when there are none.
         labels_redistributable: Whether keypoints made from the vessel map or the annotation may be published.
         label_licence: Terms of the vessel map or annotation.
         prefix: What stands before the file's name where names repeat within the source.
+        source: Name of its `Source`, which fills in this and the following two.
+        licence: Terms of the photograph.
+        redistributable: Whether the photograph may be published again.
     """
 
     path: Path
-    source: str
     patient: str
     eye: str = ""
     vessels: Path | None = None
@@ -38,6 +40,9 @@ class Photograph:
     labels_redistributable: bool = False
     label_licence: str = ""
     prefix: str = ""
+    source: str = ""
+    licence: str = ""
+    redistributable: bool = False
 
     @property
     def name(self) -> str:
@@ -77,12 +82,12 @@ class Source:
     use: str
     folders: tuple[str, ...]
     expected: str
-    reader: Callable[[Path], list[Photograph]] = field(repr=False, compare=False)
+    reader: Callable[[Path], list[PhotographFile]] = field(repr=False, compare=False)
     checksums: dict[str, str] = field(default_factory=dict, compare=False)
     count: int | None = None
     may_contain: tuple[str, ...] = ()
 
-    def photographs(self, folder: str | os.PathLike) -> list[Photograph]:
+    def photographs(self, folder: str | os.PathLike) -> list[PhotographFile]:
         """List the photographs of a download, in the order of their names.
 
         Every file's header is read, so that a damaged or foreign file shows here and not in the middle of a build.
@@ -95,25 +100,26 @@ class Source:
         if not folder.is_dir():
             raise self.error(f"{folder} is not a folder")
         try:
-            found = [replace(one, source=self.name) for one in self.reader(self._innermost(folder))]
-            if not found:
+            photographs = self.reader(self._innermost(folder))
+            if not photographs:
                 raise LayoutError(f"{folder} holds no photograph")
-            for one in found:
+            for one in photographs:
                 _check_files(one)
         except LayoutError as error:
             raise self.error(str(error)) from error
-        found = sorted(with_unique_names(found), key=lambda one: one.name)
-        for first, second in zip(found, found[1:]):
+        photographs = sorted(with_unique_names(photographs), key=lambda one: one.name)
+        for first, second in pairwise(photographs):
             if first.name == second.name:
                 raise self.error(f"{first.path} and {second.path} have one name, {first.name}")
-        return found
+        terms = {"source": self.name, "licence": self.licence, "redistributable": self.redistributable}
+        return [replace(one, **terms) for one in photographs]
 
     def error(self, what: str) -> SourceError:
-        """One sentence: what was found, and what is expected where."""
+        """Say in one sentence what was found, and what is expected where."""
         return SourceError(f"{self.title}: {what}; expected: {self.expected}.")
 
     def _innermost(self, folder: Path) -> Path:
-        """Steps into archives that wrap everything in a folder of their own name, such as LES-AV/LES-AV."""
+        """Step into archives that wrap everything in a folder of their own name, such as LES-AV/LES-AV."""
         while True:
             inside = [path for path in folder.iterdir() if path.is_dir() and not is_litter(path)]
             if len(inside) != 1 or inside[0].name.lower() not in self.folders or image_files(folder):
@@ -121,7 +127,7 @@ class Source:
             folder = inside[0]
 
 
-def with_unique_names(photographs: Sequence[Photograph]) -> list[Photograph]:
+def with_unique_names(photographs: Sequence[PhotographFile]) -> list[PhotographFile]:
     """Give photographs whose names repeat in several folders the name of their folder as a prefix."""
     names: dict[str, set[Path]] = {}
     for one in photographs:
@@ -134,7 +140,7 @@ def with_unique_names(photographs: Sequence[Photograph]) -> list[Photograph]:
     ]
 
 
-def _check_files(photograph: Photograph) -> None:
+def _check_files(photograph: PhotographFile) -> None:
     width, height = image_size(photograph.path)
     if photograph.vessels is not None:
         size = image_size(photograph.vessels)
@@ -165,14 +171,14 @@ def verify(source: Source, folder: str | os.PathLike) -> list[str]:
             continue
         method, _, digest = wanted.partition(":")
         with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, method).hexdigest()
-        if found != digest:
+            actual = hashlib.file_digest(stream, method).hexdigest()
+        if actual != digest:
             raise SourceError(
-                f"{source.title}: {path} has the {method} {found}, but the file of {source.url} has {digest}; download "
+                f"{source.title}: {path} has the {method} {actual}, but the file of {source.url} has {digest}; download "
                 "it again."
             )
         agree.append(name)
     return agree
 
 
-__all__ = ["Photograph", "Source", "SourceError", "verify", "with_unique_names"]
+__all__ = ["PhotographFile", "Source", "SourceError", "verify", "with_unique_names"]

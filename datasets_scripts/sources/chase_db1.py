@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from .base import Photograph, Source
+from .base import PhotographFile, Source
 from .layout import EYES, image_files, match_name, pair_maps, require_images, stem, subfolder
 
 
-def read(folder: Path) -> list[Photograph]:
+def read(folder: Path) -> list[PhotographFile]:
     """List CHASE_DB1 as Kingston University hands it out (all files in one folder), or as images/ and vessels/."""
     images = subfolder(folder, "images")
     if images is not None:
@@ -23,7 +23,8 @@ def read(folder: Path) -> list[Photograph]:
     for path, vessel_map in zip(paths, vessels):
         name = match_name(path, r"Image_(?P<patient>\d+)(?P<eye>[LR])", "Image_01L.jpg")
         eye = EYES[name["eye"].lower()]
-        found.append(Photograph(path, "chase_db1", name["patient"], eye, vessel_map, None, True, "CC-BY-4.0"))
+        terms = {"labels_redistributable": True, "label_licence": "CC-BY-4.0"}
+        found.append(PhotographFile(path=path, patient=name["patient"], eye=eye, vessels=vessel_map, **terms))
     return found
 
 

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from .base import Photograph, Source
+from .base import PhotographFile, Source
 from .layout import LayoutError, image_files, match_name, pair_maps, require_images, require_subfolder, subfolder
 
 
 TERMS = "research use, terms of redistribution not found"
 
 
-def read(folder: Path) -> list[Photograph]:
+def read(folder: Path) -> list[PhotographFile]:
     """List both halves of DRIVE; the maps of the test half are handed out by some of its mirrors only."""
     halves = {name: subfolder(folder, name) for name in ("training", "test")}
     if halves["training"] is None and halves["test"] is None:
@@ -27,7 +27,7 @@ def read(folder: Path) -> list[Photograph]:
         if maps is not None:
             vessels = pair_maps(paths, image_files(maps), _map_name, maps)
         found += [
-            Photograph(path, "drive", person[1], vessels=vessel_map, label_licence=TERMS)
+            PhotographFile(path=path, patient=person[1], vessels=vessel_map, label_licence=TERMS)
             for path, person, vessel_map in zip(paths, people, vessels)
         ]
     return found

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from .base import Photograph, Source
+from .base import PhotographFile, Source
 from .layout import LayoutError, image_files, match_name, pair_maps, require_images, require_subfolder, stem, subfolder
 
 
 GROUPS = ("healthy", "diabetic_retinopathy", "glaucoma")
 
 
-def read(folder: Path) -> list[Photograph]:
+def read(folder: Path) -> list[PhotographFile]:
     """List HRF as FAU hands it out (one archive, or one a group), or reduced with maps from artery and vein labels."""
     if any(subfolder(folder, group) for group in GROUPS):
         found = []
@@ -24,7 +24,7 @@ def read(folder: Path) -> list[Photograph]:
     return _pair(images, provided or derived, provided=provided is not None)
 
 
-def _pair(images: Path, maps: Path, provided: bool) -> list[Photograph]:
+def _pair(images: Path, maps: Path, provided: bool) -> list[PhotographFile]:
     paths = require_images(images)
     vessels = pair_maps(paths, image_files(maps), stem, maps)
     found = []
@@ -32,10 +32,9 @@ def _pair(images: Path, maps: Path, provided: bool) -> list[Photograph]:
         # 01_h and 01_dr are two people: the 15 healthy, 15 diabetic and 15 glaucoma photographs show 45.
         patient = match_name(path, r"\d+_(h|dr|g)", "01_h.jpg")[0]
         found.append(
-            Photograph(
-                path,
-                "hrf",
-                patient,
+            PhotographFile(
+                path=path,
+                patient=patient,
                 vessels=vessel_map,
                 labels_redistributable=provided,
                 label_licence="CC-BY-4.0" if provided else "derived from artery/vein labels, terms not found",

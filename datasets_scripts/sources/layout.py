@@ -47,7 +47,7 @@ def image_files(folder: Path, recursive: bool = False) -> list[Path]:
 
 
 def subfolder(folder: Path, *names: str) -> Path | None:
-    """The first of these folders that exists, whatever its capitals."""
+    """Give the first of these folders that exists, whatever its capitals."""
     present = {path.name.lower(): path for path in sorted(folder.iterdir(), reverse=True) if path.is_dir()}
     return next((present[name.lower()] for name in names if name.lower() in present), None)
 

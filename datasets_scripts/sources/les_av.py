@@ -2,20 +2,19 @@
 
 from pathlib import Path
 
-from .base import Photograph, Source
+from .base import PhotographFile, Source
 from .layout import image_files, match_name, pair_maps, require_images, require_subfolder, stem
 
 
-def read(folder: Path) -> list[Photograph]:
+def read(folder: Path) -> list[PhotographFile]:
     """List LES-AV as Figshare hands it out, or as images/ and vessels/."""
     paths = require_images(require_subfolder(folder, "images"))
     maps = require_subfolder(folder, "vessel-segmentations", "vessels")
     vessels = pair_maps(paths, image_files(maps), stem, maps)
     return [
-        Photograph(
-            path,
-            "les_av",
-            match_name(path, r"\d+", "111.png")[0],
+        PhotographFile(
+            path=path,
+            patient=match_name(path, r"\d+", "111.png")[0],
             vessels=vessel_map,
             label_licence="scientific use only, no commercial use",
         )

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from .base import Photograph, Source
+from .base import PhotographFile, Source
 from .layout import LayoutError, image_files, require_images, stem, subfolder
 from .superretina_lab import read_annotated
 
@@ -13,7 +13,7 @@ LABELLED = "Super Retina Training Data"
 LABEL_TERMS = "CC BY 4.0 by our notes, not found in the copy of its README that could be read"
 
 
-def read(folder: Path) -> list[Photograph]:
+def read(folder: Path) -> list[PhotographFile]:
     """List the three folders, as many of them as are there; a person a file, because names do not tell."""
     labelled = subfolder(folder, LABELLED)
     unlabelled = {subfolder(folder, name): prefix for name, prefix in UNLABELLED.items() if subfolder(folder, name)}
@@ -25,7 +25,7 @@ def read(folder: Path) -> list[Photograph]:
         for path in paths:
             # Names such as 12.png repeat from folder to folder and would be one person, and one name.
             inner = "_".join((prefix, *path.relative_to(part).parts[:-1])).replace(" ", "_") + "_"
-            found.append(Photograph(path, "medal_retina", inner + stem(path), prefix=inner))
+            found.append(PhotographFile(path=path, patient=inner + stem(path), prefix=inner))
     if labelled is not None:
         for one in read_annotated(labelled):
             name = "labelled_" + stem(one.path)

@@ -3,7 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from .base import Photograph, Source
+from .base import PhotographFile, Source
 from .layout import EYES, LayoutError, image_files, index_by_stem, read_table, require_images, subfolder
 
 
@@ -37,11 +37,11 @@ def plain_folder(name: str, licence: str = "unknown", redistributable: bool = Fa
             f"images/NAME.jpg (or NAME.jpg), optional vessels/NAME.png, annotations/NAME.json and {PATIENTS} with the "
             "columns file, patient and eye"
         ),
-        reader=partial(_read, name=name, licence=licence, redistributable=redistributable),
+        reader=partial(_read, licence=licence, redistributable=redistributable),
     )
 
 
-def _read(folder: Path, name: str, licence: str, redistributable: bool) -> list[Photograph]:
+def _read(folder: Path, licence: str, redistributable: bool) -> list[PhotographFile]:
     paths = index_by_stem(require_images(subfolder(folder, "images") or folder))
     maps = _labels(subfolder(folder, "vessels"), paths, "vessel map")
     annotations = _labels(subfolder(folder, "annotations"), paths, "annotation")
@@ -51,13 +51,12 @@ def _read(folder: Path, name: str, licence: str, redistributable: bool) -> list[
         patient, eye = people[key]
         labelled = key in maps or key in annotations
         found.append(
-            Photograph(
-                path,
-                name,
-                patient,
-                eye,
-                maps.get(key),
-                annotations.get(key),
+            PhotographFile(
+                path=path,
+                patient=patient,
+                eye=eye,
+                vessels=maps.get(key),
+                annotation=annotations.get(key),
                 labels_redistributable=labelled and redistributable,
                 label_licence=licence if labelled else "",
             )

@@ -3,21 +3,21 @@
 import re
 from pathlib import Path
 
-from .base import Photograph, Source
+from .base import PhotographFile, Source
 from .layout import LayoutError, image_files, match_name, require_images
 
 
-def read(folder: Path) -> list[Photograph]:
+def read(folder: Path) -> list[PhotographFile]:
     """List RIDB: files in a folder a person (P01/IM000001_1.jpg), or all in one folder."""
     people = [path for path in sorted(folder.iterdir()) if path.is_dir() and re.fullmatch(r"[Pp]\d+", path.name)]
     if not people:
-        return [Photograph(path, "ridb", _person(path)) for path in require_images(folder)]
+        return [PhotographFile(path=path, patient=_person(path)) for path in require_images(folder)]
     found = []
     for person in people:
         for path in image_files(person):
             if int(_person(path)[1:]) != int(person.name[1:]):
                 raise LayoutError(f"{path} lies in the folder of {person.name}, but its name says {_person(path)}")
-            found.append(Photograph(path, "ridb", _person(path)))
+            found.append(PhotographFile(path=path, patient=_person(path)))
     return found
 
 

@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from .base import Photograph, Source
+from .base import PhotographFile, Source
 from .layout import EYES, image_files, match_name
 
 
-def read(folder: Path) -> list[Photograph]:
+def read(folder: Path) -> list[PhotographFile]:
     """List the photographs, in folders by grade as in the repository, or in one folder."""
     found = []
     for path in image_files(folder, recursive=True):
         name = match_name(path, r"Patient(?P<patient>\d+)[_-](?P<eye>[LR])", "Patient001_L.jpg")
-        found.append(Photograph(path, "srahim_dr", name["patient"], EYES[name["eye"].lower()]))
+        found.append(PhotographFile(path=path, patient=name["patient"], eye=EYES[name["eye"].lower()]))
     return found
 
 

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from .base import Photograph, Source
+from .base import PhotographFile, Source
 from .layout import image_files, is_image, match_name, pair_maps, require_images, stem, subfolder
 
 
 TERMS = "terms not found: research only"
 
 
-def read(folder: Path) -> list[Photograph]:
+def read(folder: Path) -> list[PhotographFile]:
     """List STARE with the maps of Adam Hoover: in folders as the archives are named, or all files in one folder."""
     images = subfolder(folder, "stare-images", "images") or folder
     maps = subfolder(folder, "labels-ah") or folder
@@ -18,9 +18,13 @@ def read(folder: Path) -> list[Photograph]:
     vessels = [path for path in image_files(maps) if is_image(path) and stem(path).lower().endswith(".ah")]
     vessels = pair_maps(paths, vessels, lambda path: f"{stem(path)}.ah", maps)
     return [
-        Photograph(path, "stare", match_name(path, r"im\d+", "im0001.ppm")[0], vessels=vessel_map, label_licence=TERMS)
+        PhotographFile(path=path, patient=_slide(path), vessels=vessel_map, label_licence=TERMS)
         for path, vessel_map in zip(paths, vessels)
     ]
+
+
+def _slide(path: Path) -> str:
+    return match_name(path, r"im\d+", "im0001.ppm")[0]
 
 
 STARE = Source(

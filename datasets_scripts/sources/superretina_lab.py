@@ -3,24 +3,24 @@
 import re
 from pathlib import Path
 
-from .base import Photograph, Source
+from .base import PhotographFile, Source
 from .layout import EYES, LayoutError, image_files, index_by_stem, require_images, stem, subfolder
 
 
 TERMS = "private, terms not given"
 
 
-def read(folder: Path) -> list[Photograph]:
+def read(folder: Path) -> list[PhotographFile]:
     """List ImageData with its annotations, and an Auxiliary folder beside it without any."""
     lab = subfolder(folder, "Lab") or folder
     found = read_annotated(lab)
     auxiliary = subfolder(folder, "Auxiliary")
     if auxiliary is not None:
-        found += [Photograph(path, "superretina_lab", stem(path)) for path in image_files(auxiliary, recursive=True)]
+        found += [PhotographFile(path=path, patient=stem(path)) for path in image_files(auxiliary, recursive=True)]
     return found
 
 
-def read_annotated(folder: Path) -> list[Photograph]:
+def read_annotated(folder: Path) -> list[PhotographFile]:
     """List a folder with ImageData/NAME.jpg, Annotations/NAME.txt and, if it is there, ImageSets/*.txt.
 
     Photographs without an annotation are unlabelled: the folder of annotations is optional by SuperRetina's README.
@@ -43,8 +43,8 @@ def read_annotated(folder: Path) -> list[Photograph]:
         parts = re.fullmatch(r"(?P<patient>[A-Za-z]+\d+)_(?P<eye>left|right)_\d+", name)
         patient, eye = (parts["patient"], EYES[parts["eye"]]) if parts else (name, "")
         annotation = annotations.get(name)
-        licence = TERMS if annotation is not None else ""
-        found.append(Photograph(path, "superretina_lab", patient, eye, annotation=annotation, label_licence=licence))
+        terms = TERMS if annotation is not None else ""
+        found.append(PhotographFile(path=path, patient=patient, eye=eye, annotation=annotation, label_licence=terms))
     return found
 
 

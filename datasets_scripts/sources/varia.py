@@ -2,28 +2,28 @@
 
 from pathlib import Path
 
-from .base import Photograph, Source
+from .base import PhotographFile, Source
 from .layout import LayoutError, image_files, index_by_stem, require_images, stem, subfolder
 
 
 INDEX = "pair_index.txt"
 
 
-def read(folder: Path) -> list[Photograph]:
+def read(folder: Path) -> list[PhotographFile]:
     """List VARIA: files in a folder a person, or in one folder beside an index of who is who."""
     images = subfolder(folder, "Images") or folder
     people = [path for path in sorted(images.iterdir()) if path.is_dir() and image_files(path)]
     if people and not image_files(images):
-        return [Photograph(path, "varia", person.name) for person in people for path in image_files(person)]
+        return [PhotographFile(path=path, patient=person.name) for person in people for path in image_files(person)]
     paths = require_images(images)
     index = next((path for path in (folder / INDEX, images / INDEX) if path.is_file()), None)
     if index is None:
         raise LayoutError(f"{folder} has no {INDEX}, without which nobody knows which photographs show one person")
-    return [Photograph(path, "varia", person) for path, person in zip(paths, _read_people(index, paths))]
+    return [PhotographFile(path=path, patient=person) for path, person in zip(paths, _read_people(index, paths))]
 
 
 def _read_people(index: Path, paths: list[Path]) -> list[str]:
-    """The person of every photograph: the first of the photographs that the index says are of one eye."""
+    """Name every photograph's person: the first of the photographs that the index says are of one eye."""
     person = {name: name for name in index_by_stem(paths)}
 
     def find(name: str) -> str:

@@ -5,11 +5,12 @@ import errno
 import numpy as np
 import pytest
 from datasets import get_dataset_config_names, load_dataset
+from huggingface_hub import DatasetCard
 from PIL import Image
 from typer.testing import CliRunner
 
 from datasets_scripts import build as build_module
-from datasets_scripts.assembly.plan import BuildError, BuildOptions, split_patients
+from datasets_scripts.assembly.options import BuildError, BuildOptions
 from datasets_scripts.build import build
 from datasets_scripts.format import contact_sheet
 from datasets_scripts.format.annotations import Annotation, write_annotation
@@ -128,6 +129,12 @@ class TestRenderedAlone:
         assert f"| all | {quality['keypoints']} | {quality['recall']:.3f} | {quality['precision']:.3f} |" in card
         crossings = record["keypoints"]["train"]["rendered"]
         assert f"| train | rendered | {crossings['0']} | {crossings['1']} |" in card
+        # The Hub's own reader finds in it what was written.
+        loaded = DatasetCard.load(folder / "README.md")
+        assert str(loaded) == card and "{" not in loaded.text.split("```bibtex")[0]
+        assert [(one["config_name"], [file["split"] for file in one["data_files"]]) for one in loaded.data.configs] == [
+            (config, [split for name, split in tables(folder) if name == config]) for config in CONFIGURATIONS
+        ]
         with Image.open(folder / "figures" / "labels.jpg") as figure:
             assert figure.width == 3 * 480
 
@@ -154,7 +161,7 @@ class TestSources:
         assert (tmp_path / "set" / "pairs" / "test-00000-of-00001.parquet").read_bytes() not in contents[0].values()
 
     def test_labels_where_there_are_some_and_pairs_of_test_patients(self, root, tmp_path):
-        record = build(root, tmp_path / "set", options(validation_share=0.34, test_share=0.2))
+        record = build(root, tmp_path / "set", options(validation_fraction=0.34, test_fraction=0.2))
         assert record["options"]["sources"] == ["chase_db1", "hrf", "les_av"] and record["left_out"] == []
         keypoints = rows_of(tmp_path / "set", "keypoints")
         assert sum(len(rows) for rows in keypoints.values()) == 18
@@ -204,8 +211,16 @@ class TestSources:
                 x, y = one.keypoints[nearest].round().astype(int)
                 assert one.image[y, x, 0] < 150
 
+    def test_pairs_can_be_left_out_or_be_fewer(self, root, tmp_path):
+        taken = {"sources": ["chase_db1", "hrf"], "test_fraction": 0.5}
+        build(root, tmp_path / "set", options(**taken, warped=0))
+        assert {config for config, _ in tables(tmp_path / "set")} == {"keypoints"}
+        build(root, tmp_path / "set", options(**taken, warped=1))
+        names = {(row["source"], row["patient"]) for row in rows_of(tmp_path / "set", "pairs")["test"]}
+        assert sorted(source for source, _ in names) == ["chase_db1", "hrf"]
+
     def test_every_takes_whole_people(self, root, tmp_path):
-        taken = options(sources=["chase_db1"], every={"chase_db1": 3}, validation_share=1, test_share=0)
+        taken = options(sources=["chase_db1"], every={"chase_db1": 3}, validation_fraction=1, test_fraction=0)
         build(root, tmp_path / "set", taken)
         assert tables(tmp_path / "set") == [("keypoints", "validation")]
         names = [one.name for one in read_photographs(tmp_path / "set", "validation")]
@@ -229,7 +244,7 @@ class TestSources:
         assert sum(len(rows) for rows in rows_of(tmp_path / "set", "unlabelled").values()) == 1
 
     def test_annotations_replace_the_labels(self, root, tmp_path):
-        taken = options(sources=["hrf", "les_av"], size=96, validation_share=0, test_share=0)
+        taken = options(sources=["hrf", "les_av"], size=96, validation_fraction=0, test_fraction=0)
         build(root, tmp_path / "set", taken)
         before = {row["name"]: decode(row) for row in rows_of(tmp_path / "set", "keypoints")["train"]}
         marks = tmp_path / "marks"
@@ -255,23 +270,30 @@ class TestSources:
             build(root, tmp_path / "set", options(**{**vars(taken), "annotations": str(marks)}))
 
     def test_real_photographs(self, data_root, tmp_path):
-        taken = options(sources=["chase_db1"], size=256, every={"chase_db1": 5}, validation_share=0.34, test_share=0)
+        taken = options(
+            sources=["chase_db1"], size=256, every={"chase_db1": 5}, validation_fraction=0.34, test_fraction=0
+        )
         record = build(data_root, tmp_path / "set", taken)
         assert record["rows"]["keypoints"] == {"train": {"chase_db1": 4}, "validation": {"chase_db1": 2}}
         for one in read_photographs(tmp_path / "set", "train"):
             assert 20 <= len(one.keypoints) <= 120 and 0 < (one.types == 1).sum() < len(one.types) / 2
 
 
+def split(source, names, validation, test, seed=0):
+    return BuildOptions(validation_fraction=validation, test_fraction=test, seed=seed).split(source, names)
+
+
 def test_split_of_a_source_does_not_depend_on_the_others():
     names = [f"{number:02d}" for number in range(40)]
-    splits = split_patients("hrf", names, 0.15, 0.1, seed=0)
+    splits = split("hrf", names, 0.15, 0.1)
     assert [list(splits.values()).count(split) for split in SPLITS] == [30, 6, 4]
-    assert splits == split_patients("hrf", names[::-1], 0.15, 0.1, seed=0)
-    assert splits != split_patients("chase_db1", names, 0.15, 0.1, seed=0)
-    assert set(split_patients("hrf", names, 0.0, 0.0, seed=0).values()) == {"train"}
-    assert set(split_patients("hrf", names, 1.0, 0.0, seed=0).values()) == {"validation"}
-    assert sorted(split_patients("hrf", names[:3], 0.01, 0.01, seed=0).values()) == ["test", "train", "validation"]
-    assert set(split_patients("hrf", names[:2], 0.1, 0.1, seed=0).values()) == {"train"}
+    assert splits == split("hrf", names[::-1], 0.15, 0.1)
+    assert splits != split("chase_db1", names, 0.15, 0.1)
+    assert splits != split("hrf", names, 0.15, 0.1, seed=1)
+    assert set(split("hrf", names, 0.0, 0.0).values()) == {"train"}
+    assert set(split("hrf", names, 1.0, 0.0).values()) == {"validation"}
+    assert sorted(split("hrf", names[:3], 0.01, 0.01).values()) == ["test", "train", "validation"]
+    assert set(split("hrf", names[:2], 0.1, 0.1).values()) == {"train"}
 
 
 def replace(path, pixels):
@@ -295,8 +317,8 @@ def replace(path, pixels):
         (lambda root: None, {"sources": ["plain:hrf=somewhere"]}, BuildError, "'hrf' is taken by another source"),
         (lambda root: None, {"sources": ["plain:mine=/nowhere"]}, SourceError, "/nowhere is not a folder"),
         (lambda root: None, {"every": {"drive": 2}}, BuildError, "'drive' is not among the sources to build"),
-        (lambda root: None, {"validation_share": 1.5}, BuildError, "between 0 and 1, got 1.5"),
-        (lambda root: None, {"validation_share": 0.9, "test_share": 0.2}, BuildError, "together, got 0.9 . 0.2"),
+        (lambda root: None, {"validation_fraction": 1.5}, BuildError, "between 0 and 1, got 1.5"),
+        (lambda root: None, {"validation_fraction": 0.9, "test_fraction": 0.2}, BuildError, "together, got 0.9 . 0.2"),
         (lambda root: None, {"size": 32}, BuildError, "at least 64 pixels a side, got 32"),
         (lambda root: None, {"sources": []}, BuildError, "Nothing to build"),
     ],
@@ -327,7 +349,11 @@ def test_what_validation_refuses_is_not_kept(root, tmp_path):
     images = root / "hrf" / "images"
     (images / "03_h.jpg").write_bytes((images / "02_g.jpg").read_bytes())  # two people, one photograph
     with pytest.raises(BuildError, match="show the same photograph"):
-        build(root, tmp_path / "set", options(sources=["hrf"], validation_share=0.5, test_share=0.25, seed=SPLITTING))
+        build(
+            root,
+            tmp_path / "set",
+            options(sources=["hrf"], validation_fraction=0.5, test_fraction=0.25, seed=SPLITTING),
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
@@ -335,7 +361,7 @@ def test_what_validation_refuses_is_not_kept(root, tmp_path):
 SPLITTING = next(
     seed
     for seed in range(50)
-    if (lambda s: s["02_g"] != s["03_h"])(split_patients("hrf", ["01_dr", "01_h", "02_g", "03_h"], 0.5, 0.25, seed))
+    if (lambda s: s["02_g"] != s["03_h"])(split("hrf", ["01_dr", "01_h", "02_g", "03_h"], 0.5, 0.25, seed))
 )
 
 
@@ -371,10 +397,10 @@ def test_command_line_and_contact_sheet(root, tmp_path):
 
 def test_sheet_tells_the_kinds_apart_by_shape_and_colour():
     one = LabelledPhotograph(
-        "drawn",
-        np.zeros((200, 200, 3), dtype=np.uint8),
-        np.ones((200, 200), dtype=bool),
-        *["", "", "", ""],
+        name="drawn",
+        image=np.zeros((200, 200, 3), dtype=np.uint8),
+        mask=np.ones((200, 200), dtype=bool),
+        **dict.fromkeys(("source", "patient", "eye", "licence"), ""),
         keypoints=np.array([[50.0, 50.0], [150.0, 150.0]]),
         types=np.array([0, 1], dtype=np.int8),
     )

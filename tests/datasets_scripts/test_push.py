@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from datasets_scripts.assembly.plan import BuildOptions
+from datasets_scripts.assembly.options import BuildOptions
 from datasets_scripts.build import build
 from datasets_scripts.format.parquet import read_rows, write_table
 from datasets_scripts.push import list_files, push

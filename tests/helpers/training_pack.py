@@ -3,7 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from datasets_scripts.format.card import configs_header
+from huggingface_hub import DatasetCardData
+
+from datasets_scripts.format.card import list_configs
 from datasets_scripts.format.parquet import write_table
 from datasets_scripts.format.rows import LabelledPhotograph, encode
 from datasets_scripts.rendering.eye import draw_eye
@@ -20,14 +22,23 @@ TABLES = (("keypoints", "train", (0, 1, 3)), ("unlabelled", "train", (2,)), ("ke
 def draw(seed, labelled, size=192):
     photo = render(draw_eye(seed), size, seed=0)
     labels = {"keypoints": photo.keypoints, "types": photo.types} if labelled else {}
-    return LabelledPhotograph(f"{seed}", photo.image, photo.mask, "rendered", f"{seed}", "left", "Apache-2.0", **labels)
+    return LabelledPhotograph(
+        name=f"{seed}",
+        image=photo.image,
+        mask=photo.mask,
+        source="rendered",
+        patient=f"{seed}",
+        eye="left",
+        licence="Apache-2.0",
+        **labels,
+    )
 
 
 def write_pack(folder: Path, tables=TABLES, size=192) -> str:
     """Five rendered eyes, one without labels, as the build writes them."""
     for config, split, seeds in tables:
         write_table(folder, config, split, [encode(draw(seed, config == "keypoints", size)) for seed in seeds])
-    (folder / "README.md").write_text("\n".join(["---", *configs_header(folder), "---", ""]))
+    (folder / "README.md").write_text(f"---\n{DatasetCardData(configs=list_configs(folder))}\n---\n")
     return str(folder)
 
 

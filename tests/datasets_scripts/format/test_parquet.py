@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
+from huggingface_hub import DatasetCardData
 
-from datasets_scripts.format.card import configs_header
+from datasets_scripts.format.card import list_configs
 from datasets_scripts.format.parquet import (
     RECORD,
     ParquetError,
@@ -50,7 +51,7 @@ def test_files_of_a_split_read_back_in_order(tmp_path):
 
 def test_datasets_knows_the_types(tmp_path):
     write_table(tmp_path, "keypoints", "train", rows(4))
-    (tmp_path / "README.md").write_text("\n".join(["---", *configs_header(tmp_path), "---", ""]))
+    (tmp_path / "README.md").write_text(f"---\n{DatasetCardData(configs=list_configs(tmp_path))}\n---\n")
     read = load_dataset(str(tmp_path), "keypoints", split="train", cache_dir=str(tmp_path / "cache"))
     assert read.features == CONFIGURATIONS["keypoints"]
     assert read[3]["image"].size == (48, 40) and read[3]["mask"].mode == "L"

@@ -104,7 +104,7 @@ def test_junctions_lie_on_dark_vessels(eye):
 
 
 def test_keypoints_are_the_meeting_points_of_centre_lines(eye):
-    points, types, _ = eye.junctions()
+    points, types = eye.junctions.points, eye.junctions.types
     lines = [vessel.points for vessel in eye.vessels]
 
     def distance(point, line):
