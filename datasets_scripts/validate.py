@@ -64,48 +64,68 @@ def validate(
     Raises:
         ParquetError: There is no data set, or a file of it cannot be read.
     """
-    report = Report()
-    splits_of: dict[tuple[str, str], set[str]] = defaultdict(set)
-    prints, places = [], []
-    identities: dict[int, tuple[str, str, int]] = {}
+    report, seen = Report(), _Seen()
     for config, split in tables(folder):
-        names = set()
         rows = read_rows(folder, config, split)
         for row in tqdm(rows, desc=f"checking {config} {split}", leave=False, disable=None if progress else True):
             if config == "identity_pairs":
-                _check_identity_pair(row, identities, report)
+                _check_identity_pair(row, seen.identities, report)
                 report.rows[config, split, "pairs"] += 1
-                continue
-            where = f"{config}/{split}/{row['name']}"
-            report.rows[config, split, row["source"]] += 1
-            splits_of[row["source"], row["patient"]].add(split)
-            if (row["source"], row["name"]) in names:
-                report.refuse("name", f"{where} stands there twice.")
-            names.add((row["source"], row["name"]))
-            _check_terms(row, where, split, publishable, report)
-            images = _decode(row, config, where, report)
-            if images is None:
-                continue
-            if config == "keypoints":
-                _check_keypoints(row, images, where, report)
-                for kind in row["types"]:
-                    report.keypoints[split, row["source"], kind] += 1
-            if config == "pairs":
-                _check_pair(row, images, where, report)
-            if config == "identity":
-                identities[row["index"]] = (row["source"], row["patient"], row["eye"])
-            for column in ("image", "fixed", "moving"):
-                if column in images:
-                    prints.append(fingerprint(images[column]))
-                    places.append((split, where))
+            else:
+                _check_row(row, config, split, publishable, report, seen)
 
-    for (source, patient), found in sorted(splits_of.items()):
-        if len(found) > 1:
-            report.refuse("patient", f"{source} {patient} is in the splits {', '.join(sorted(found))}.")
-    _check_duplicates(prints, places, report)
+    for (source, patient), splits in sorted(seen.splits.items()):
+        if len(splits) > 1:
+            report.refuse("patient", f"{source} {patient} is in the splits {', '.join(sorted(splits))}.")
+    _check_duplicates(seen, report)
     if fire is not None:
-        _check_fire(fire, prints, places, report)
+        _check_fire(fire, seen, report)
     return report
+
+
+@dataclass
+class _Seen:
+    """What rows are compared by.
+
+    Attributes:
+        names: (configuration, split, source, name) of every row.
+        splits: (source, patient) -> splits.
+        identities: Index of a photograph of `identity` -> (source, patient, eye).
+        prints: Fingerprint of every photograph.
+        places: (split, where) of every fingerprint.
+    """
+
+    names: set[tuple] = field(default_factory=set)
+    splits: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
+    identities: dict[int, tuple[str, str, int]] = field(default_factory=dict)
+    prints: list[np.ndarray] = field(default_factory=list)
+    places: list[tuple[str, str]] = field(default_factory=list)
+
+
+def _check_row(row: dict, config: str, split: str, publishable: bool, report: Report, seen: _Seen) -> None:
+    where = f"{config}/{split}/{row['name']}"
+    report.rows[config, split, row["source"]] += 1
+    seen.splits[row["source"], row["patient"]].add(split)
+    name = (config, split, row["source"], row["name"])
+    if name in seen.names:
+        report.refuse("name", f"{where} stands there twice.")
+    seen.names.add(name)
+    _check_terms(row, where, split, publishable, report)
+    images = _decode(row, config, where, report)
+    if images is None:
+        return
+    if config == "keypoints":
+        _check_keypoints(row, images, where, report)
+        for kind in row["types"]:
+            report.keypoints[split, row["source"], kind] += 1
+    elif config == "pairs":
+        _check_pair(row, images, where, report)
+    elif config == "identity":
+        seen.identities[row["index"]] = (row["source"], row["patient"], row["eye"])
+    for column in ("image", "fixed", "moving"):
+        if column in images:
+            seen.prints.append(fingerprint(images[column]))
+            seen.places.append((split, where))
 
 
 def _decode(row: dict, config: str, where: str, report: Report) -> dict[str, np.ndarray] | None:
@@ -189,19 +209,20 @@ def _check_identity_pair(row: dict, identities: dict, report: Report) -> None:
         report.refuse("identity", f"the pair {ends} is called {'genuine' if row['genuine'] else 'impostor'} wrongly.")
 
 
-def _check_duplicates(prints: list, places: list[tuple[str, str]], report: Report) -> None:
+def _check_duplicates(seen: _Seen, report: Report) -> None:
     """Refuse photographs that stand in two splits under two names."""
-    for first, second in find_duplicates(prints):
-        if places[first][0] != places[second][0]:
-            report.refuse("duplicate", f"{places[first][1]} and {places[second][1]} show the same photograph.")
+    for first, second in find_duplicates(seen.prints):
+        (split, where), (other_split, other) = seen.places[first], seen.places[second]
+        if split != other_split:
+            report.refuse("duplicate", f"{where} and {other} show the same photograph.")
 
 
-def _check_fire(fire: str | os.PathLike, prints: list, places: list[tuple[str, str]], report: Report) -> None:
+def _check_fire(fire: str | os.PathLike, seen: _Seen, report: Report) -> None:
     photographs = find_source("fire").photographs(fire)
-    trained = [index for index, (split, _) in enumerate(places) if split != "test"]
+    trained = [index for index, (split, _) in enumerate(seen.places) if split != "test"]
     known = [fingerprint_file(photograph.path) for photograph in photographs]
-    for index, number in find_duplicates([prints[index] for index in trained], known):
-        report.refuse("fire", f"{places[trained[index]][1]} is FIRE's {photographs[number].name}.")
+    for index, number in find_duplicates([seen.prints[index] for index in trained], known):
+        report.refuse("fire", f"{seen.places[trained[index]][1]} is FIRE's {photographs[number].name}.")
 
 
 app = typer.Typer(add_completion=False)

@@ -53,18 +53,18 @@ class Agreement:
 
     @property
     def precision(self) -> float:
-        """Share of the second person's keypoints that the first has set, too; NaN when there are none."""
-        return _share(self.matched, self.matched + self.only_second)
+        """Fraction of the second person's keypoints that the first has set, too; NaN when there are none."""
+        return _fraction(self.matched, self.matched + self.only_second)
 
     @property
     def recall(self) -> float:
-        """Share of the first person's keypoints that the second has set, too; NaN when there are none."""
-        return _share(self.matched, self.matched + self.only_first)
+        """Fraction of the first person's keypoints that the second has set, too; NaN when there are none."""
+        return _fraction(self.matched, self.matched + self.only_first)
 
     @property
     def f1(self) -> float:
         """Harmonic mean of precision and recall: the same whoever is called the first; NaN without any keypoint."""
-        return _share(2 * self.matched, 2 * self.matched + self.only_first + self.only_second)
+        return _fraction(2 * self.matched, 2 * self.matched + self.only_first + self.only_second)
 
     @property
     def median_distance(self) -> float:
@@ -73,8 +73,8 @@ class Agreement:
 
     @property
     def type_agreement(self) -> float:
-        """Share of the matched keypoints with the same type; NaN when nothing is matched."""
-        return _share(int(self.same_type.sum()), self.matched)
+        """Fraction of the matched keypoints with the same type; NaN when nothing is matched."""
+        return _fraction(int(self.same_type.sum()), self.matched)
 
     def __add__(self, other: "Agreement") -> "Agreement":
         return Agreement(
@@ -88,7 +88,7 @@ class Agreement:
 NO_KEYPOINTS = Agreement(np.zeros(0), np.zeros(0, dtype=bool), 0, 0)
 
 
-def _share(part: int, whole: int) -> float:
+def _fraction(part: int, whole: int) -> float:
     return part / whole if whole else math.nan
 
 
@@ -101,8 +101,8 @@ def agreement(
     smallest sum of distances counts. The type plays no part in it.
 
     Args:
-        first: The one that recall is a share of.
-        second: The one that precision is a share of.
+        first: The one that recall is a fraction of.
+        second: The one that precision is a fraction of.
         field_width: Width of the field of view in pixels of the photograph; by default the photograph's shorter side.
         tolerance: Largest distance in pixels of a field of view 565 wide.
 
@@ -146,17 +146,17 @@ def compare_folders(
         for folder, mine, other in ((first, *files), (second, *files[::-1]))
         for name in sorted(set(mine) - set(other))
     ]
-    found = {}
+    agreements = {}
     for name in sorted(set(files[0]) & set(files[1])):
         a, b = _read_both(files[0][name], files[1][name])
         drafts = [str(files[i][name]) for i, annotation in enumerate((a, b)) if not annotation.complete]
         if drafts:
             notes.append(f"{name} is left out: {' and '.join(drafts)} is not finished.")
             continue
-        found[name] = agreement(a, b, _field_width(photographs, a), tolerance)
-    if not found:
+        agreements[name] = agreement(a, b, _field_width(photographs, a), tolerance)
+    if not agreements:
         raise AnnotationError(f"No photograph has a finished annotation in both {first} and {second}.")
-    return found, notes
+    return agreements, notes
 
 
 def _read_both(first: Path, second: Path) -> tuple[Annotation, Annotation]:
@@ -177,9 +177,9 @@ def _field_width(folder: Path | None, annotation: Annotation) -> float | None:
     return view.box[2] - view.box[0]
 
 
-def _line(name: str, found: Agreement) -> str:
-    figures = (found.precision, found.recall, found.f1, found.median_distance, found.type_agreement)
-    counts = (found.matched, found.only_first, found.only_second)
+def _line(name: str, result: Agreement) -> str:
+    figures = (result.precision, result.recall, result.f1, result.median_distance, result.type_agreement)
+    counts = (result.matched, result.only_first, result.only_second)
     return f"{name:<24}" + "".join(f"{n:>8}" for n in counts) + "".join(f"{value:>11.3f}" for value in figures)
 
 
@@ -197,16 +197,16 @@ def main(
 ) -> None:
     """Say how far two persons agree, photograph by photograph and in total."""
     try:
-        found, notes = compare_folders(first, second, photographs, tolerance)
+        agreements, notes = compare_folders(first, second, photographs, tolerance)
     except AnnotationError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(2) from error
     names = ("matched", "only 1", "only 2")
     measures = ("precision", "recall", "F1", "distance", "type")
     typer.echo(f"{'photograph':<24}" + "".join(f"{n:>8}" for n in names) + "".join(f"{n:>11}" for n in measures))
-    for name, result in found.items():
+    for name, result in agreements.items():
         typer.echo(_line(name, result))
-    typer.echo(_line("total", sum(found.values(), NO_KEYPOINTS)))
+    typer.echo(_line("total", sum(agreements.values(), NO_KEYPOINTS)))
     for note in notes:
         typer.echo(note)
 

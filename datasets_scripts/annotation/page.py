@@ -51,72 +51,83 @@ footer { display: none !important; }
 """
 
 
-def build_page(session: Session) -> gr.Blocks:
-    """Lay out the page of a session; start it with `launch`."""
-    serials = itertools.count(1)
-    total = len(session.pictures)
+class Handlers:
+    """What the events of the page do to a session; each answers with the canvas, the header and the list."""
 
-    def show(number: int) -> dict:
-        shown = session.open(number)
+    def __init__(self, session: Session):
+        self.session = session
+        self._serials = itertools.count(1)
+
+    def start(self):
+        """Show the photograph to go on with."""
+        return self._show(self.session.current), self._header(), self._choices()
+
+    def keep(self, shown: dict):
+        """Write a change as a draft."""
+        before = list(self.session.states)
+        report = self._save(shown, complete=False)
+        # The list is left alone, as it may be open, unless a mark in it is another now.
+        choices = gr.skip() if self.session.states == before else self._choices()
+        return gr.HTML(report=report), self._header(), choices
+
+    def finish(self, shown: dict):
+        """Write the photograph as done and stay."""
+        return gr.HTML(report=self._save(shown, complete=True)), self._header(), self._choices()
+
+    def step(self, shown: dict, step: int, complete: bool):
+        """Write the photograph, then open the next one (`step` 1) or the one before (-1)."""
+        return self.leave(shown, shown["number"] + step if shown else self.session.current, complete)
+
+    def leave(self, shown: dict, target: int, complete: bool):
+        """Write the photograph, then open another; what cannot be written is not left."""
+        report = self._save(shown, complete)
+        answer = gr.HTML(report=report)
+        if not report["error"] and 0 <= target < len(self.session.pictures):
+            value = self._show(target)
+            answer = gr.HTML(value=value, report=self._report(value, value["state"]))
+        elif not report["error"]:
+            end = "last" if target > 0 else "first"
+            answer = gr.HTML(report={**report, "text": f"{report['text']}; this is the {end} photograph"})
+        return answer, self._header(), self._choices()
+
+    def _save(self, shown: dict, complete: bool) -> dict:
+        """Write what the page shows, and report it."""
+        try:
+            return self._report(shown, SAVED[self.session.save(shown, complete)])
+        except AnnotationError as error:
+            return self._report(shown, f"Not saved: {error}", error=True)
+
+    def _show(self, number: int) -> dict:
+        shown = self.session.open(number)
         path = shown.pop("file")
         return {**shown, "url": f"gradio_api/file={path}" if path else "", "state": SAVED[shown["state"]]}
 
-    def report(shown: dict, text: str, error: bool = False) -> dict:
+    def _report(self, shown: dict, text: str, error: bool = False) -> dict:
         # The serial number makes every report another one: the page only hears of what differs.
         name, changes = (shown or {}).get("name", ""), (shown or {}).get("changes", 0)
-        return {"serial": next(serials), "name": name, "changes": changes, "text": text, "error": error}
+        return {"serial": next(self._serials), "name": name, "changes": changes, "text": text, "error": error}
 
-    def head() -> str:
+    def _header(self) -> str:
+        session = self.session
         done, drafts = session.states.count(DONE), session.states.count(DRAFT)
         rest = f", {drafts} draft{'s' if drafts > 1 else ''}" if drafts else ""
+        place = f"{session.current + 1} of {len(session.pictures)}"
         return (
             f"<h1>{html.escape(session.pictures[session.current].name)}</h1>"
-            f"<p>{session.current + 1} of {total} · {done} done{rest} · {html.escape(session.annotator)}</p>"
+            f"<p>{place} · {done} done{rest} · {html.escape(session.annotator)}</p>"
         )
 
-    def choices() -> gr.Dropdown:
+    def _choices(self) -> gr.Dropdown:
         listed = [
             (f"{MARKS[state]} {picture.name}", number)
-            for number, (picture, state) in enumerate(zip(session.pictures, session.states))
+            for number, (picture, state) in enumerate(zip(self.session.pictures, self.session.states))
         ]
-        return gr.Dropdown(choices=listed, value=session.current)
+        return gr.Dropdown(choices=listed, value=self.session.current)
 
-    def start():
-        return show(session.current), head(), choices()
 
-    def keep(shown):
-        """Write a change as a draft."""
-        before = list(session.states)
-        try:
-            answer = report(shown, SAVED[session.save(shown, complete=False)])
-        except AnnotationError as error:
-            answer = report(shown, f"Not saved: {error}", error=True)
-        # The list is left alone, as it may be open, unless a mark in it is another now.
-        return gr.HTML(report=answer), head(), gr.skip() if session.states == before else choices()
-
-    def finish(shown):
-        """Write the photograph as done and stay."""
-        try:
-            text = SAVED[session.save(shown, complete=True)]
-            return gr.HTML(report=report(shown, text)), head(), choices()
-        except AnnotationError as error:
-            return gr.HTML(report=report(shown, f"Not saved: {error}", error=True)), head(), choices()
-
-    def go(shown, step: int, complete: bool):
-        return leave(shown, shown["number"] + step if shown else session.current, complete)
-
-    def leave(shown, target: int, complete: bool):
-        """Write the photograph, then open another; what cannot be written is not left."""
-        try:
-            text = SAVED[session.save(shown, complete)]
-        except AnnotationError as error:
-            return gr.HTML(report=report(shown, f"Not saved: {error}", error=True)), head(), choices()
-        if not 0 <= target < total:
-            text += "; this is the " + ("last" if target > 0 else "first") + " photograph"
-            return gr.HTML(report=report(shown, text)), head(), choices()
-        value = show(target)
-        return gr.HTML(value=value, report=report(value, value["state"])), head(), choices()
-
+def build_page(session: Session) -> gr.Blocks:
+    """Lay out the page of a session; start it with `launch`."""
+    handlers = Handlers(session)
     with gr.Blocks(title="Keypoints of retinal photographs", analytics_enabled=False) as page:
         header = gr.HTML(elem_id="annotate-head")
         canvas = gr.HTML(
@@ -132,7 +143,9 @@ def build_page(session: Session) -> gr.Blocks:
             back = gr.Button("Back", elem_id="annotate-back")
             save = gr.Button("Save", elem_id="annotate-save")
             forward = gr.Button("Next", variant="primary", elem_id="annotate-next")
-        picker = gr.Dropdown(label=f"Photographs ({total})", choices=[], elem_id="annotate-picker", filterable=True)
+        picker = gr.Dropdown(
+            label=f"Photographs ({len(session.pictures)})", choices=[], elem_id="annotate-picker", filterable=True
+        )
         with gr.Accordion("Mouse and keys", open=False, elem_id="annotate-help"):
             gr.Markdown(KEYS, elem_id="annotate-keys")
 
@@ -140,13 +153,16 @@ def build_page(session: Session) -> gr.Blocks:
         common = {"show_progress": "hidden", "concurrency_id": "session", "concurrency_limit": 1}
         common["api_visibility"] = "private"
         everything = [canvas, header, picker]
-        page.load(start, None, everything, **common)
-        canvas.edited(keep, canvas, everything, trigger_mode="always_last", **common)
-        save.click(finish, canvas, everything, **common)
-        forward.click(lambda shown: go(shown, 1, complete=True), canvas, everything, **common)
-        back.click(lambda shown: go(shown, -1, complete=False), canvas, everything, **common)
+        page.load(handlers.start, None, everything, **common)
+        canvas.edited(handlers.keep, canvas, everything, trigger_mode="always_last", **common)
+        save.click(handlers.finish, canvas, everything, **common)
+        forward.click(lambda shown: handlers.step(shown, 1, complete=True), canvas, everything, **common)
+        back.click(lambda shown: handlers.step(shown, -1, complete=False), canvas, everything, **common)
         picker.input(
-            lambda shown, number: leave(shown, int(number), complete=False), [canvas, picker], everything, **common
+            lambda shown, number: handlers.leave(shown, int(number), complete=False),
+            [canvas, picker],
+            everything,
+            **common,
         )
     return page
 

@@ -89,7 +89,7 @@ class ParquetPicture:
         return Annotation(self.image, size, points, np.array(types), "", row.get("widths"))
 
     def vessels(self, size: tuple[int, int]) -> None:
-        """There are none in Parquet: the build has made keypoints of them."""
+        """Give `None`: there are no vessel maps in Parquet, the build has made keypoints of them."""
 
     def _row(self, *columns: str) -> dict:
         with pq.ParquetFile(self.file) as parquet:
@@ -183,8 +183,8 @@ def propose(
     if how == "model":
         points = detector(photo)
         inside = ((points >= -0.5) & (points <= np.array([width, height]) - 0.5)).all(axis=1)
-        found = Annotation(picture.image, (width, height), points[inside], np.zeros(inside.sum()))
-        return found, f"{len(found)} keypoints proposed by the model, all as bifurcations"
+        proposed = Annotation(picture.image, (width, height), points[inside], np.zeros(inside.sum()))
+        return proposed, f"{len(proposed)} keypoints proposed by the model, all as bifurcations"
     if how in ("auto", "labels"):
         labels = picture.labels((width, height))
         if labels is not None:
@@ -192,9 +192,9 @@ def propose(
     vessels = picture.vessels((width, height)) if how in ("auto", "vessels") else None
     if vessels is not None:
         view = find_field_of_view(photo)
-        found = find_junctions(vessels, view.box[2] - view.box[0])
-        points = np.clip(found.points, 0, np.array([width, height]) - 1)  # a place fitted to lines may lie beyond
-        labels = Annotation(picture.image, (width, height), points, found.types, "", found.widths)
+        junctions = find_junctions(vessels, view.box[2] - view.box[0])
+        points = np.clip(junctions.points, 0, np.array([width, height]) - 1)  # a place fitted to lines may lie beyond
+        labels = Annotation(picture.image, (width, height), points, junctions.types, "", junctions.widths)
         return labels, f"{len(labels)} keypoints proposed from the vessel map"
     return nothing, "no proposals"
 
@@ -204,8 +204,8 @@ def load_detector(model: str, threshold: float) -> Callable[[np.ndarray], np.nda
     registrar = Registrar(model)
 
     def detect(photo: np.ndarray) -> np.ndarray:
-        found = registrar.keypoints([photo])[0]
-        return found.points[found.scores >= threshold]
+        keypoints = registrar.keypoints([photo])[0]
+        return keypoints.points[keypoints.scores >= threshold]
 
     return detect
 

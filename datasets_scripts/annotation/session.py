@@ -65,22 +65,22 @@ class Session:
         return self._ready.name
 
     def file(self, number: int) -> Path:
-        """Annotation of a photograph."""
+        """Name the annotation of a photograph."""
         return self.out / f"{self.pictures[number].name}.json"
 
     def _read_state(self, number: int) -> str:
         path = self.file(number)
         if not path.exists():
             return OPEN
-        found = read_annotation(path)
-        if found.annotator != self.annotator:
+        annotation = read_annotation(path)
+        if annotation.annotator != self.annotator:
             raise AnnotationError(
-                f"{path} was made by {found.annotator!r}, not by {self.annotator!r}; give each person a folder."
+                f"{path} was made by {annotation.annotator!r}, not by {self.annotator!r}; give each person a folder."
             )
-        return DONE if found.complete else DRAFT
+        return DONE if annotation.complete else DRAFT
 
     def _first(self) -> int:
-        """Number of the photograph to go on with: the draft that was changed last, or the first that is not done."""
+        """Choose the photograph to go on with: the draft that was changed last, or the first that is not done."""
         drafts = [number for number, state in enumerate(self.states) if state == DRAFT]
         if drafts:
             return max(drafts, key=lambda number: self.file(number).stat().st_mtime_ns)
@@ -100,14 +100,14 @@ class Session:
         if number + 1 < len(self.pictures) and number + 1 not in self._ahead:
             self._ahead = {number + 1: self._worker.submit(self._prepare, number + 1)}
         try:
-            size, file, found, shown["note"] = self._prepare(number) if ahead is None else ahead.result()
+            size, file, annotation, shown["note"] = self._prepare(number) if ahead is None else ahead.result()
             if self.states[number] != OPEN:
-                found, shown["note"] = read_annotation(self.file(number), size), ""
+                annotation, shown["note"] = read_annotation(self.file(number), size), ""
         except AnnotationError as error:
             return {**shown, "problem": str(error), "file": "", "width": 0, "height": 0, "state": OPEN}
         shown["points"] = [
             [float(x), float(y), int(kind), None if np.isnan(vessel) else float(vessel)]
-            for (x, y), kind, vessel in zip(found.points, found.types, found.widths)
+            for (x, y), kind, vessel in zip(annotation.points, annotation.types, annotation.widths)
         ]
         return {**shown, "file": file, "width": size[0], "height": size[1], "state": self.states[number]}
 
@@ -120,13 +120,13 @@ class Session:
         picture = self.pictures[number]
         photo = picture.read()
         self._sizes[number] = size = photo.shape[1::-1]
-        found, note = Annotation(picture.image, size, [], []), ""
+        annotation, note = Annotation(picture.image, size, [], []), ""
         if self.states[number] == OPEN:
             try:
-                found, note = propose(picture, photo, self.how, self.detector)
+                annotation, note = propose(picture, photo, self.how, self.detector)
             except AnnotationError as error:
                 note = f"no proposals: {error}"
-        return size, self._make_ready(number, photo), found, note
+        return size, self._make_ready(number, photo), annotation, note
 
     def _make_ready(self, number: int, photo: np.ndarray) -> str:
         """Write a photograph as the browser can show it: upright, of a format that every browser knows."""

@@ -49,7 +49,7 @@ Frame = tuple[float, float, float, float]  # left, top, width and height in pixe
 
 
 def _circle(image: np.ndarray) -> tuple[np.ndarray, Frame]:
-    """The field of view (height, width), float32, and the square around its circle."""
+    """Find the field of view (height, width), float32, and the square around its circle."""
     view = find_field_of_view(image)
     mask = view.mask((0, 0, 1, 1), image.shape[:2]).astype(np.float32)
     x0, y0, x1, y1 = view.box
@@ -61,7 +61,7 @@ def _circle(image: np.ndarray) -> tuple[np.ndarray, Frame]:
 
 
 def _rectangle(image: np.ndarray) -> tuple[np.ndarray, Frame]:
-    """What is not dark (height, width), float32, and the rectangle around it.
+    """Find what is not dark (height, width), float32, and the rectangle around it.
 
     Nothing here knows of circles: a picture squeezed to a square shows an ellipse.
     """
@@ -75,7 +75,7 @@ def _rectangle(image: np.ndarray) -> tuple[np.ndarray, Frame]:
 
 
 def _pattern(green: np.ndarray, mask: np.ndarray, frame: Frame) -> np.ndarray:
-    """Vessels within a frame, with the norm 1."""
+    """Give the vessels within a frame, with the norm 1."""
     left, top, width, height = frame
     side = 2 * _SIDE
     # Drawn at twice the size and averaged, so that the grid of the original does not show.
@@ -125,13 +125,13 @@ def find_duplicates(
     ours = np.asarray(first, dtype=np.float32)
     theirs = ours if second is None else np.asarray(second, dtype=np.float32)
     half = ours.shape[1] // 2
-    found = []
+    pairs = []
     for start in range(0, len(ours), _BLOCK):
         block = ours[start : start + _BLOCK]
         alike = np.maximum(block[:, :half] @ theirs[:, :half].T, block[:, half:] @ theirs[:, half:].T)
         rows, columns = np.nonzero(alike >= threshold)
-        found += [(int(row) + start, int(column)) for row, column in zip(rows, columns)]
-    return [pair for pair in found if second is not None or pair[0] < pair[1]]
+        pairs += [(int(row) + start, int(column)) for row, column in zip(rows, columns)]
+    return [pair for pair in pairs if second is not None or pair[0] < pair[1]]
 
 
 def fingerprint_file(path: str | os.PathLike) -> np.ndarray:

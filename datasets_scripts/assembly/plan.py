@@ -35,7 +35,7 @@ def plan(uses: list[Use], options: BuildOptions) -> dict[tuple[str, str], list[J
 
 
 def keypoints(uses: list[Use], options: BuildOptions) -> Work:
-    """Photographs with labels, and rendered eyes with theirs."""
+    """List the work of `keypoints`: photographs with labels, and rendered eyes with theirs."""
     for use in _of_kind(uses, "training"):
         for one in filter(use.has_labels, use.photographs):
             yield use.splits[one.patient], partial(photograph_row, one, options, use.corrections.get(one.name))
@@ -44,7 +44,7 @@ def keypoints(uses: list[Use], options: BuildOptions) -> Work:
 
 
 def unlabelled(uses: list[Use], options: BuildOptions) -> Work:
-    """Photographs without labels, and rendered eyes whose labels are withheld."""
+    """List the work of `unlabelled`: photographs without labels, and rendered eyes whose labels are withheld."""
     for use in _of_kind(uses, "training"):
         for one in filterfalse(use.has_labels, use.photographs):
             yield use.splits[one.patient], partial(photograph_row, one, options)
@@ -53,7 +53,7 @@ def unlabelled(uses: list[Use], options: BuildOptions) -> Work:
 
 
 def pairs(uses: list[Use], options: BuildOptions) -> Work:
-    """FIRE's pairs, warped ones of test photographs and test eyes, and rendered visits."""
+    """List the work of `pairs`: FIRE's, warped ones of test photographs and test eyes, and rendered visits."""
     for use in uses:
         if use.source.use == "evaluation":
             yield from (("test", partial(fire_pair, pair, use.source.licence)) for pair in read_fire(use.folder))
@@ -69,7 +69,7 @@ def pairs(uses: list[Use], options: BuildOptions) -> Work:
 
 
 def identity(uses: list[Use], options: BuildOptions) -> Work:
-    """Photographs of the sources for identity, and several of each rendered person."""
+    """List the work of `identity`: photographs of the sources for it, and several of each rendered person."""
     for use in _of_kind(uses, "identity"):
         yield from (("test", partial(photograph_row, one, options)) for one in use.photographs)
     for number in range(FIRST_PERSON, FIRST_PERSON + options.people):

@@ -39,7 +39,7 @@ class Workers:
             window += [self._pool.submit(job) for job in islice(left, 1)]
 
     def start(self, job: Callable[[], Any]) -> Callable[[], Any]:
-        """Begin a job beside the others; gives the function that waits for its result (and does it, without a pool)."""
+        """Begin a job beside the others; give the function that waits for its result (without a pool, does it)."""
         return job if self._pool is None else self._pool.submit(job).result
 
     def __exit__(self, *error):

@@ -5,7 +5,7 @@ The page `datasets_scripts.annotate` writes JSON:
     {"format": "retinamatch-annotation-1", "image": "21_training.tif", "width": 565, "height": 584, "annotator": "AB",
      "complete": true, "keypoints": [{"x": 281.25, "y": 133.5, "type": "bifurcation", "width": 6.4}, ...]}
 
-in pixels, the centre of the top-left pixel being (0, 0); `width` is that of the widest vessel, null where nobody
+in pixels, the center of the top-left pixel being (0, 0); `width` is that of the widest vessel, null where nobody
 measured it; `complete` is false as long as the person has not called the photograph done. The numpy text of
 MeDAL-Retina and SuperRetina is read as well: `x y` a line, relative to width and height, all taken for bifurcations.
 """
@@ -40,7 +40,7 @@ class Annotation:
     Attributes:
         image: File name of the photograph.
         size: (width, height) of the photograph in pixels.
-        points: Places (N, 2), (x, y) in pixels, float64; the centre of the top-left pixel is (0, 0).
+        points: Places (N, 2), (x, y) in pixels, float64; the center of the top-left pixel is (0, 0).
         types: Kind (N,) of each keypoint, int8: 0 bifurcation, 1 crossing.
         annotator: The person.
         widths: Width (N,) of the widest vessel at each keypoint in pixels, float64, NaN where unknown.
@@ -141,15 +141,15 @@ def list_annotations(folder: str | os.PathLike) -> dict[str, Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise AnnotationError(f"{folder} is not a folder of annotations.")
-    found = {}
+    files = {}
     for path in sorted(folder.iterdir()):
         if path.suffix in SUFFIXES and not path.name.startswith("."):
-            if path.stem in found:
-                raise AnnotationError(f"{path} and {found[path.stem].name} are of one photograph.")
-            found[path.stem] = path
-    if not found:
+            if path.stem in files:
+                raise AnnotationError(f"{path} and {files[path.stem].name} are of one photograph.")
+            files[path.stem] = path
+    if not files:
         raise AnnotationError(f"{folder} holds no annotation (.json or .txt).")
-    return found
+    return files
 
 
 def _replace(path: Path, text: str) -> None:

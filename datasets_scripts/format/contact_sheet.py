@@ -17,7 +17,7 @@ from .rows import LabelledPhotograph
 from .schema import SPLITS
 
 
-# Told apart by shape as well, for eyes and printers that do not tell the colours apart.
+# Told apart by shape as well, for eyes and printers that do not tell the colors apart.
 BIFURCATION_COLOR, CROSSING_COLOR, RIM_COLOR = (255, 235, 60), (70, 230, 255), (120, 120, 120)
 CAPTION_HEIGHT = 26
 # cv2 draws at fractions of a pixel when it is given integers of 1 / 2 ** SHIFT pixel.

@@ -116,20 +116,20 @@ def write_table(folder: Path, config: str, split: str, rows: Iterable[dict], row
 
 
 def table_files(folder: str | os.PathLike, config: str, split: str) -> list[Path]:
-    """Files of one split of one configuration, in order; none when the data set has no such split."""
+    """List the files of one split of one configuration, in order; none when the data set has no such split."""
     return sorted((Path(folder) / config).glob(f"{split}-*.parquet"))
 
 
 def tables(folder: str | os.PathLike) -> list[tuple[str, str]]:
-    """Configurations and splits that a data set has.
+    """List the configurations and splits that a data set has.
 
     Raises:
         ParquetError: It has none.
     """
-    found = [(config, split) for config in CONFIGURATIONS for split in SPLITS if table_files(folder, config, split)]
-    if not found:
+    there = [(config, split) for config in CONFIGURATIONS for split in SPLITS if table_files(folder, config, split)]
+    if not there:
         raise ParquetError(f"{folder} holds no data set: no file such as keypoints/train-00000-of-00001.parquet.")
-    return found
+    return there
 
 
 def read_rows(folder: str | os.PathLike, config: str, split: str, columns: list[str] | None = None) -> Iterator[dict]:

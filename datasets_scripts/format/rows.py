@@ -59,7 +59,7 @@ def encode(photograph: LabelledPhotograph, jpeg_quality: int | None = 95) -> dic
 
     Args:
         photograph: What to store.
-        jpeg_quality: Quality of the JPEG bytes (without subsampling of the colours); `None` for PNG, without loss.
+        jpeg_quality: Quality of the JPEG bytes (without subsampling of the colors); `None` for PNG, without loss.
 
     Raises:
         RowError: A keypoint lies outside the image or is not a number, or the lists of keypoints differ in length.

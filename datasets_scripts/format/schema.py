@@ -1,6 +1,6 @@
 """What the data set consists of: its configurations and their columns.
 
-All coordinates are pixels (x, y) of the image in the same row; the centre of the top-left pixel is (0, 0). Null means
+All coordinates are pixels (x, y) of the image in the same row; the center of the top-left pixel is (0, 0). Null means
 "does not apply" or "not known"; an empty list means "looked for, none found".
 """
 
@@ -86,7 +86,7 @@ COLUMNS = {
     "JSON for `retinamatch.transforms.Transform.from_dict`; null where only the points are known",
     "category": "what makes the pair hard, or the provider's class of the pair",
     "grade": "1 (mild) to 3 (strong); 0 where nobody graded it",
-    "overlap": "share of the fixed field of view that the moving photograph shows too",
+    "overlap": "fraction of the fixed field of view that the moving photograph shows too",
     "curvature": "largest distance in pixels between the mapping and the best affine one, over the overlap",
     "blur": "standard deviation in pixels of the blur of the moving photograph",
     "light": "strength of the change of light, 0 to 1",
@@ -104,7 +104,7 @@ def arrow_schema(config: str) -> pa.Schema:
 
 
 def image_columns(config: str) -> list[str]:
-    """Names of the columns of a configuration that hold images."""
+    """List the columns of a configuration that hold images."""
     return [name for name, kind in CONFIGURATIONS[config].items() if isinstance(kind, Image)]
 
 

@@ -23,12 +23,12 @@ TOUCHING_WIDTH = 0.8
 OPPOSITE_DEGREES = 50.0
 # A vessel that turns by more than this in a crossing has a corner there.
 BENT_DEGREES = 20.0
-# Nodes are one place when the piece between them is shorter than this share of the widths of both vessels.
+# Nodes are one place when the piece between them is shorter than this fraction of the widths of both vessels.
 SAME_PLACE_WIDTHS = 0.5
 # The lines of the vessels are followed back this many radii of a junction, no further: a branch that leaves at a small
 # angle meets the middle of its parent far from where anyone sees it leave.
 REACH_RADII = 1.5
-# Two keypoints nearer to each other than this share of the vessel's width, or of the field of view, are one.
+# Two keypoints nearer to each other than this fraction of the vessel's width, or of the field of view, are one.
 APART_WIDTHS = 0.5
 APART_OF_FIELD = 3 / 565
 # The disc is a seventh to a fifth of a field of view of 45 to 30 degrees; this is its radius.
@@ -41,7 +41,7 @@ class Junctions:
     """Keypoints of one vessel map.
 
     Attributes:
-        points: Places (N, 2), (x, y) in pixels of the vessel map, float64; the centre of the top-left pixel is (0, 0).
+        points: Places (N, 2), (x, y) in pixels of the vessel map, float64; the center of the top-left pixel is (0, 0).
         types: `BIFURCATION` or `CROSSING` (N,), int8.
         widths: Width (N,) of the widest vessel that meets there, in pixels, float64.
         directions: N sorted arrays of angles in radians, (-pi, pi], atan2(dy, dx) with x to the right and y down, of
@@ -168,7 +168,7 @@ def _stub(graph: VesselGraph, key: tuple[int, int], radius: float) -> Stub:
 
 
 def _bend(one: Stub, other: Stub) -> float:
-    """Largest angle, in degrees, between the chord that joins two stubs and their own directions; 0 for one line."""
+    """Give the largest angle in degrees between the chord of two stubs and their own directions; 0 for one line."""
     chord = one.middle - other.middle
     chord = chord / max(np.linalg.norm(chord), 1e-9)
     cosines = np.clip([one.direction @ chord, -(other.direction @ chord)], -1, 1)
@@ -176,7 +176,7 @@ def _bend(one: Stub, other: Stub) -> float:
 
 
 def _turn(one: Stub, other: Stub) -> float:
-    """By how many degrees a vessel turns that comes in by one stub and leaves by another."""
+    """Measure by how many degrees a vessel turns that comes in by one stub and leaves by another."""
     return float(np.degrees(np.arccos(np.clip(-(one.direction @ other.direction), -1, 1))))
 
 
@@ -213,7 +213,7 @@ def _passages(graph: VesselGraph, stubs: dict[int, list[Stub]]):
                 middle = 0.5 * (graph.places[first] + graph.places[second])
                 point = _meeting_point(near + far, middle, max(0.5 * bridge.length, graph.radii[first], 0.5))
             one_place = point is not None and bridge.length <= SAME_PLACE_WIDTHS * width
-            if cost > STRAIGHT_DEGREES and not (one_place and max(_turn(*pair) for pair in pairs) <= OPPOSITE_DEGREES):
+            if cost > STRAIGHT_DEGREES and not (one_place and turn <= OPPOSITE_DEGREES):
                 continue
             if point is not None and bridge.length <= (width + 2) / max(sine, 0.2) + 2:
                 yield cost, bridge, pairs, point
@@ -222,7 +222,7 @@ def _passages(graph: VesselGraph, stubs: dict[int, list[Stub]]):
 
 
 def _cross(one: tuple[Stub, Stub], other: tuple[Stub, Stub]) -> tuple[np.ndarray | None, float]:
-    """Where the chords of two vessels cross between their stubs, or `None`; and the sine of the angle between them."""
+    """Find where the chords of two vessels cross between their stubs, or `None`; and the sine of their angle."""
     start, step = one[0].middle, one[1].middle - one[0].middle
     other_start, other_step = other[0].middle, other[1].middle - other[0].middle
     cross = step[0] * other_step[1] - step[1] * other_step[0]
@@ -237,7 +237,7 @@ def _cross(one: tuple[Stub, Stub], other: tuple[Stub, Stub]) -> tuple[np.ndarray
 
 
 def _meeting_point(stubs: list[Stub], place: np.ndarray, reach: float) -> np.ndarray:
-    """Point nearest to the lines of all stubs, in the least-squares sense, not further than `reach` from the node.
+    """Find the point nearest to the lines of all stubs, by least squares, not further than `reach` from the node.
 
     The skeleton's own node is pulled towards the narrow side of a fork by up to half a width; the lines of the vessels
     are not.
@@ -254,12 +254,12 @@ def find_disc(graph: VesselGraph, size: tuple[int, int], field_width: float) -> 
     """Guess the optic disc from the vessels alone: where most of their cross-section comes together.
 
     Args:
-        graph: Centre lines.
+        graph: Center lines.
         size: Height and width of the map in pixels.
         field_width: Width of the field of view in pixels.
 
     Returns:
-        Centre (x, y) and radius in pixels.
+        Center (x, y) and radius in pixels.
     """
     step = max(field_width / 200, 1.0)
     load = np.zeros((int(size[0] / step) + 1, int(size[1] / step) + 1))
@@ -276,7 +276,7 @@ def _thin_out(candidates: list[Candidate], field_width: float, disc: tuple[np.nd
     """Keep one keypoint where several describe the same place: the one of the widest vessel.
 
     On the optic disc vessels overlap and leave the plane. Its forks are as good as others where they are drawn apart;
-    where they are not, the skeleton of the blot has several nodes for one meeting of vessels. So neighbours are kept
+    where they are not, the skeleton of the blot has several nodes for one meeting of vessels. So neighbors are kept
     at a larger distance there.
     """
     center, radius = disc

@@ -113,48 +113,48 @@ def read_truth(seed: int, size: int) -> Truth:
 
 
 def _apart(vessels: np.ndarray, lines: list[np.ndarray]) -> bool:
-    """Whether the map shows background between the far ends of neighbouring branches (K, 2) of a junction."""
-    share = np.linspace(0, 1, 50)[:, None]
+    """Tell whether the map shows background between the far ends of neighboring branches (K, 2) of a junction."""
+    along = np.linspace(0, 1, 50)[:, None]
     for number, one in enumerate(lines):
         for other in lines[:number]:
-            neighbours = (one[-1] - one[0]) @ (other[-1] - other[0]) > 0
-            if neighbours and look_up(vessels, one[-1] * (1 - share) + other[-1] * share).all():
+            neighbors = (one[-1] - one[0]) @ (other[-1] - other[0]) > 0
+            if neighbors and look_up(vessels, one[-1] * (1 - along) + other[-1] * along).all():
                 return False
     return True
 
 
-def judge(truth: Truth, found: Junctions) -> tuple[Counter, list[float], list[float]]:
+def judge(truth: Truth, junctions: Junctions) -> tuple[Counter, list[float], list[float]]:
     """Compare the keypoints of one map with the truth.
 
     Returns:
         Counts; the distances of the matched in pixels of `FIELD`; the errors of their directions in degrees.
     """
     scale = FIELD / truth.field_width
-    inside = np.flatnonzero(look_up(truth.judged, found.points))
-    one, other, distance = match_points(truth.points * scale, found.points[inside] * scale, TOLERANCE)
+    inside = np.flatnonzero(look_up(truth.judged, junctions.points))
+    one, other, distance = match_points(truth.points * scale, junctions.points[inside] * scale, TOLERANCE)
     other = inside[other]
     # Keypoints at junctions that the map shows in part count neither way.
     spare = np.setdiff1d(inside, other)
-    excused = spare[match_points(truth.half_shown * scale, found.points[spare] * scale, TOLERANCE)[1]]
+    excused = spare[match_points(truth.half_shown * scale, junctions.points[spare] * scale, TOLERANCE)[1]]
     counted = np.setdiff1d(inside, excused)
     counts = Counter(
         true=len(truth.points),
         found=len(counted),
         matched=len(one),
-        same_type=int((truth.types[one] == found.types[other]).sum()),
+        same_type=int((truth.types[one] == junctions.types[other]).sum()),
         excused=len(excused),
     )
     for kind, name in enumerate(TYPE_NAMES):
         counts[f"true {name}"] += int((truth.types == kind).sum())
         counts[f"recalled {name}"] += int((truth.types[one] == kind).sum())
-        counts[f"found {name}"] += int((found.types[counted] == kind).sum())
-        counts[f"confirmed {name}"] += int((found.types[other] == kind).sum())
-    turns = [direction_error(truth.directions[i], found.directions[j]) for i, j in zip(one, other)]
+        counts[f"found {name}"] += int((junctions.types[counted] == kind).sum())
+        counts[f"confirmed {name}"] += int((junctions.types[other] == kind).sum())
+    turns = [direction_error(truth.directions[i], junctions.directions[j]) for i, j in zip(one, other)]
     return counts, list(distance), [turn for turn in turns if turn is not None]
 
 
 def direction_error(one: np.ndarray, other: np.ndarray) -> float | None:
-    """Mean difference in degrees of two sorted sets of angles, paired in their order around; `None` if they differ."""
+    """Give the mean difference in degrees of two sorted sets of angles, paired in order; `None` if one is larger."""
     if len(one) != len(other):
         return None
     differences = [np.abs(np.angle(np.exp(1j * (one - np.roll(other, shift))))).mean() for shift in range(len(one))]
@@ -162,11 +162,11 @@ def direction_error(one: np.ndarray, other: np.ndarray) -> float | None:
 
 
 def judge_drawing(drawing: Drawing) -> bool:
-    """Whether every keypoint of a drawing is found, at its place and as what it is, and nothing else."""
-    found = find_junctions(drawing.vessels, FIELD)
-    one, other, _ = match_points(drawing.points, found.points, TOLERANCE)
-    complete = len(one) == len(drawing.points) == len(found)
-    return complete and bool((drawing.types[one] == found.types[other]).all())
+    """Tell whether every keypoint of a drawing is found, at its place and as what it is, and nothing else."""
+    junctions = find_junctions(drawing.vessels, FIELD)
+    one, other, _ = match_points(drawing.points, junctions.points, TOLERANCE)
+    complete = len(one) == len(drawing.points) == len(junctions)
+    return complete and bool((drawing.types[one] == junctions.types[other]).all())
 
 
 def measure(eyes: int, seed: int = 0, size: int = 768) -> dict:
@@ -197,10 +197,10 @@ def measure(eyes: int, seed: int = 0, size: int = 768) -> dict:
 
 
 def _figures(counts: Counter, distances: list[float], turns: list[float]) -> dict:
-    def share(part: str, whole: str) -> float | None:
+    def fraction(part: str, whole: str) -> float | None:
         return round(counts[part] / counts[whole], 4) if counts[whole] else None
 
-    recall, precision = share("matched", "true"), share("matched", "found")
+    recall, precision = fraction("matched", "true"), fraction("matched", "found")
     return {
         "keypoints": counts["true"],
         "found": counts["found"],
@@ -211,19 +211,19 @@ def _figures(counts: Counter, distances: list[float], turns: list[float]) -> dic
         "types": {
             name: {
                 "keypoints": counts[f"true {name}"],
-                "recall": share(f"recalled {name}", f"true {name}"),
-                "precision": share(f"confirmed {name}", f"found {name}"),
+                "recall": fraction(f"recalled {name}", f"true {name}"),
+                "precision": fraction(f"confirmed {name}", f"found {name}"),
             }
             for name in TYPE_NAMES
         },
-        "type_accuracy": share("same_type", "matched"),
+        "type_accuracy": fraction("same_type", "matched"),
         "median_error": round(float(np.median(distances)), 3) if distances else None,
         "median_direction_error_degrees": round(float(np.median(turns)), 2) if turns else None,
     }
 
 
 def describe(result: dict) -> str:
-    """The figures as lines of text."""
+    """Say the figures in lines of text."""
     lines = [f"Tolerance {result['tolerance']:g} px in a field of view {result['field_width']:g} px wide."]
     if rendered := result["rendered"]:
         lines += [

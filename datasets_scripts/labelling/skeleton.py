@@ -1,4 +1,4 @@
-"""From a vessel map to a graph of centre lines: nodes where vessels meet, branches between them, without spurs."""
+"""From a vessel map to a graph of center lines: nodes where vessels meet, branches between them, without spurs."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ SPUR_PIXELS = 3.0
 
 @dataclass
 class Branch:
-    """A piece of centre line between two nodes.
+    """A piece of center line between two nodes.
 
     Attributes:
         nodes: Identifiers of the nodes at its beginning and end; `None` where the vessel just ends.
@@ -34,11 +34,11 @@ class Branch:
 
     @property
     def length(self) -> float:
-        """Length of the centre line in pixels."""
+        """Length of the center line in pixels."""
         return float(np.linalg.norm(np.diff(self.path, axis=0), axis=1).sum())
 
     def seen_from(self, end: int) -> tuple[np.ndarray, np.ndarray]:
-        """Path and widths in walking order from its beginning (`end` 0) or from its end (`end` 1)."""
+        """Give path and widths in walking order from its beginning (`end` 0) or from its end (`end` 1)."""
         return (self.path, self.widths) if end == 0 else (self.path[::-1], self.widths[::-1])
 
 
@@ -57,7 +57,7 @@ class VesselGraph:
     branches: dict[int, Branch] = field(default_factory=dict)
 
     def incidence(self) -> dict[int, list[tuple[int, int]]]:
-        """Node identifier -> the (branch identifier, end) that meet there; a branch that returns is listed twice."""
+        """List for every node the (branch identifier, end) that meet there; a branch that returns is listed twice."""
         meeting = defaultdict(list)
         for number, branch in self.branches.items():
             for end, node in enumerate(branch.nodes):
@@ -90,18 +90,18 @@ def fill_pinholes(vessels: np.ndarray) -> np.ndarray:
 
 
 def trace(vessels: np.ndarray) -> VesselGraph:
-    """Thin the map to centre lines and cut them into branches; nothing is pruned yet.
+    """Thin the map to center lines and cut them into branches; nothing is pruned yet.
 
     Args:
         vessels: Vessel map (H, W), bool.
     """
     # A rim of background, so that a vessel that runs out of the picture has a wall there as well.
     padded = np.pad(vessels, 1)
-    # Distances run to the centre of the nearest background pixel; the wall lies half a pixel before it.
+    # Distances run to the center of the nearest background pixel; the wall lies half a pixel before it.
     distance = np.maximum(ndimage.distance_transform_edt(padded) - 0.5, 0)
     skeleton = skeletonize(padded)
-    neighbours = ndimage.convolve(skeleton.astype(np.uint8), EIGHT.astype(np.uint8), mode="constant") - 1
-    clusters, count = ndimage.label(skeleton & (neighbours >= 3), structure=EIGHT)
+    neighbors = ndimage.convolve(skeleton.astype(np.uint8), EIGHT.astype(np.uint8), mode="constant") - 1
+    clusters, count = ndimage.label(skeleton & (neighbors >= 3), structure=EIGHT)
     graph = VesselGraph()
     rows, columns = np.nonzero(clusters)
     numbers = clusters[rows, columns]
@@ -114,7 +114,7 @@ def trace(vessels: np.ndarray) -> VesselGraph:
         graph.places[number] = np.array([x[number] - 1.0, y[number] - 1.0])
         graph.radii[number] = float(radii[number])
 
-    # What is left without the clusters has at most two neighbours a pixel: simple paths, and rings without a junction.
+    # What is left without the clusters has at most two neighbors a pixel: simple paths, and rings without a junction.
     remaining = skeleton & (clusters == 0)
     loose = {(int(y), int(x)) for y, x in np.argwhere(remaining)}
     steps = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
@@ -147,13 +147,13 @@ def trace(vessels: np.ndarray) -> VesselGraph:
 
 
 def _attached(clusters: np.ndarray, pixel: tuple[int, int], around) -> int | None:
-    """Node that the last pixel of a path touches."""
+    """Give the node that the last pixel of a path touches, if any."""
     touching = sorted(int(clusters[place]) for place in around(pixel) if clusters[place])
     return touching[0] if touching else None
 
 
 def _tie(branch: Branch, end: int, node: int, graph: VesselGraph) -> None:
-    """Let a branch begin (`end` 0) or end (1) in the centre of a node."""
+    """Let a branch begin (`end` 0) or end (1) in the center of a node."""
     place, width = graph.places[node][None], np.array([2 * graph.radii[node]])
     order = 1 if end == 0 else -1
     branch.path = np.concatenate([place, branch.path][::order])
@@ -162,7 +162,7 @@ def _tie(branch: Branch, end: int, node: int, graph: VesselGraph) -> None:
 
 
 def visible_length(branch: Branch, end: int, radius: float) -> float:
-    """Length of a branch beyond the wall of the vessel it leaves, its rounded tip included, in pixels."""
+    """Measure a branch beyond the wall of the vessel that it leaves, its rounded tip included, in pixels."""
     tip = branch.seen_from(end)[1][-1] / 2
     return branch.length - radius + tip
 
@@ -223,7 +223,7 @@ def dissolve(graph: VesselGraph) -> None:
 
 
 def vessel_graph(vessels: np.ndarray) -> VesselGraph:
-    """Centre lines of a vessel map as a graph without spurs.
+    """Turn a vessel map into a graph of center lines without spurs.
 
     Args:
         vessels: Vessel map (H, W), bool.

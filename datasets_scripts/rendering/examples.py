@@ -20,18 +20,18 @@ from .fundus import RenderedVisits, draw_view, render, render_visits
 
 EXAMPLE_SEED, EXAMPLE_SIZE, EXAMPLE_BYTES = 14, 1000, 150_000
 SEED, OTHER_SEED, SIZE, QUALITY = 31, 47, 1000, 90
-# How far the gaze of each visit is from that of the first, as a share of the field of view, and its turn in radians.
+# How far the gaze of each visit is from the first's, as a fraction of the field of view, and its roll in radians.
 GAZES = (((0.0, 0.0), 0.0), ((0.22, -0.06), 0.07), ((-0.12, 0.2), -0.1))
 DIFFICULTY = (0.2, 0.5, 0.7)
 
 
 def example_pair() -> RenderedVisits:
-    """The two visits of the package's example: disease has appeared, the light is worse, two thirds overlap."""
+    """Render the two visits of the package's example: disease has appeared, the light is worse, two thirds overlap."""
     return render_visits(EXAMPLE_SEED, EXAMPLE_SIZE, overlap=0.68, difficulty=0.8)
 
 
 def write_example_pair(folder: Path) -> None:
-    """Writes `fixed.jpg`, `moving.jpg` (150 kB at most) and `truth.json` (corresponding points) into a folder."""
+    """Write `fixed.jpg`, `moving.jpg` (150 kB at most) and `truth.json` (corresponding points) into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     visits = example_pair()
     for name, photograph in (("fixed", visits.fixed), ("moving", visits.moving)):
@@ -43,7 +43,7 @@ def write_example_pair(folder: Path) -> None:
     moving, fixed = visits.shared_keypoints()
     chosen = np.unique(np.linspace(0, len(moving) - 1, 12).round().astype(int))
     truth = {
-        "columns": "x and y in moving.jpg, x and y in fixed.jpg; pixels, the centre of the top-left pixel is (0, 0)",
+        "columns": "x and y in moving.jpg, x and y in fixed.jpg; pixels, the center of the top-left pixel is (0, 0)",
         "points": np.hstack([moving, fixed])[chosen].round(3).tolist(),
     }
     (folder / "truth.json").write_text(json.dumps(truth, indent=1) + "\n")
@@ -59,8 +59,8 @@ def example_photographs() -> dict[str, np.ndarray]:
     first = draw_view(rng, eye, SIZE)
     lesions = draw_lesions(rng, eye, 0.35)
     photographs = {}
-    for number, ((shift, turn), difficulty) in enumerate(zip(GAZES, DIFFICULTY), start=1):
-        view = replace(first, gaze=first.gaze + np.array(shift) * first.field, roll=first.roll + turn)
+    for number, ((shift, roll), difficulty) in enumerate(zip(GAZES, DIFFICULTY), start=1):
+        view = replace(first, gaze=first.gaze + np.array(shift) * first.field, roll=first.roll + roll)
         light = draw_light(rng, difficulty)
         photographs[f"visit_{number}"] = render(eye, SIZE, view, lesions, light, seed=number).image
         lesions = grow_lesions(rng, eye, lesions, 0.3)

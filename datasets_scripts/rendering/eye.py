@@ -31,7 +31,7 @@ class RenderedEye:
 
     Attributes:
         seed: What it was drawn from.
-        disc: (2,) centre of the optic disc on the chart, degrees; the fovea is the origin.
+        disc: (2,) center of the optic disc on the chart, degrees; the fovea is the origin.
         disc_radius: Degrees.
         vessels: Both trees.
         looks: Numbers that say how it looks (pigment, textures, cup, fovea).
@@ -47,7 +47,7 @@ class RenderedEye:
 
 
 def draw_eye(seed: int) -> RenderedEye:
-    """Draws an eye: left or right, disc, vessels, pigment; everything follows from `seed`."""
+    """Draw an eye: left or right, disc, vessels, pigment; everything follows from `seed`."""
     rng = np.random.default_rng([seed, 1])
     side = rng.choice([-1.0, 1.0])
     disc = np.array([side * rng.normal(15.5, 0.8), rng.normal(-1.6, 0.8)])
@@ -63,7 +63,7 @@ def draw_eye(seed: int) -> RenderedEye:
     looks = {
         "pigment": rng.beta(2, 2),
         "choroid": rng.gamma(1.5, 0.7),
-        "fibres": rng.gamma(1.5, 0.7),
+        "fibers": rng.gamma(1.5, 0.7),
         "mottle": float(np.exp(rng.uniform(np.log(0.6), np.log(2.2)))),
         "cup": rng.uniform(0.2, 0.7),
         "disc_pallor": rng.uniform(0.5, 1.2),
@@ -83,7 +83,7 @@ def draw_eye(seed: int) -> RenderedEye:
 
 
 def draw_lesions(rng: np.random.Generator, eye: RenderedEye, amount: float) -> list[Lesion]:
-    """Draws disease: age-related spots, diabetic disease, laser scars, a bleeding, each by chance.
+    """Draw disease: age-related spots, diabetic disease, laser scars, a bleeding, each by chance.
 
     Args:
         rng: Source of randomness.
@@ -121,24 +121,24 @@ def draw_lesions(rng: np.random.Generator, eye: RenderedEye, amount: float) -> l
 
 
 def grow_lesions(rng: np.random.Generator, eye: RenderedEye, lesions: list[Lesion], amount: float) -> list[Lesion]:
-    """Lesions at a later visit: most have grown, some have healed, and `amount` (0 to 1) has come."""
+    """Draw the lesions of a later visit: most have grown, some have healed, and `amount` (0 to 1) has come."""
     kept = [lesion for lesion in lesions if rng.random() < 0.85]
     grown = [replace(lesion, radius=lesion.radius * rng.uniform(0.8, 1.6)) for lesion in kept]
     return grown + draw_lesions(rng, eye, amount)
 
 
 def rendered_eye_seed(number: int, seed: int) -> int:
-    """Seed of the rendered eye with this number in the data set of this seed."""
+    """Give the seed of the rendered eye with this number in the data set of this seed."""
     return seed * 1_000_000 + number
 
 
 def rendered_person(number: int, seed: int) -> str:
-    """Name of the rendered eye with this number, which is a person of its own."""
+    """Give the name of the rendered eye with this number, which is a person of its own."""
     return f"rendered_{seed}_{number:05d}"
 
 
 def side_of(eye) -> str:
-    """Side of a rendered eye: the disc lies towards the nose."""
+    """Tell the side of a rendered eye, "left" or "right": the disc lies towards the nose."""
     return "right" if eye.disc[0] > 0 else "left"
 
 

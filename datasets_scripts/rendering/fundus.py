@@ -54,21 +54,21 @@ class RenderedVisits:
     eye: RenderedEye
 
     def correspond(self, moving_points: np.ndarray) -> np.ndarray:
-        """Maps points (N, 2) of the moving photograph to the fixed one, pixels."""
+        """Map points (N, 2) of the moving photograph to the fixed one, pixels."""
         return self.fixed.view.to_pixels(self.moving.view.to_retina(moving_points))
 
     def correspond_back(self, fixed_points: np.ndarray) -> np.ndarray:
-        """Maps points (N, 2) of the fixed photograph to the moving one, pixels."""
+        """Map points (N, 2) of the fixed photograph to the moving one, pixels."""
         return self.moving.view.to_pixels(self.fixed.view.to_retina(fixed_points))
 
     def shared_keypoints(self) -> tuple[np.ndarray, np.ndarray]:
-        """Keypoints visible in both: points (K, 2) of the moving photograph and (K, 2) of the fixed one."""
+        """List the keypoints visible in both: points (K, 2) of the moving photograph and (K, 2) of the fixed one."""
         _, moving, fixed = np.intersect1d(self.moving.indices, self.fixed.indices, return_indices=True)
         return self.moving.keypoints[moving], self.fixed.keypoints[fixed]
 
 
 def draw_view(rng: np.random.Generator, eye: RenderedEye, size: int = 768) -> RetinaView:
-    """Draws a camera that looks at the macula, the disc, or between and around them.
+    """Draw a camera that looks at the macula, the disc, or between and around them.
 
     Args:
         rng: Source of randomness.
@@ -107,7 +107,7 @@ def render(
     light: Light | None = None,
     seed: int = 0,
 ) -> RenderedPhotograph:
-    """Photographs an eye.
+    """Photograph an eye.
 
     Args:
         eye: From `draw_eye`.
@@ -154,7 +154,7 @@ def render(
 
 
 def branch_directions(branches: list[np.ndarray], view: RetinaView) -> np.ndarray:
-    """Angles at which branches (K, 2), in degrees, leave their junction in a photograph, sorted."""
+    """Give the angles at which branches (K, 2), in degrees, leave their junction in a photograph, sorted."""
     chords = [view.to_pixels(branch[[0, -1]]) for branch in branches]
     return np.sort([np.arctan2(*(end - start)[::-1]) for start, end in chords])
 
@@ -162,11 +162,11 @@ def branch_directions(branches: list[np.ndarray], view: RetinaView) -> np.ndarra
 def _visible_junctions(
     eye: RenderedEye, view: RetinaView, light: Light, mask: np.ndarray, hidden: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Indices (N,), pixels (N, 2) and widths (N,) of the junctions that a photograph shows."""
+    """Give indices (N,), pixels (N, 2) and widths (N,) of the junctions that a photograph shows."""
     points, diameters = eye.junctions.points, eye.junctions.widths
     height, width = mask.shape
     pixels, widths = view.to_pixels(points), diameters * view.pixels_per_degree
-    # The blur spreads a thin vessel: what is left of its contrast is its share of the blurred width.
+    # The blur spreads a thin vessel: what is left of its contrast is its fraction of the blurred width.
     blurred = 2.35 * light.blur * view.diameter / 768
     contrast = vessel_depth(min(eye.looks["artery_contrast"], eye.looks["vein_contrast"]), diameters)
     contrast = contrast * light.contrast * widths / np.hypot(widths, blurred) * (1 - 0.5 * min(light.haze, 1))
@@ -183,12 +183,12 @@ def _visible_junctions(
 
 
 def render_visits(seed: int, size: int = 768, overlap: float | None = None, difficulty: float = 0.5) -> RenderedVisits:
-    """Photographs one eye twice, with another gaze, another light and another state of disease.
+    """Photograph one eye twice, with another gaze, another light and another state of disease.
 
     Args:
         seed: Of everything.
         size: Height and width of both photographs, pixels.
-        overlap: Share of the diameter over which the two fields of view overlap along the line between them (1: the
+        overlap: Fraction of the diameter over which the two fields of view overlap along the line between them (1: the
             same gaze); 0.55 to 1 by chance when not given.
         difficulty: 0 (easy) to 1: rotation and scale between the two, light, blur, noise, disease.
 

@@ -10,11 +10,11 @@ from .view import RetinaView
 
 
 SUPERSAMPLING = 4  # vessels are drawn on a canvas this much finer
-PIECE = 6  # points of a centre-line that are drawn with one width
+PIECE = 6  # points of a center line that are drawn with one width
 
 
 # Reflectance in red, green and blue.
-LESION_COLOURS = {
+LESION_COLORS = {
     "drusen": (0.95, 0.72, 0.30),
     "exudate": (1.0, 0.88, 0.45),
     "cotton_wool": (0.95, 0.82, 0.60),
@@ -30,7 +30,7 @@ STRETCHED_LESIONS = ("hemorrhage", "cotton_wool")
 
 @lru_cache(maxsize=8)
 def _noise_tile(seed: int, layer: int, size: int, low: float, high: float, slope: float) -> np.ndarray:
-    """Periodic noise of unit variance: frequencies `low` to `high` cycles a tile, amplitude ~ frequency ** -slope.
+    """Draw periodic noise of unit variance: frequencies `low` to `high` cycles a tile, amplitude ~ frequency ** -slope.
 
     Args:
         seed: Of the eye.
@@ -51,7 +51,7 @@ def _noise_tile(seed: int, layer: int, size: int, low: float, high: float, slope
 
 
 def _lookup(tile: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Reads a periodic tile at real coordinates of any size."""
+    """Read a periodic tile at real coordinates of any size."""
     x, y = np.mod(x, len(tile)).astype(np.float32), np.mod(y, len(tile)).astype(np.float32)
     return cv2.remap(tile, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
@@ -62,12 +62,12 @@ def _smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:
 
 
 def vessel_depth(contrast: float, diameter: float) -> float:
-    """Absorption in the middle of a vessel of `diameter` degrees: it grows with the depth of blood and saturates."""
+    """Give the absorption in the middle of a vessel of `diameter` degrees: more depth absorbs more, and saturates."""
     return contrast * (1 - np.exp(-diameter / 0.16))
 
 
 def draw_vessels(eye: RenderedEye, view: RetinaView, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Rasterises the vessels, anti-aliased, to a fraction of a pixel.
+    """Draw the vessels, anti-aliased, to a fraction of a pixel.
 
     Args:
         eye: The eye.
@@ -88,7 +88,7 @@ def draw_vessels(eye: RenderedEye, view: RetinaView, shape: tuple[int, int]) -> 
         if not inside.any():
             continue
         contrast = eye.looks["artery_contrast" if vessel.artery else "vein_contrast"]
-        # Sixteenths of a pixel of the canvas, the centre of its top-left pixel being (0, 0).
+        # Sixteenths of a pixel of the canvas, the center of its top-left pixel being (0, 0).
         line = np.round(((pixels.clip(-1e4, 1e4) + 0.5) * SUPERSAMPLING - 0.5) * 16).astype(np.int32)
         for begin in range(0, len(line) - 1, PIECE):
             piece = slice(begin, begin + PIECE + 1)
@@ -113,7 +113,7 @@ def draw_vessels(eye: RenderedEye, view: RetinaView, shape: tuple[int, int]) -> 
 
 
 def paint_lesion(image: np.ndarray, hidden: np.ndarray, lesion: Lesion, view: RetinaView) -> None:
-    """Paints one lesion into a reflectance `image` (H, W, 3), and its opacity into `hidden` (H, W), both in place."""
+    """Paint one lesion into a reflectance `image` (H, W, 3), and its opacity into `hidden` (H, W), both in place."""
     height, width = hidden.shape
     center = view.to_pixels(lesion.place)
     radius = lesion.radius * view.pixels_per_degree
@@ -133,16 +133,16 @@ def paint_lesion(image: np.ndarray, hidden: np.ndarray, lesion: Lesion, view: Re
     soft = LESION_SOFTNESS.get(lesion.kind, 0.25) * radius + 0.7
     opacity = LESION_OPACITY.get(lesion.kind, 0.8) * rng.uniform(0.6, 1.0)
     opacity = (opacity * (1 - _smoothstep(radius - soft, radius + soft, distance))).astype(np.float32)
-    colour = np.array(LESION_COLOURS[lesion.kind], np.float32)
+    color = np.array(LESION_COLORS[lesion.kind], np.float32)
     if lesion.kind == "scar" and rng.random() < 0.5:  # a scar with pigment in the middle
-        colour = colour * (1 - 0.75 * (1 - _smoothstep(0.2 * radius, 0.7 * radius, distance)))[..., None]
+        color = color * (1 - 0.75 * (1 - _smoothstep(0.2 * radius, 0.7 * radius, distance)))[..., None]
     region = image[y0:y1, x0:x1]
-    region += opacity[..., None] * (colour - region).astype(np.float32)
+    region += opacity[..., None] * (color - region).astype(np.float32)
     np.maximum(hidden[y0:y1, x0:x1], opacity, out=hidden[y0:y1, x0:x1])
 
 
 def reflectance(eye: RenderedEye, view: RetinaView, shape: tuple[int, int]) -> np.ndarray:
-    """The retina without vessels and lesions: pigment, choroid, nerve fibres, macula, disc.
+    """Paint the retina without vessels and lesions: pigment, choroid, nerve fibers, macula, disc.
 
     Args:
         eye: The eye.
@@ -164,11 +164,11 @@ def reflectance(eye: RenderedEye, view: RetinaView, shape: tuple[int, int]) -> n
     # The choroid shows as bands of big vessels where the pigment epithelium is thin.
     bands = _lookup(_noise_tile(eye.seed, 2, 512, 8, 30, 0.5), (x + 0.4 * patches) * 7 + 37, y * 14 + 11)
     choroid = (np.exp(-(((bands - 0.6) / 0.8) ** 2)) - 0.5) * np.clip(0.6 + 0.4 * patches, 0, 1.5)
-    # Nerve fibres: fine streaks that leave the disc, strongest above and below it.
-    fibres = _lookup(_noise_tile(eye.seed, 3, 1024, 30, 250, 0.5), angle * (1024 / np.pi), 5 * radius)
-    fibres = fibres * np.exp(-(((radius - 6) / 6) ** 2)) * (0.3 + 0.7 * np.abs(np.sin(angle)))
+    # Nerve fibers: fine streaks that leave the disc, strongest above and below it.
+    fibers = _lookup(_noise_tile(eye.seed, 3, 1024, 30, 250, 0.5), angle * (1024 / np.pi), 5 * radius)
+    fibers = fibers * np.exp(-(((radius - 6) / 6) ** 2)) * (0.3 + 0.7 * np.abs(np.sin(angle)))
 
-    texture = 0.06 * patches + 0.03 * looks["mottle"] * grain + 0.03 * looks["fibres"] * fibres
+    texture = 0.06 * patches + 0.03 * looks["mottle"] * grain + 0.03 * looks["fibers"] * fibers
     choroid = 0.05 * looks["choroid"] * choroid
     base = np.array([0.80 - 0.2 * pigment, 0.34 - 0.12 * pigment, 0.13 - 0.06 * pigment], np.float32)
     image = base * np.stack([1 + 0.6 * texture + 1.2 * choroid, 1 + texture + choroid, 1 + texture + choroid], -1)
@@ -182,7 +182,7 @@ def reflectance(eye: RenderedEye, view: RetinaView, shape: tuple[int, int]) -> n
 
 
 def _add_disc(image: np.ndarray, eye: RenderedEye, dx: np.ndarray, dy: np.ndarray, texture: np.ndarray) -> np.ndarray:
-    """Adds the disc: an ellipse with a soft rim, a bright cup, a pale or pigmented crescent on its temporal side."""
+    """Add the disc: an ellipse with a soft rim, a bright cup, a pale or pigmented crescent on its temporal side."""
     looks, temporal = eye.looks, np.float32(-np.sign(eye.disc[0]))
     angle, tilt = np.arctan2(dy, dx), looks["disc_tilt"]
     u = (dx * np.cos(tilt) + dy * np.sin(tilt)) * looks["disc_oval"] / eye.disc_radius
@@ -200,7 +200,7 @@ def _add_disc(image: np.ndarray, eye: RenderedEye, dx: np.ndarray, dy: np.ndarra
 
 
 def sheen(eye: RenderedEye, absorption: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Silky reflections of young eyes beside their vessels: they move with the light, from visit to visit.
+    """Paint silky reflections of young eyes beside their vessels: they move with the light, from visit to visit.
 
     Args:
         eye: The eye.

@@ -31,7 +31,7 @@ class TreeJunctions:
 
 
 def _crossings(vessels: list[Vessel]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Intersects all centre-lines with each other.
+    """Intersect all center lines with each other.
 
     Returns:
         Points (N, 2), the widths (N, 2) of the two vessels there, and their positions (N, 2) in the list.
@@ -57,7 +57,7 @@ def _crossings(vessels: list[Vessel]) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def _piece(vessel: Vessel, place: np.ndarray, step: int) -> np.ndarray:
-    """The `BRANCH_REACH` degrees of a centre-line that lead away from a place on it, down- (1) or upstream (-1)."""
+    """Cut out the `BRANCH_REACH` degrees of a center line that lead down- (1) or upstream (-1) from a place on it."""
     nearest = int(np.linalg.norm(vessel.points - place, axis=1).argmin())
     count = round(BRANCH_REACH / SAMPLING) + 1
     points = vessel.points[nearest::step][:count]

@@ -14,13 +14,13 @@ from scipy.spatial import cKDTree
 
 
 STEP = 0.5  # degrees between the nodes of a growing tree
-SAMPLING = 0.15  # degrees between the points of a finished centre-line
+SAMPLING = 0.15  # degrees between the points of a finished center line
 RETINA_RADIUS = 52.0  # degrees around the fovea that carry vessels
 
 
 @dataclass
 class Vessel:
-    """A centre-line from its origin on a parent (or in the disc) to its tip.
+    """A center line from its origin on a parent (or in the disc) to its tip.
 
     Attributes:
         points: (N, 2) chart coordinates in degrees.
@@ -48,26 +48,26 @@ class TreeStyle:
 
 
 def _resample(curve: np.ndarray, step: float) -> np.ndarray:
-    """Places points at equal distances `step` along a curve (N, 2)."""
+    """Place points at equal distances `step` along a curve (N, 2)."""
     length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(curve, axis=0), axis=1))])
     at = np.arange(0, length[-1], step)
     return np.column_stack([np.interp(at, length, curve[:, axis]) for axis in range(2)])
 
 
 def main_vessels(rng: np.random.Generator, disc: np.ndarray, style: TreeStyle, spread: np.ndarray) -> list[np.ndarray]:
-    """Draws the four main vessels of one tree, and a few lesser ones, as curves that begin in the disc.
+    """Draw the four main vessels of one tree, and a few lesser ones, as curves that begin in the disc.
 
     The temporal arcades are like parabolas whose apex is the disc and that open around the fovea; the nasal vessels are
     nearly radial.
 
     Args:
         rng: Source of randomness.
-        disc: (2,) centre of the optic disc on the chart.
+        disc: (2,) center of the optic disc on the chart.
         style: Style of the eye.
         spread: (2,) factors of the opening of the upper and lower arcade: arteries and veins run side by side.
 
     Returns:
-        Curves (N, 2) of points `STEP` degrees apart, all starting at one point near the centre of the disc.
+        Curves (N, 2) of points `STEP` degrees apart, all starting at one point near the center of the disc.
     """
     temporal = -np.sign(disc[0])
     origin = disc + rng.normal(0, 0.35, 2) - [0.5 * temporal, 0]
@@ -119,7 +119,7 @@ class _GrowingTree:
                 parent = self.add(np.array([parent]), point[None])[0]
 
     def add(self, parents: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """Adds nodes at `points` (K, 2), one below each of `parents` (K,), and returns their indices (K,)."""
+        """Add nodes at `points` (K, 2), one below each of `parents` (K,), and return their indices (K,)."""
         steps = points - self.points[parents]
         steps = steps / np.maximum(np.linalg.norm(steps, axis=1, keepdims=True), 1e-9)
         self.points, self.tangents = np.concatenate([self.points, points]), np.concatenate([self.tangents, steps])
@@ -129,7 +129,7 @@ class _GrowingTree:
         return np.arange(len(self.points) - len(points), len(self.points))
 
     def may_grow(self) -> np.ndarray:
-        """Indices of the nodes that may get a child: tips, and nodes at least three nodes away from any branching."""
+        """List the nodes (K,) that may get a child: tips, and nodes at least three nodes away from any branching."""
         up = np.maximum(self.parents, 0)
         branching = self.children > 1
         below = np.zeros(len(up), bool)
@@ -139,24 +139,24 @@ class _GrowingTree:
         return np.flatnonzero((self.children == 0) | ~near & (self.parents >= 0))
 
 
-def _feeders(tree: _GrowingTree, targets: np.ndarray, reach: float, neighbours: int) -> np.ndarray:
-    """For every target, the node it should be fed from, -1 where none is within `reach` degrees.
+def _feeders(tree: _GrowingTree, targets: np.ndarray, reach: float, neighbors: int) -> np.ndarray:
+    """Give for every target the node that it should be fed from, -1 where none is within `reach` degrees.
 
     Blood flows on: a target is better fed from upstream at an acute angle than from the nearest place.
     """
     allowed = tree.may_grow()
     places, tangents = tree.points[allowed], tree.tangents[allowed]
-    distance, near = cKDTree(places).query(targets, k=min(neighbours, len(allowed)), distance_upper_bound=reach)
-    found = np.isfinite(distance)
-    near, distance = np.where(found, near, 0), np.where(found, distance, reach)
+    distance, near = cKDTree(places).query(targets, k=min(neighbors, len(allowed)), distance_upper_bound=reach)
+    within = np.isfinite(distance)
+    near, distance = np.where(within, near, 0), np.where(within, distance, reach)
     toward = targets[:, None] - places[near]
     cosine = np.einsum("nkd,nkd->nk", toward, tangents[near]) / np.maximum(distance, 1e-9)
-    best = np.where(found, distance * (1.4 - cosine), np.inf).argmin(axis=1)
-    return np.where(found.any(axis=1), allowed[near[np.arange(len(near)), best]], -1)
+    best = np.where(within, distance * (1.4 - cosine), np.inf).argmin(axis=1)
+    return np.where(within.any(axis=1), allowed[near[np.arange(len(near)), best]], -1)
 
 
 def _directions(tree: _GrowingTree, nodes: np.ndarray, toward: np.ndarray) -> np.ndarray:
-    """Unit steps (K, 2) from `nodes` (K,) in the directions `toward` (K, 2), as vessels grow."""
+    """Give unit steps (K, 2) from `nodes` (K,) in the directions `toward` (K, 2), as vessels grow."""
     tangents = tree.tangents[nodes]
     onward = toward + 1.1 * tangents
     # A side branch leaves at 35 to 75 degrees, to the side where it is needed, and never backwards.
@@ -169,14 +169,14 @@ def _directions(tree: _GrowingTree, nodes: np.ndarray, toward: np.ndarray) -> np
     return steps / np.maximum(np.linalg.norm(steps, axis=1, keepdims=True), 1e-9)
 
 
-def _colonise(tree: _GrowingTree, targets: np.ndarray, spacing: float, rng: np.random.Generator) -> None:
-    """Grows `tree` until vessels pass within `0.5 * spacing` of the targets (N, 2), or no longer get nearer."""
+def _colonize(tree: _GrowingTree, targets: np.ndarray, spacing: float, rng: np.random.Generator) -> None:
+    """Grow `tree` until vessels pass within `0.5 * spacing` of the targets (N, 2), or no longer get nearer."""
     reach, close = 4.0 * spacing, max(0.5 * spacing, 1.3 * STEP)
     targets = targets[cKDTree(tree.points).query(targets)[0] > close]
     for _ in range(int(4.5 * reach / STEP)):
         if not len(targets):
             break
-        feeders = _feeders(tree, targets, reach, neighbours=int(4 + 1.6 * spacing / STEP))
+        feeders = _feeders(tree, targets, reach, neighbors=int(4 + 1.6 * spacing / STEP))
         targets, feeders = targets[feeders >= 0], feeders[feeders >= 0]
         if not len(targets):
             break
@@ -197,7 +197,7 @@ def _colonise(tree: _GrowingTree, targets: np.ndarray, spacing: float, rng: np.r
 
 
 def _targets(rng: np.random.Generator, spacing: float, disc: np.ndarray, avoid: np.ndarray | None) -> np.ndarray:
-    """Scatters points about `spacing` degrees apart where vessels are needed: nowhere in the fovea and the disc."""
+    """Scatter points about `spacing` degrees apart where vessels are needed: nowhere in the fovea and the disc."""
     axis = np.arange(-RETINA_RADIUS, RETINA_RADIUS, spacing)
     points = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
     points = points + rng.uniform(-0.5, 0.5, points.shape) * spacing
@@ -213,7 +213,7 @@ def _targets(rng: np.random.Generator, spacing: float, disc: np.ndarray, avoid: 
 
 
 def _flow(points: np.ndarray, parents: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Sums the tips that every node feeds, thicker and thinner tips."""
+    """Sum the tips that every node feeds, thicker and thinner tips."""
     flow = np.zeros(len(parents))
     tip = np.ones(len(parents), bool)
     tip[parents[1:]] = False
@@ -226,7 +226,7 @@ def _flow(points: np.ndarray, parents: np.ndarray, rng: np.random.Generator) -> 
 
 
 def _paths(parents: np.ndarray, flow: np.ndarray) -> list[list[int]]:
-    """Splits a tree into paths of nodes; at a branching, the child with most flow carries the path on."""
+    """Split a tree into paths of nodes; at a branching, the child with most flow carries the path on."""
     children: list[list[int]] = [[] for _ in parents]
     for node, parent in enumerate(parents):
         if parent >= 0:
@@ -243,7 +243,7 @@ def _paths(parents: np.ndarray, flow: np.ndarray) -> list[list[int]]:
 
 
 def _finish(tree: _GrowingTree, artery: bool, style: TreeStyle, rng: np.random.Generator, first: int) -> list[Vessel]:
-    """Turns nodes into smooth, tortuous centre-lines with widths; side branches start exactly on their parents."""
+    """Turn nodes into smooth, tortuous center lines with widths; side branches start exactly on their parents."""
     nodes, parents = tree.points, tree.parents
     flow = _flow(nodes, parents, rng)
     relative = (flow / flow[1:].max()) ** (1 / style.murray)
@@ -282,11 +282,11 @@ def _finish(tree: _GrowingTree, artery: bool, style: TreeStyle, rng: np.random.G
 
 
 def grow_vessels(rng: np.random.Generator, disc: np.ndarray, style: TreeStyle) -> list[Vessel]:
-    """Grows the arterial and the venous tree of one eye.
+    """Grow the arterial and the venous tree of one eye.
 
     Args:
         rng: Source of randomness.
-        disc: (2,) centre of the optic disc on the chart, degrees.
+        disc: (2,) center of the optic disc on the chart, degrees.
         style: Style of the eye.
 
     Returns:
@@ -299,7 +299,7 @@ def grow_vessels(rng: np.random.Generator, disc: np.ndarray, style: TreeStyle) -
         tree = _GrowingTree(main_vessels(rng, disc, style, 1 + apart if artery else 1 - apart))
         for factor in (4.0, 2.0, 1.0):
             spacing = factor * style.spacing
-            _colonise(tree, _targets(rng, spacing, disc, avoid), spacing, rng)
+            _colonize(tree, _targets(rng, spacing, disc, avoid), spacing, rng)
         vessels += _finish(tree, artery, style, rng, first=len(vessels))
         avoid = np.concatenate([vessel.points for vessel in vessels])
     return vessels

@@ -1,8 +1,8 @@
 """The geometry of one photograph of a retina: a camera that looks at a sphere, exact in both directions.
 
 Places on the retina are given on a chart: an azimuthal equidistant map around the fovea in degrees of visual angle, x
-to the right and y downwards as in a photograph. Two views of one eye are related by the turn of a sphere between two
-projections: the curved warp of real pairs, known in closed form.
+to the right and y downwards as in a photograph. Two views of one eye are related by the rotation of a sphere between
+two projections: the curved warp of real pairs, known in closed form.
 """
 
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ class RetinaView:
         center: (2,) middle of the field of view in pixels.
         roll: Rotation of the camera, radians.
         projection: The lens, from just above 0 (equidistant) by 0.5 (stereographic) to 1 (perspective).
-        tilt: (3, 3) homography close to the identity, about the centre, in units of the radius of the field: an
+        tilt: (3, 3) homography close to the identity, about the center, in units of the radius of the field: an
             astigmatic eye, a lens that is not perpendicular to the gaze.
     """
 
@@ -56,7 +56,7 @@ class RetinaView:
         return self._focal * ARC_PER_DEGREE * self.diameter / 2
 
     def to_retina(self, points: np.ndarray) -> np.ndarray:
-        """Maps pixels (..., 2) of the photograph to the chart (..., 2), degrees."""
+        """Map pixels (..., 2) of the photograph to the chart (..., 2), degrees."""
         unit = _project(np.linalg.inv(self.tilt), (np.asarray(points, float) - self.center) / (self.diameter / 2))
         radius, direction = _polar(unit)
         theta = np.arctan(radius * self.projection / self._focal) / self.projection
@@ -65,7 +65,7 @@ class RetinaView:
         return np.arctan2(sine, ray[..., 2:]) * direction / ARC_PER_DEGREE
 
     def to_pixels(self, points: np.ndarray) -> np.ndarray:
-        """Maps chart places (..., 2) in degrees to pixels (..., 2) of the photograph."""
+        """Map chart places (..., 2) in degrees to pixels (..., 2) of the photograph."""
         radius, direction = _polar(np.asarray(points, float) * ARC_PER_DEGREE)
         ray = np.concatenate([np.sin(radius) * direction, np.cos(radius)], -1) @ self._rotation.T
         sine, direction = _polar(ray[..., :2])
@@ -76,7 +76,7 @@ class RetinaView:
 
 
 def _polar(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Length (..., 1) and unit direction (..., 2) of vectors (..., 2)."""
+    """Give length (..., 1) and unit direction (..., 2) of vectors (..., 2)."""
     length = np.hypot(points[..., :1], points[..., 1:])
     return length, points / np.maximum(length, 1e-12)
 

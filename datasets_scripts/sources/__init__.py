@@ -65,17 +65,17 @@ def locate(root: str | os.PathLike) -> dict[str, Path]:
     if not root.is_dir():
         raise SourceError(f"{root} is not a folder; it should hold the downloads, such as hrf/ or fundus/hrf/.")
     places = [root, *(place for place in (subfolder(root, "fundus"), subfolder(root, "registration")) if place)]
-    found = {}
+    downloads = {}
     for source in SOURCES.values():
         folders = (subfolder(place, name) for name in source.folders for place in places)
         folder = next((folder for folder in folders if folder is not None), None)
         if folder is not None:
-            found[source.name] = folder
-    return found
+            downloads[source.name] = folder
+    return downloads
 
 
 def patients(photographs: Sequence[PhotographFile]) -> list[str]:
-    """Names of the persons, sorted."""
+    """List the persons, sorted."""
     return sorted({photograph.patient for photograph in photographs})
 
 

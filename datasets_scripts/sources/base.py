@@ -174,8 +174,8 @@ def verify(source: Source, folder: str | os.PathLike) -> list[str]:
             actual = hashlib.file_digest(stream, method).hexdigest()
         if actual != digest:
             raise SourceError(
-                f"{source.title}: {path} has the {method} {actual}, but the file of {source.url} has {digest}; download "
-                "it again."
+                f"{source.title}: {path} has the {method} {actual}, but the file of {source.url} has {digest}; "
+                "download it again."
             )
         agree.append(name)
     return agree

@@ -19,13 +19,13 @@ def read(folder: Path) -> list[PhotographFile]:
         # The first of two observers is the one that everybody takes for the truth.
         maps = [path for path in files if stem(path).lower().endswith("_1stho")]
         vessels = pair_maps(paths, maps, lambda path: f"{stem(path)}_1stHO", folder)
-    found = []
+    photographs = []
     for path, vessel_map in zip(paths, vessels):
         name = match_name(path, r"Image_(?P<patient>\d+)(?P<eye>[LR])", "Image_01L.jpg")
         eye = EYES[name["eye"].lower()]
         terms = {"labels_redistributable": True, "label_licence": "CC-BY-4.0"}
-        found.append(PhotographFile(path=path, patient=name["patient"], eye=eye, vessels=vessel_map, **terms))
-    return found
+        photographs.append(PhotographFile(path=path, patient=name["patient"], eye=eye, vessels=vessel_map, **terms))
+    return photographs
 
 
 CHASE_DB1 = Source(

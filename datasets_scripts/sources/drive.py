@@ -14,7 +14,7 @@ def read(folder: Path) -> list[PhotographFile]:
     halves = {name: subfolder(folder, name) for name in ("training", "test")}
     if halves["training"] is None and halves["test"] is None:
         raise LayoutError(f"{folder} has no folder training or test")
-    found = []
+    photographs = []
     for name, half in halves.items():
         if half is None:
             continue
@@ -26,11 +26,11 @@ def read(folder: Path) -> list[PhotographFile]:
         vessels = [None] * len(paths)
         if maps is not None:
             vessels = pair_maps(paths, image_files(maps), _map_name, maps)
-        found += [
+        photographs += [
             PhotographFile(path=path, patient=person[1], vessels=vessel_map, label_licence=TERMS)
             for path, person, vessel_map in zip(paths, people, vessels)
         ]
-    return found
+    return photographs
 
 
 def _map_name(path: Path) -> str:

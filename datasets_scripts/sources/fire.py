@@ -8,12 +8,12 @@ from .layout import match_name, require_images, require_subfolder
 
 def read(folder: Path) -> list[PhotographFile]:
     """List the photographs of FIRE, whole or in part; the pairs come from `retinamatch.evaluation.read_fire`."""
-    found = []
+    photographs = []
     for path in require_images(require_subfolder(folder, "Images")):
         # Files do not name the person (39 people, 134 pairs): the pair is the nearest thing to it.
         pair = match_name(path, r"(?P<pair>[SPA]\d+)_[12]", "P01_1.jpg")["pair"]
-        found.append(PhotographFile(path=path, patient=pair))
-    return found
+        photographs.append(PhotographFile(path=path, patient=pair))
+    return photographs
 
 
 FIRE = Source(

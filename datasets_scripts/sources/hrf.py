@@ -12,11 +12,11 @@ GROUPS = ("healthy", "diabetic_retinopathy", "glaucoma")
 def read(folder: Path) -> list[PhotographFile]:
     """List HRF as FAU hands it out (one archive, or one a group), or reduced with maps from artery and vein labels."""
     if any(subfolder(folder, group) for group in GROUPS):
-        found = []
+        photographs = []
         for group in (group for group in GROUPS if subfolder(folder, group)):
             maps = require_subfolder(folder, f"{group}_manualsegm")
-            found += _pair(require_subfolder(folder, group), maps, provided=True)
-        return found
+            photographs += _pair(require_subfolder(folder, group), maps, provided=True)
+        return photographs
     images = require_subfolder(folder, "images")
     provided, derived = subfolder(folder, "manual1"), subfolder(folder, "vessels")
     if provided is None and derived is None:
@@ -27,11 +27,11 @@ def read(folder: Path) -> list[PhotographFile]:
 def _pair(images: Path, maps: Path, provided: bool) -> list[PhotographFile]:
     paths = require_images(images)
     vessels = pair_maps(paths, image_files(maps), stem, maps)
-    found = []
+    photographs = []
     for path, vessel_map in zip(paths, vessels):
         # 01_h and 01_dr are two people: the 15 healthy, 15 diabetic and 15 glaucoma photographs show 45.
         patient = match_name(path, r"\d+_(h|dr|g)", "01_h.jpg")[0]
-        found.append(
+        photographs.append(
             PhotographFile(
                 path=path,
                 patient=patient,
@@ -40,7 +40,7 @@ def _pair(images: Path, maps: Path, provided: bool) -> list[PhotographFile]:
                 label_licence="CC-BY-4.0" if provided else "derived from artery/vein labels, terms not found",
             )
         )
-    return found
+    return photographs
 
 
 HRF = Source(

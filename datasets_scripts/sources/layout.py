@@ -23,23 +23,23 @@ class LayoutError(ValueError):
 
 
 def stem(path: Path) -> str:
-    """Name of a file without its folder and its suffix; `im0001.ppm.gz` gives `im0001`."""
+    """Give the name of a file without its folder and its suffix; `im0001.ppm.gz` gives `im0001`."""
     return Path(path.name[:-3]).stem if path.name.lower().endswith(".gz") else path.stem
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file's name is that of an image, packed with gzip or not; hidden files are not."""
+    """Tell whether a file's name is that of an image, packed with gzip or not; hidden files are not."""
     name = path.name.lower().removesuffix(".gz")
     return name.endswith(IMAGE_SUFFIXES) and not is_litter(path) and path.is_file()
 
 
 def is_litter(path: Path) -> bool:
-    """Whether a file or folder is what systems leave behind: hidden, or of macOS's archiver."""
+    """Tell whether a file or folder is what systems leave behind: hidden, or of macOS's archiver."""
     return path.name.startswith(".") or path.name == "__MACOSX"
 
 
 def image_files(folder: Path, recursive: bool = False) -> list[Path]:
-    """Images of a folder, sorted."""
+    """List the images of a folder, sorted."""
     if not recursive:
         return sorted(path for path in folder.iterdir() if is_image(path))
     paths = (path for path in folder.rglob("*") if is_image(path))
@@ -53,29 +53,29 @@ def subfolder(folder: Path, *names: str) -> Path | None:
 
 
 def require_subfolder(folder: Path, *names: str) -> Path:
-    """As `subfolder`, but it must be there.
+    """Give the first of these folders that exists; one of them must.
 
     Raises:
         LayoutError: None of the folders exists.
     """
-    found = subfolder(folder, *names)
-    if found is None:
+    present = subfolder(folder, *names)
+    if present is None:
         raise LayoutError(f"{folder} has no folder {' or '.join(names)}")
-    return found
+    return present
 
 
 def require_images(folder: Path) -> list[Path]:
-    """Images of a folder, at least one.
+    """List the images of a folder, at least one.
 
     Raises:
         LayoutError: The folder holds none.
     """
-    found = image_files(folder)
-    if not found:
+    images = image_files(folder)
+    if not images:
         others = sorted(path.name for path in folder.iterdir() if path.is_file() and not is_litter(path))
         holds = f" but {len(others)} other files such as {others[0]}" if others else ""
         raise LayoutError(f"{folder} holds no image ({', '.join(IMAGE_SUFFIXES)}){holds}")
-    return found
+    return images
 
 
 def match_name(path: Path, pattern: str, example: str) -> re.Match:
@@ -89,10 +89,10 @@ def match_name(path: Path, pattern: str, example: str) -> re.Match:
     Raises:
         LayoutError: The name is another.
     """
-    found = re.fullmatch(pattern, stem(path), re.IGNORECASE)
-    if found is None:
+    name = re.fullmatch(pattern, stem(path), re.IGNORECASE)
+    if name is None:
         raise LayoutError(f"{path} is not named as the photographs are, such as {example}")
-    return found
+    return name
 
 
 def pair_maps(
@@ -122,21 +122,21 @@ def pair_maps(
 
 
 def index_by_stem(paths: Iterable[Path]) -> dict[str, Path]:
-    """Files by stem.
+    """Index files by their stem.
 
     Raises:
         LayoutError: Two files have one.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in paths:
-        if stem(path) in found:
-            raise LayoutError(f"{found[stem(path)]} and {path} have one name, {stem(path)}")
-        found[stem(path)] = path
-    return found
+        if stem(path) in files:
+            raise LayoutError(f"{files[stem(path)]} and {path} have one name, {stem(path)}")
+        files[stem(path)] = path
+    return files
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV file with a header.
+    """Read the rows of a CSV file with a header.
 
     Raises:
         LayoutError: It cannot be read as text.
@@ -165,7 +165,7 @@ def open_image(path: str | os.PathLike) -> Image.Image:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Width and height of an image as it is meant to be looked at, from its header.
+    """Read width and height of an image as it is meant to be looked at, from its header.
 
     Raises:
         LayoutError: It is damaged or no image.

@@ -19,19 +19,19 @@ def read(folder: Path) -> list[PhotographFile]:
     unlabelled = {subfolder(folder, name): prefix for name, prefix in UNLABELLED.items() if subfolder(folder, name)}
     if labelled is None and not unlabelled:
         raise LayoutError(f"{folder} has none of the folders {', '.join((*UNLABELLED, LABELLED))}")
-    found = []
+    photographs = []
     for part, prefix in unlabelled.items():
         paths = image_files(part, recursive=True) or require_images(part)
         for path in paths:
             # Names such as 12.png repeat from folder to folder and would be one person, and one name.
             inner = "_".join((prefix, *path.relative_to(part).parts[:-1])).replace(" ", "_") + "_"
-            found.append(PhotographFile(path=path, patient=inner + stem(path), prefix=inner))
+            photographs.append(PhotographFile(path=path, patient=inner + stem(path), prefix=inner))
     if labelled is not None:
         for one in read_annotated(labelled):
             name = "labelled_" + stem(one.path)
             licence = LABEL_TERMS if one.annotation is not None else ""
-            found.append(replace(one, patient=name, eye="", prefix="labelled_", label_licence=licence))
-    return found
+            photographs.append(replace(one, patient=name, eye="", prefix="labelled_", label_licence=licence))
+    return photographs
 
 
 MEDAL_RETINA = Source(

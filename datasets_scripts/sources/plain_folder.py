@@ -46,11 +46,11 @@ def _read(folder: Path, licence: str, redistributable: bool) -> list[PhotographF
     maps = _labels(subfolder(folder, "vessels"), paths, "vessel map")
     annotations = _labels(subfolder(folder, "annotations"), paths, "annotation")
     people = _read_people(folder / PATIENTS, paths)
-    found = []
+    photographs = []
     for key, path in paths.items():
         patient, eye = people[key]
         labelled = key in maps or key in annotations
-        found.append(
+        photographs.append(
             PhotographFile(
                 path=path,
                 patient=patient,
@@ -61,17 +61,17 @@ def _read(folder: Path, licence: str, redistributable: bool) -> list[PhotographF
                 label_licence=licence if labelled else "",
             )
         )
-    return found
+    return photographs
 
 
 def _labels(folder: Path | None, images: dict[str, Path], what: str) -> dict[str, Path]:
     if folder is None:
         return {}
     files = image_files(folder) if what == "vessel map" else sorted(folder.glob("*.json"))
-    found = index_by_stem(files)
-    for key in sorted(set(found) - set(images)):
-        raise LayoutError(f"the {what} {found[key]} belongs to no image")
-    return found
+    labels = index_by_stem(files)
+    for key in sorted(set(labels) - set(images)):
+        raise LayoutError(f"the {what} {labels[key]} belongs to no image")
+    return labels
 
 
 def _read_people(table: Path, images: dict[str, Path]) -> dict[str, tuple[str, str]]:

@@ -12,13 +12,13 @@ def read(folder: Path) -> list[PhotographFile]:
     people = [path for path in sorted(folder.iterdir()) if path.is_dir() and re.fullmatch(r"[Pp]\d+", path.name)]
     if not people:
         return [PhotographFile(path=path, patient=_person(path)) for path in require_images(folder)]
-    found = []
+    photographs = []
     for person in people:
         for path in image_files(person):
             if int(_person(path)[1:]) != int(person.name[1:]):
                 raise LayoutError(f"{path} lies in the folder of {person.name}, but its name says {_person(path)}")
-            found.append(PhotographFile(path=path, patient=_person(path)))
-    return found
+            photographs.append(PhotographFile(path=path, patient=_person(path)))
+    return photographs
 
 
 def _person(path: Path) -> str:

@@ -8,11 +8,11 @@ from .layout import EYES, image_files, match_name
 
 def read(folder: Path) -> list[PhotographFile]:
     """List the photographs, in folders by grade as in the repository, or in one folder."""
-    found = []
+    photographs = []
     for path in image_files(folder, recursive=True):
         name = match_name(path, r"Patient(?P<patient>\d+)[_-](?P<eye>[LR])", "Patient001_L.jpg")
-        found.append(PhotographFile(path=path, patient=name["patient"], eye=EYES[name["eye"].lower()]))
-    return found
+        photographs.append(PhotographFile(path=path, patient=name["patient"], eye=EYES[name["eye"].lower()]))
+    return photographs
 
 
 SRAHIM_DR = Source(

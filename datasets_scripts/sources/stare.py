@@ -1,4 +1,4 @@
-"""STARE: 20 digitised slides with vessel maps by hand, each packed with gzip."""
+"""STARE: 20 digitized slides with vessel maps by hand, each packed with gzip."""
 
 from pathlib import Path
 

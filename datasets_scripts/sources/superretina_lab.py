@@ -13,11 +13,13 @@ TERMS = "private, terms not given"
 def read(folder: Path) -> list[PhotographFile]:
     """List ImageData with its annotations, and an Auxiliary folder beside it without any."""
     lab = subfolder(folder, "Lab") or folder
-    found = read_annotated(lab)
+    photographs = read_annotated(lab)
     auxiliary = subfolder(folder, "Auxiliary")
     if auxiliary is not None:
-        found += [PhotographFile(path=path, patient=stem(path)) for path in image_files(auxiliary, recursive=True)]
-    return found
+        photographs += [
+            PhotographFile(path=path, patient=stem(path)) for path in image_files(auxiliary, recursive=True)
+        ]
+    return photographs
 
 
 def read_annotated(folder: Path) -> list[PhotographFile]:
@@ -37,15 +39,17 @@ def read_annotated(folder: Path) -> list[PhotographFile]:
     for name in sorted(set(annotations) - set(paths)):
         raise LayoutError(f"the annotation {annotations[name]} belongs to no image of {images}")
     _check_lists(subfolder(folder, "ImageSets"), paths, annotations)
-    found = []
+    photographs = []
     for name, path in paths.items():
         # vistel0_left_0: the first person, left eye, first photograph. Other names tell nothing: a person each.
         parts = re.fullmatch(r"(?P<patient>[A-Za-z]+\d+)_(?P<eye>left|right)_\d+", name)
         patient, eye = (parts["patient"], EYES[parts["eye"]]) if parts else (name, "")
         annotation = annotations.get(name)
         terms = TERMS if annotation is not None else ""
-        found.append(PhotographFile(path=path, patient=patient, eye=eye, annotation=annotation, label_licence=terms))
-    return found
+        photographs.append(
+            PhotographFile(path=path, patient=patient, eye=eye, annotation=annotation, label_licence=terms)
+        )
+    return photographs
 
 
 def _check_lists(folder: Path | None, images: dict[str, Path], annotations: dict[str, Path]) -> None:

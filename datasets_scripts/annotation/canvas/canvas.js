@@ -1,7 +1,7 @@
 // The photograph and its keypoints. Gradio calls this once with `element`, `props`, `trigger` and `watch`.
 // props.value goes both ways: {number, name, url, width, height, points: [[x, y, type, width or null], ...], changes,
 // problem, note}. props.report comes from Python alone: {serial, name, changes, text, error}.
-// Places are pixels of the photograph, the centre of the top-left one is (0, 0); on paper it lies at (0.5, 0.5).
+// Places are pixels of the photograph, the center of the top-left one is (0, 0); on paper it lies at (0.5, 0.5).
 
 const part = (name) => element.querySelector(`[data-role="${name}"]`);
 const stage = part('stage');
@@ -297,7 +297,7 @@ function open() {
 }
 
 function gain(image) {
-  // What brings the retina's usual green to the middle grey, about which contrast is raised.
+  // What brings the retina's usual green to the middle gray, about which contrast is raised.
   const small = document.createElement('canvas');
   [small.width, small.height] = [64, 64];
   const context = small.getContext('2d');

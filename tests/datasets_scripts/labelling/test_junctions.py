@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from datasets_scripts.keypoint_types import BIFURCATION, CROSSING
-from datasets_scripts.labelling.drawings import arms, away_from_disc, circle, draw_lines, turned
+from datasets_scripts.labelling.drawings import arms, away_from_disc, circle, draw_lines, rotated
 from datasets_scripts.labelling.junctions import find_junctions
 
 
@@ -60,7 +60,7 @@ def test_two_branches_on_either_side_are_no_crossing():
 
 @pytest.mark.parametrize("turn", [0, 3, 45])
 def test_parallel_vessels_are_not_fused(turn):
-    lines = [turned([(40.0, y), (260.0, y)], turn) for y in (150.0, 158.0)]
+    lines = [rotated([(40.0, y), (260.0, y)], turn) for y in (150.0, 158.0)]
     assert len(find(lines)) == 0
 
 
