@@ -12,8 +12,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from retinamatch.photographs import IMAGE_SUFFIXES
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".ppm", ".pgm", ".bmp", ".webp", ".gif")
+
 EYES = {"l": "left", "left": "left", "r": "right", "right": "right", "": ""}
 _DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, LookupError, ArithmeticError, struct.error)
 
@@ -180,7 +181,6 @@ def image_size(path: Path) -> tuple[int, int]:
 
 __all__ = [
     "EYES",
-    "IMAGE_SUFFIXES",
     "LayoutError",
     "image_files",
     "image_size",

@@ -9,6 +9,8 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 
+#: How the names of photographs end, where a folder is looked through; in small letters.
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".ppm", ".pgm", ".bmp", ".webp", ".gif")
 MINIMUM_SIDE = 64  # pixels; below, no vessel can be told from another
 MAXIMUM_PIXELS = 400_000_000  # 20,000 x 20,000: 1.2 GB as RGB; more is taken for a mistake or an attack
 
@@ -186,4 +188,4 @@ def _check_size(height: int, width: int, name: str) -> None:
         )
 
 
-__all__ = ["MAXIMUM_PIXELS", "MINIMUM_SIDE", "PhotographError", "PhotographLike", "read_photograph"]
+__all__ = ["IMAGE_SUFFIXES", "MAXIMUM_PIXELS", "MINIMUM_SIDE", "PhotographError", "PhotographLike", "read_photograph"]

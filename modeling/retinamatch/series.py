@@ -17,14 +17,13 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from .drawing import flicker
-from .photographs import PhotographError, read_photograph
+from .photographs import IMAGE_SUFFIXES, PhotographError, read_photograph
 from .registrar import Registrar
 from .registration import Registration
 from .results import prune, write_animation, written_aside
 
 
 LEAST_PHOTOGRAPHS = 3
-SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".ppm")
 STRIP, ANIMATION, RECORD, ALIGNED = "strip.png", "animation.gif", "series.json", "aligned.png"
 STRIP_WIDTH = 6000  # pixels of all panels together, at most
 PANEL, LEAST_PANEL = 480, 160  # the side of one of them
@@ -104,7 +103,7 @@ def list_photographs(folder: str | os.PathLike) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise SeriesError(f"{folder} is not a folder of photographs.")
-    found = [path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES]
+    found = [path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES]
     found = [path for path in found if not path.name.startswith(".")]
     if len(found) < LEAST_PHOTOGRAPHS:
         raise SeriesError(f"{folder} holds {len(found)} photographs; a series takes {LEAST_PHOTOGRAPHS} or more.")

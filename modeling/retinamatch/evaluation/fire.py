@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..photographs import read_photograph
+from ..photographs import IMAGE_SUFFIXES, read_photograph
 from ..registration import Registration
 from .degradation import degrade
 
@@ -23,7 +23,6 @@ FIRE_CLASSES = ("S", "P", "A")
 LEFT_OUT = ("P37",)
 THRESHOLDS = range(1, 26)
 MAXIMUM_ERROR, MEDIAN_ERROR = 50.0, 20.0
-PHOTOGRAPHS = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".ppm"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def read_fire(root: str | Path) -> list[FirePair]:
     for folder in (root, images, truth):
         if not folder.is_dir():
             raise ValueError(f"{folder} is not a folder; FIRE's layout is Images/ and Ground Truth/ under one folder.")
-    present = {path.stem: path for path in sorted(images.iterdir()) if path.suffix.lower() in PHOTOGRAPHS}
+    present = {path.stem: path for path in sorted(images.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES}
     names = sorted({stem[:-2] for stem in present if re.fullmatch(r"[SPA]\d+_[12]", stem)} - set(LEFT_OUT))
     pairs = []
     for name in names:

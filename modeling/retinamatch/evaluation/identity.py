@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..photographs import read_photograph
-from .fire import PHOTOGRAPHS
+from ..photographs import IMAGE_SUFFIXES, read_photograph
 
 
 def evaluate_identity(
@@ -68,7 +67,7 @@ def read_people(root: str | Path) -> dict[str, list[Path]]:
         raise ValueError(f"{root} is not a folder; it should hold one folder of photographs per person.")
     people = {}
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PHOTOGRAPHS)
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
         if paths:
             people[folder.name] = paths
     if not any(len(paths) > 1 for paths in people.values()):
