@@ -14,16 +14,16 @@ from .registration import Registration
 MAXIMUM_SIDE = 2000
 # Matches drawn at most, inliers and outliers each: more lines hide one another and the photographs.
 MAXIMUM_LINES = 120
-# Grey levels up to this count as the black surround.
+# Gray levels up to this count as the black surround.
 DARK = 15
-# Blue and orange stay apart for every kind of colour vision (Okabe and Ito); line style and marks say the same again.
+# Blue and orange stay apart for every kind of color vision (Okabe and Ito); line style and marks say the same again.
 INLIER_COLOR = (86, 180, 233)
 OUTLIER_COLOR = (230, 159, 0)
 KEYPOINT_COLOR = (240, 240, 240)
 
 
 def overlay(fixed: np.ndarray, aligned: np.ndarray) -> np.ndarray:
-    """Draw the fixed photograph in red and the aligned one in cyan: where vessels lie on each other, they are grey.
+    """Draw the fixed photograph in red and the aligned one in cyan: where vessels lie on each other, they are gray.
 
     Args:
         fixed: (H, W, 3) the fixed photograph.
@@ -38,12 +38,12 @@ def overlay(fixed: np.ndarray, aligned: np.ndarray) -> np.ndarray:
 
 
 def difference(fixed: np.ndarray, aligned: np.ndarray) -> np.ndarray:
-    """Draw aligned minus fixed where both show something: grey is equal, darker or brighter changed."""
+    """Draw aligned minus fixed where both show something: gray is equal, darker or brighter changed."""
     fixed, aligned = _reduced_pair(fixed, aligned)
     both = _shows(fixed) & _shows(aligned)
     change = _equalized_green(aligned).astype(np.int16) - _equalized_green(fixed)
-    grey = np.where(both, 128 + change // 2, 0).clip(0, 255).astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=-1)
+    gray = np.where(both, 128 + change // 2, 0).clip(0, 255).astype(np.uint8)
+    return np.repeat(gray[..., None], 3, axis=-1)
 
 
 def checkerboard(fixed: np.ndarray, aligned: np.ndarray, tiles: int = 8) -> np.ndarray:
@@ -140,11 +140,11 @@ def draw_heatmap(photo: np.ndarray, keypoints: Keypoints) -> np.ndarray:
     back = np.array([[step, 0, x], [0, step, y]])
     # Smoothed first: one pixel of the input stands for `step` of the photograph.
     smooth = cv2.blur(photo[..., 1], (max(1, round(step)),) * 2)
-    grey = cv2.warpAffine(smooth, back, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    gray = cv2.warpAffine(smooth, back, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     # The root shows the faint ones as well.
     strength = np.sqrt(np.clip(keypoints.heatmap.astype(np.float32), 0, 1))[..., None]
-    heat = cv2.applyColorMap(np.uint8(255 * strength), cv2.COLORMAP_INFERNO)[..., ::-1]
-    return np.uint8((1 - strength) * (0.5 * grey[..., None]) + strength * heat)
+    heat = cv2.applyColorMap((255 * strength).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    return ((1 - strength) * (0.5 * gray[..., None]) + strength * heat).astype(np.uint8)
 
 
 def beside(pictures: list[np.ndarray], gap: int = 8) -> np.ndarray:
@@ -232,7 +232,7 @@ def _shows(photo: np.ndarray) -> np.ndarray:
 
 
 def _equalized_green(photo: np.ndarray) -> np.ndarray:
-    """The green channel with local contrast, black where the photograph is black."""
+    """Enhance the local contrast of the green channel, black where the photograph is black."""
     green = cv2.createCLAHE(clipLimit=3.0, tileGridSize=(8, 8)).apply(np.ascontiguousarray(photo[..., 1]))
     return np.where(_shows(photo), green, 0).astype(np.uint8)
 

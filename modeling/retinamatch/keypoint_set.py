@@ -9,6 +9,9 @@ import numpy as np
 # The working size: this many pixels across the field of view.
 WORKING_SIZE = 768
 
+#: Gives the descriptors (M, D) at places (M, 2), pixels of the photograph.
+Describe = Callable[[np.ndarray], np.ndarray]
+
 
 @dataclass(eq=False, repr=False)
 class Keypoints:
@@ -19,8 +22,8 @@ class Keypoints:
         descriptors: (N, D) float32 of unit length.
         scores: (N,) float32, strength of the keypoints.
         size: (height, width) of the photograph in pixels.
-        scale: pixels of the photograph per working pixel: the width of its field of view / 768.
-        center: (x, y), the centre of the field of view in pixels; the middle of the photograph when None.
+        scale: Pixels of the photograph per working pixel: the width of its field of view / 768.
+        center: (x, y), the center of the field of view in pixels; the middle of the photograph when None.
         describe: Gives the descriptors (M, D) at any places (M, 2), pixels of the photograph; None when the features
             are not dense.
         heatmap: (h, w) float16, the network's certainty of a keypoint on its input, which shows the field of view in
@@ -33,7 +36,7 @@ class Keypoints:
     size: tuple[int, int]
     scale: float = 1.0
     center: tuple[float, float] | None = None
-    describe: Callable[[np.ndarray], np.ndarray] | None = None
+    describe: Describe | None = None
     heatmap: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -44,7 +47,7 @@ class Keypoints:
         return f"<Keypoints: {len(self)} in a photograph of {width} x {height} pixels>"
 
     def without_maps(self) -> "Keypoints":
-        """Give the same keypoints without what is large and serves to find the transform alone."""
+        """Return the same keypoints without what is large and serves to find the transform alone."""
         return replace(self, describe=None, heatmap=None)
 
     @property
@@ -54,17 +57,17 @@ class Keypoints:
 
     @property
     def middle(self) -> np.ndarray:
-        """Centre of the field of view in pixels, (2,)."""
+        """Center of the field of view in pixels, (2,)."""
         height, width = self.size
         return np.array(((width - 1) / 2, (height - 1) / 2) if self.center is None else self.center, dtype=np.float64)
 
     def normalize(self, pixels: np.ndarray) -> np.ndarray:
-        """Gives pixels, (N, 2), relative to the centre of the field of view in units of its radius."""
+        """Bring pixels, (N, 2), to places relative to the center of the field of view in units of its radius."""
         return (pixels - self.middle) / self.radius
 
     def denormalize(self, points: np.ndarray) -> np.ndarray:
-        """Gives the pixels, (N, 2), of points in units of the field of view."""
+        """Compute the pixels, (N, 2), of points in units of the field of view."""
         return points * self.radius + self.middle
 
 
-__all__ = ["Keypoints", "WORKING_SIZE"]
+__all__ = ["Describe", "Keypoints", "WORKING_SIZE"]

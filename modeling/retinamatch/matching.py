@@ -26,10 +26,10 @@ def match_keypoints(
     Returns:
         (M, 2) int64 rows of the moving and of the fixed keypoints, and (M,) float32 scores in (0, 1].
     """
-    descriptors = (torch.as_tensor(keypoints.descriptors, device=device)[None] for keypoints in (moving, fixed))
-    partners, scores = mutual_nearest_matches(*descriptors, ratio=ratio, temperature=temperature)
+    one, other = (torch.as_tensor(keypoints.descriptors, device=device)[None] for keypoints in (moving, fixed))
+    matches, match_scores = mutual_nearest_matches(one, other, ratio=ratio, temperature=temperature)
     # (1, 2, K): row 0 holds, for each moving keypoint, the index of its fixed partner or -1.
-    partners, scores = partners[0, 0].cpu().numpy(), scores[0, 0].cpu().numpy()
+    partners, scores = matches[0, 0].cpu().numpy(), match_scores[0, 0].cpu().numpy()
     matched = np.flatnonzero(partners >= 0)
     return np.stack([matched, partners[matched]], axis=1), scores[matched]
 

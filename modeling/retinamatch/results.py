@@ -6,6 +6,7 @@ Everything is written aside, in the place where it will stay, and renamed when i
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def matches_text(registration: Registration, as_json: bool = False) -> str:
     return "".join(",".join(map(str, row)) + "\n" for row in (MATCH_COLUMNS, *table))
 
 
-def write_registration(registration: Registration, moving: np.ndarray, fixed: np.ndarray, folder) -> list[Path]:
+def write_registration(registration: Registration, moving: np.ndarray, fixed: np.ndarray, folder: str | os.PathLike) -> list[Path]:
     """Write `registration.json` and, when the pair is registered, the pictures; what an earlier run left there goes.
 
     Args:
@@ -156,8 +157,8 @@ def _save(picture: np.ndarray, path: Path) -> None:
 
 
 @contextmanager
-def written_aside(folder: Path):
-    """Give a temporary folder inside `folder`, on the same disk, so that renaming out of it is one step."""
+def written_aside(folder: Path) -> Iterator[Path]:
+    """Make a temporary folder inside `folder`, on the same disk, so that renaming out of it is one step."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".retinamatch-", dir=folder) as aside:

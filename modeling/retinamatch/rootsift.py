@@ -1,17 +1,16 @@
 """RootSIFT keypoints: the baseline that every learned feature has to beat under the same estimator.
 
 SIFT (Lowe, IJCV 2004) on the green channel after CLAHE, at the working size across the field of view, with the
-Hellinger normalisation of its descriptors (Arandjelovic and Zisserman, CVPR 2012).
+Hellinger normalization of its descriptors (Arandjelovic and Zisserman, CVPR 2012).
 """
 
 import cv2
 import numpy as np
 
 from .field_of_view import find_field_of_view
-from .keypoint_set import Keypoints
+from .keypoint_set import WORKING_SIZE, Keypoints
 
 
-WORKING_SIZE = 768
 MAXIMUM_KEYPOINTS = 2000
 # In working pixels: a SIFT window this near to the rim describes the rim and not the retina.
 RIM_MARGIN = 8.0
@@ -20,11 +19,11 @@ CONTRAST_THRESHOLD = 0.01
 
 
 def rootsift_keypoints(photo: np.ndarray, maximum: int = MAXIMUM_KEYPOINTS) -> Keypoints:
-    """Finds the strongest SIFT keypoints inside the field of view.
+    """Find the strongest SIFT keypoints inside the field of view.
 
     Args:
         photo: uint8 RGB (H, W, 3).
-        maximum: largest number of keypoints, the strongest first.
+        maximum: Largest number of keypoints, the strongest first.
 
     Returns:
         Keypoints in pixels of the photograph, descriptors (N, 128) of unit length.
@@ -38,13 +37,13 @@ def rootsift_keypoints(photo: np.ndarray, maximum: int = MAXIMUM_KEYPOINTS) -> K
     green = np.ascontiguousarray(photo[y0:y1, x0:x1, 1])
     green = cv2.resize(green, size, interpolation=cv2.INTER_AREA if scale > 1 else cv2.INTER_CUBIC)
     green = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply(green)
-    found, descriptors = cv2.SIFT_create(contrastThreshold=CONTRAST_THRESHOLD).detectAndCompute(green, None)
-    if descriptors is None:
-        found, descriptors = [], np.zeros((0, 128), np.float32)
+    detected, descriptors = cv2.SIFT.create(contrastThreshold=CONTRAST_THRESHOLD).detectAndCompute(green, None)
+    if not detected:  # then OpenCV gives None for the descriptors
+        descriptors = np.zeros((0, 128), np.float32)
     steps = np.array([(x1 - x0) / size[0], (y1 - y0) / size[1]])
-    points = np.array([keypoint.pt for keypoint in found], dtype=np.float64).reshape(-1, 2)
+    points = np.array([keypoint.pt for keypoint in detected], dtype=np.float64).reshape(-1, 2)
     points = (points + 0.5) * steps + [x0, y0] - 0.5
-    scores = np.array([keypoint.response for keypoint in found], dtype=np.float32)
+    scores = np.array([keypoint.response for keypoint in detected], dtype=np.float32)
     inner = view.contains(points, margin=RIM_MARGIN * scale)
     # SIFT gives one keypoint per dominant direction; the order is by strength, and the position breaks ties.
     order = np.lexsort((points[:, 0], points[:, 1], -scores))
@@ -54,4 +53,4 @@ def rootsift_keypoints(photo: np.ndarray, maximum: int = MAXIMUM_KEYPOINTS) -> K
     return Keypoints(points[order], descriptors.astype(np.float32), scores[order], (height, width), scale, center)
 
 
-__all__ = ["MAXIMUM_KEYPOINTS", "WORKING_SIZE", "rootsift_keypoints"]
+__all__ = ["MAXIMUM_KEYPOINTS", "rootsift_keypoints"]

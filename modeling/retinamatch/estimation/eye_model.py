@@ -1,10 +1,10 @@
-"""How the photograph of a retina changes when the eye turns: a sphere before a camera, six numbers.
+"""How the photograph of a retina changes when the eye rotates: a sphere before a camera, six numbers.
 
-Between two photographs of one eye nearly everything is the turn of a sphere. With x the distance from the centre of the
-field of view in units of its radius, the camera shows what lies at the angle theta = k x + gamma (k x)^3 from its axis,
-k being the curvature. So the whole non-linear part of the transform follows from how far and in which direction the eye
-turned, which two point pairs tell. This finds the few true matches among many false ones, and says how the transform
-goes on where no keypoint was found.
+Between two photographs of one eye nearly everything is the rotation of a sphere. With x the distance from the center of
+the field of view in units of its radius, the camera shows what lies at the angle theta = k x + gamma (k x)^3 from its
+axis, k being the curvature. So the whole non-linear part of the transform follows from how far and in which direction
+the eye rotated, which two point pairs tell. This finds the few true matches among many false ones, and tells how the
+transform goes on where no keypoint was found.
 
 The two constants are properties of the camera. The values below are starting values: `refine` moves both where the
 matches of a pair ask for it. They are near the averages over the control points of `fire_dev` (FIRE, 45 degrees), which
@@ -19,32 +19,32 @@ import numpy as np
 
 CURVATURE = 0.37
 GAMMA = 0.38
-# The curvature at which the sphere is as good as a plane, and a turn as good as a similarity.
+# The curvature at which the sphere is as good as a plane, and a rotation as good as a similarity.
 PLANE = 1e-2
 # Standard deviation of the logarithm of curvature and of gamma from camera to camera.
 CAMERA_SPREAD = 0.25
 # The photographs may differ by this factor in how large they show things, either way.
 MAGNIFICATIONS = 1.7
-# Two point pairs nearer than this, in units of the field of view's radius, tell the turn too badly.
+# Two point pairs nearer than this, in units of the field of view's radius, tell the rotation too badly.
 MINIMUM_BASE = 0.1
-# Turns are tried on this many matches, and the best ones on all.
+# Rotations are tried on this many matches, and the best ones on all.
 _TRIAL_MATCHES = 200
 _FINALISTS = 20
 
 
 @dataclass(frozen=True)
 class EyeModel:
-    """Maps points of the moving photograph to the fixed one.
+    """Map points of the moving photograph to the fixed one.
 
-    All points of this module are (N, 2), relative to the centre of the field of view, in units of its radius.
+    All points of this module are (N, 2), relative to the center of the field of view, in units of its radius.
 
     Attributes:
-        angle: rotation about the camera's axis in radians.
-        shift: (x, y), the turn of the eye: it brings the centre of the moving field of view this far, measured along
-            the sphere.
-        magnification: how much larger the fixed photograph shows things.
-        curvature: angle at the rim of the fixed field of view in radians, seen from the centre of the sphere.
-        gamma: third-order term of the camera.
+        angle: Rotation about the camera's axis in radians.
+        shift: (x, y), the rotation of the eye across that axis: it brings the center of the moving field of view this
+            far, measured along the sphere.
+        magnification: How much larger the fixed photograph shows things.
+        curvature: Angle at the rim of the fixed field of view in radians, seen from the center of the sphere.
+        gamma: Third-order term of the camera.
     """
 
     angle: float
@@ -58,7 +58,7 @@ class EyeModel:
         return drop(directions @ self.rotation().T, self.curvature, self.gamma)
 
     def rotation(self) -> np.ndarray:
-        """Gives the (3, 3) rotation: about the axis first, then the tilt that moves the centre by `shift`."""
+        """Compute the (3, 3) rotation: about the axis first, then the tilt that moves the center by `shift`."""
         c, s = np.cos(self.angle), np.sin(self.angle)
         roll = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
         length = max(float(np.hypot(*self.shift)), 1e-12)
@@ -72,17 +72,17 @@ class EyeModel:
         return np.array(tilt) @ roll
 
     def parameters(self) -> np.ndarray:
-        """Gives angle, shift, and the logarithms of magnification, curvature and gamma, (6,)."""
+        """Return angle, shift, and the logarithms of magnification, curvature and gamma, (6,)."""
         return np.array([self.angle, *self.shift, *np.log([self.magnification, self.curvature, self.gamma])])
 
     @classmethod
     def from_parameters(cls, values: np.ndarray) -> "EyeModel":
-        """Builds the model of which `parameters` are given."""
+        """Build the model of which `parameters` are given."""
         return cls(values[0], (values[1], values[2]), *np.exp(np.clip(values[3:], -7, 2)))
 
 
-def lift(points: np.ndarray, curvature, gamma: float = GAMMA) -> np.ndarray:
-    """Gives the unit directions, (N, 3), of points of a photograph; `curvature` is a number or one per point."""
+def lift(points: np.ndarray, curvature: float | np.ndarray, gamma: float = GAMMA) -> np.ndarray:
+    """Compute the unit directions, (N, 3), of points of a photograph; `curvature` is a number or one per point."""
     distance = curvature * np.hypot(points[:, 0], points[:, 1])
     stretch = 1 + gamma * distance**2
     theta = np.minimum(stretch * distance, np.pi)
@@ -90,7 +90,7 @@ def lift(points: np.ndarray, curvature, gamma: float = GAMMA) -> np.ndarray:
 
 
 def drop(directions: np.ndarray, curvature: float, gamma: float = GAMMA) -> np.ndarray:
-    """Gives the points of a photograph, (N, 2), of unit directions, (N, 3): the inverse of `lift`."""
+    """Compute the points of a photograph, (N, 2), of unit directions, (N, 3): the inverse of `lift`."""
     sine = np.hypot(directions[:, 0], directions[:, 1])
     theta = np.arctan2(sine, directions[:, 2])
     # theta = kx + gamma (kx)^3 has one real solution, by the hyperbolic formula for cubics.
@@ -99,22 +99,22 @@ def drop(directions: np.ndarray, curvature: float, gamma: float = GAMMA) -> np.n
     return directions[:, :2] * (distance / np.maximum(sine, 1e-300))[:, None]
 
 
-def find_turn(
+def find_rotation(
     moving: np.ndarray, fixed: np.ndarray, radius: float, trials: int, seed: int = 0, curvature: float = CURVATURE
 ) -> EyeModel | None:
-    """Finds the turn that most matches agree with among those that two random matches determine.
+    """Find the rotation that most matches agree with among those that two random matches determine.
 
     Args:
         moving: (N, 2) points of the moving photograph.
         fixed: (N, 2) the points they were matched with, many of them wrongly.
-        radius: distance within which a match agrees.
-        trials: number of turns to try.
-        seed: of the random draws; the same seed gives the same turn.
-        curvature: of both photographs; with `PLANE` the turns are similarities.
+        radius: Distance within which a match agrees.
+        trials: Number of rotations to try.
+        seed: Of the random draws; the same seed gives the same rotation.
+        curvature: Of both photographs; with `PLANE` the rotations are similarities.
 
     Returns:
-        The turn with the largest sum of 1 - (distance / radius)^2 over the matches within the radius; None when no two
-        matches determine a turn.
+        The rotation with the largest sum of 1 - (distance / radius)^2 over the matches within the radius; None when no
+        two matches determine one.
     """
     rng = np.random.default_rng(seed)
     number = len(moving)
@@ -134,7 +134,7 @@ def find_turn(
     rotations = _frames(targets[first], targets[second]) @ frames.transpose(0, 2, 1)
     tried = np.arange(number) if number <= _TRIAL_MATCHES else rng.choice(number, _TRIAL_MATCHES, replace=False)
     scores = np.zeros(len(first))
-    # Turns of nearly one magnification share the lifted points; 2 % are 8 working pixels at the rim, at most.
+    # Rotations of nearly one magnification share the lifted points; 2 % are 8 working pixels at the rim, at most.
     steps = np.round(np.log(magnification) / 0.04)
     for step in np.unique(steps):
         chosen = np.flatnonzero(steps == step)
@@ -149,22 +149,22 @@ def find_turn(
 def refine(
     model: EyeModel, moving: np.ndarray, fixed: np.ndarray, weights: np.ndarray, noise: float, iterations: int = 3
 ) -> EyeModel:
-    """Fits all six numbers by Gauss-Newton steps from a model that is nearly right.
+    """Fit all six numbers by Gauss-Newton steps from a model that is nearly right.
 
     Args:
-        model: where to start.
+        model: Where to start.
         moving: (N, 2) points of the moving photograph.
         fixed: (N, 2) the same places in the fixed photograph.
         weights: (N,) weights of the squared distances.
-        noise: standard deviation of a coordinate, which weighs the matches against what is known of cameras.
-        iterations: largest number of steps.
+        noise: Standard deviation of a coordinate, which weighs the matches against what is known of cameras.
+        iterations: Largest number of steps.
     """
     known = np.log([CURVATURE, GAMMA])
     root = np.sqrt(weights)[:, None] / noise
     use = weights > 0
     moving, fixed, root = moving[use], fixed[use], root[use]
 
-    def residual(values):
+    def residual(values: np.ndarray) -> np.ndarray:
         distances = (EyeModel.from_parameters(values)(moving) - fixed) * root
         return np.concatenate([distances.ravel(), (values[4:] - known) / CAMERA_SPREAD])
 
@@ -186,8 +186,10 @@ def refine(
     return EyeModel.from_parameters(values)
 
 
-def _magnifications(moving, targets, first, second, curvature) -> np.ndarray:
-    """Gives for each two matches how much larger the fixed photograph shows their distance."""
+def _magnifications(
+    moving: np.ndarray, targets: np.ndarray, first: np.ndarray, second: np.ndarray, curvature: float
+) -> np.ndarray:
+    """Compute for each two matches how much larger the fixed photograph shows their distance."""
     sources = lift(moving, curvature)
     apart = np.linalg.norm(targets[first] - targets[second], axis=1)
     return np.maximum(apart, 1e-12) / np.maximum(np.linalg.norm(sources[first] - sources[second], axis=1), 1e-12)
@@ -200,7 +202,7 @@ def _agreement(rotations: np.ndarray, sources: np.ndarray, targets: np.ndarray, 
 
 
 def _frames(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Gives right-handed orthonormal frames, (T, 3, 3) with the axes as columns, standing on two directions each."""
+    """Build right-handed orthonormal frames, (T, 3, 3) with the axes as columns, standing on two directions each."""
     x = first + second
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     y = second - first
@@ -218,4 +220,4 @@ def _from_rotation(rotation: np.ndarray, magnification: float, curvature: float)
     return EyeModel(float(np.arctan2(roll[1, 0], roll[0, 0])), shift, magnification, curvature)
 
 
-__all__ = ["CURVATURE", "EyeModel", "GAMMA", "PLANE", "drop", "find_turn", "lift", "refine"]
+__all__ = ["CURVATURE", "EyeModel", "GAMMA", "PLANE", "drop", "find_rotation", "lift", "refine"]

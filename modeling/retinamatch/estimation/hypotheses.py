@@ -1,4 +1,4 @@
-"""The first hypothesis about a pair: a turn of the eye or a homography that most matches agree with."""
+"""The first hypothesis about a pair: a rotation of the eye or a homography that most matches agree with."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,36 +8,40 @@ import numpy as np
 
 from ..keypoint_set import WORKING_SIZE, Keypoints
 from ..transforms import Homography
-from .eye_model import PLANE, EyeModel, find_turn, refine
+from .eye_model import CURVATURE, PLANE, EyeModel, find_rotation, refine
 from .settings import EstimationSettings
 
 
 class Hypothesis(Protocol):
     """What predicts the place of a keypoint before there is a transform of one of the classes."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The word for it in the evidence."""
 
-    def __call__(self, pixels: np.ndarray) -> np.ndarray: ...
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """Map pixels of the moving photograph, (N, 2), to pixels of the fixed one, (N, 2)."""
 
-    def refit(self, moving: np.ndarray, fixed: np.ndarray, weights: np.ndarray, noise: float) -> "Hypothesis": ...
+    def refit(self, moving: np.ndarray, fixed: np.ndarray, weights: np.ndarray, noise: float) -> "Hypothesis":
+        """Fit again to weighted matches, (N, 2) pixels each; `noise` of a coordinate is in working pixels."""
 
 
 @dataclass(frozen=True)
-class _Turn:
+class _Rotation:
     """An eye model between the pixels of two photographs."""
 
     moving: Keypoints
     fixed: Keypoints
     model: EyeModel
-    name: str = "turn of the eye"
+    name: str = "rotation of the eye"
 
-    def __call__(self, pixels):
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
         return self.fixed.denormalize(self.model(self.moving.normalize(pixels)))
 
-    def refit(self, moving, fixed, weights, noise):
+    def refit(self, moving: np.ndarray, fixed: np.ndarray, weights: np.ndarray, noise: float) -> "_Rotation":
         points = self.moving.normalize(moving), self.fixed.normalize(fixed)
         model = refine(self.model, *points, weights, noise * self.fixed.scale / self.fixed.radius)
-        return _Turn(self.moving, self.fixed, model)
+        return _Rotation(self.moving, self.fixed, model)
 
 
 @dataclass(frozen=True)
@@ -47,10 +51,10 @@ class _Plane:
     transform: Homography
     name: str = "homography"
 
-    def __call__(self, pixels):
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
         return self.transform(pixels)
 
-    def refit(self, moving, fixed, weights, noise):
+    def refit(self, moving: np.ndarray, fixed: np.ndarray, weights: np.ndarray, noise: float) -> "_Plane":
         try:
             return _Plane(Homography.fit(moving, fixed, weights))
         except ValueError:
@@ -60,14 +64,28 @@ class _Plane:
 def find_hypothesis(
     moving: Keypoints, fixed: Keypoints, matches: np.ndarray, settings: EstimationSettings
 ) -> Hypothesis | None:
-    """Gives the turn of the eye that most matches agree with, or the homography where it explains clearly more."""
+    """Find the rotation of the eye that most matches agree with, or the homography where it explains clearly more.
+
+    Args:
+        moving: Keypoints of the moving photograph.
+        fixed: Keypoints of the fixed photograph.
+        matches: (M, 2) rows of the moving and of the fixed keypoints; most of them may be wrong.
+        settings: Of the estimator.
+
+    Returns:
+        None when no two matches determine either.
+    """
     p, q = moving.points[matches[:, 0]], fixed.points[matches[:, 1]]
     points = moving.normalize(p), fixed.normalize(q)
     radius = settings.start_radius * 2 / WORKING_SIZE
-    # A camera with another angle of view than usual turns the plane rather than the sphere; both are tried.
-    turns = [find_turn(*points, radius, settings.trials, curvature=k) for k in (EyeModel(0, (0, 0)).curvature, PLANE)]
-    turns = [_Turn(moving, fixed, EyeModel(t.angle, t.shift, t.magnification)) for t in turns if t is not None]
-    candidates = [_tighten(turn, p, q, fixed.scale, settings) for turn in turns]
+    # A camera with another angle of view than usual rotates the plane rather than the sphere; both are tried.
+    rotations = [find_rotation(*points, radius, settings.trials, curvature=k) for k in (CURVATURE, PLANE)]
+    starts = [
+        _Rotation(moving, fixed, EyeModel(rotation.angle, rotation.shift, rotation.magnification))
+        for rotation in rotations
+        if rotation is not None
+    ]
+    candidates = [_tighten(start, p, q, fixed.scale, settings) for start in starts]
     best = max(candidates, key=lambda base: _explained(base, p, q, fixed.scale, settings), default=None)
     # MAGSAC++ draws at random: its seed makes the same pair give the same answer.
     cv2.setRNGSeed(0)
@@ -80,12 +98,13 @@ def find_hypothesis(
     plane = _tighten(_Plane(Homography(matrix)), p, q, fixed.scale, settings)
     if best is None:
         return plane
-    # Eight free numbers always agree with a few false matches more than the turn's four do.
+    # Eight free numbers always agree with a few false matches more than the rotation's four do.
     clearly = 1.25 * _explained(best, p, q, fixed.scale, settings) + 4
     return plane if _explained(plane, p, q, fixed.scale, settings) > clearly else best
 
 
-def _tighten(base: Hypothesis, p, q, scale: float, settings: EstimationSettings) -> Hypothesis:
+def _tighten(base: Hypothesis, p: np.ndarray, q: np.ndarray, scale: float, settings: EstimationSettings) -> Hypothesis:
+    """Fit a hypothesis again and again to what agrees with it, within a radius that shrinks."""
     for radius in settings.start_radius * np.array([1.0, 1.0, 0.7, 0.7, 0.5, 0.5]):
         distance = np.linalg.norm(base(p) - q, axis=1) / scale
         weights = np.where(distance < radius, (1 - (distance / radius) ** 2) ** 2, 0.0)
@@ -93,7 +112,8 @@ def _tighten(base: Hypothesis, p, q, scale: float, settings: EstimationSettings)
     return base
 
 
-def _explained(base: Hypothesis, p, q, scale: float, settings: EstimationSettings) -> float:
+def _explained(base: Hypothesis, p: np.ndarray, q: np.ndarray, scale: float, settings: EstimationSettings) -> float:
+    """Sum up how well the matches agree with a hypothesis: 1 for each exact one, 0 from half the radius on."""
     distance = np.linalg.norm(base(p) - q, axis=1) / scale
     return float(np.nansum(np.maximum(1 - (2 * distance / settings.start_radius) ** 2, 0)))
 

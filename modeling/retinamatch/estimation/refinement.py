@@ -1,13 +1,13 @@
-"""Matches to a fraction of a pixel: look again, around the place that a first transform predicts.
+"""Dense refinement: matches to a fraction of a pixel, around the place that a first transform predicts.
 
 A keypoint of one photograph need not have been detected in the other one to have a place there: its descriptor is
 compared with the dense descriptors on a small grid around the predicted place, and the top of the similarities is
 the match. This gives many more matches than two detectors that must agree, evenly spread, and finer than either.
 """
 
-from collections.abc import Callable
-
 import numpy as np
+
+from ..keypoint_set import Describe
 
 
 #: Half the side of the search window and the spacing of its grid, in working pixels.
@@ -15,7 +15,7 @@ REACH, SPACING = 6.0, 1.5
 
 
 def locate(
-    descriptors: np.ndarray, predicted: np.ndarray, describe: Callable, scale: float, reach: float = REACH
+    descriptors: np.ndarray, predicted: np.ndarray, describe: Describe, scale: float, reach: float = REACH
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Find the places whose descriptors are most similar to the given ones.
 
@@ -45,16 +45,16 @@ def locate(
     row, column = row.clip(1, side - 2), column.clip(1, side - 2)
 
     n = np.arange(len(predicted))
-    centre = similarity[n, row, column]
+    center = similarity[n, row, column]
     left, right = similarity[n, row, column - 1], similarity[n, row, column + 1]
     up, down = similarity[n, row - 1, column], similarity[n, row + 1, column]
-    shift = np.stack([_vertex(left, centre, right), _vertex(up, centre, down)], 1)
+    shift = np.stack([_vertex(left, center, right), _vertex(up, center, down)], 1)
     grid = np.stack([axis[column], axis[row]], 1)
-    return predicted + grid + shift * SPACING * scale, centre, inside
+    return predicted + grid + shift * SPACING * scale, center, inside
 
 
 def _vertex(before: np.ndarray, at: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Where the parabola through three equally spaced values has its top, within half a step of the middle."""
+    """Locate the top of the parabola through three equally spaced values, within half a step of the middle."""
     curvature = 2 * at - before - after
     return np.clip((after - before) / (2 * np.maximum(curvature, 1e-9)), -0.5, 0.5) * (curvature > 0)
 

@@ -10,22 +10,22 @@ MAXIMUM_LEVEL = 6
 
 
 def degrade(photo: np.ndarray, level: int, seed: int | str = 0) -> np.ndarray:
-    """Makes a photograph worse in the ways hospitals know: blur, uneven light, low contrast, noise.
+    """Make a photograph worse in the ways hospitals know: blur, uneven light, low contrast, noise.
 
-    In this order, at the photograph's own resolution: Gaussian blur of sigma 1.5 `level` pixels at a width of 1024, an
-    illumination ramp of +-25 `level` per cent in a random direction, contrast divided by 1 + 0.35 `level`, noise of 1.5
-    `level` grey levels.
+    In this order, at the photograph's own resolution: Gaussian blur with a sigma of 1.5 * `level` pixels at a width of
+    1024; an illumination ramp of +-25 * `level` per cent in a random direction; contrast divided by 1 + 0.35 * `level`;
+    noise with a standard deviation of 1.5 * `level` gray levels.
 
     Args:
         photo: uint8 RGB (H, W, 3).
         level: 0 (unchanged) to 6.
-        seed: number or word (the name of the pair); the same seed gives the same result.
+        seed: Number or word (the name of the pair); the same seed gives the same result.
 
     Returns:
         uint8 RGB (H, W, 3).
 
     Raises:
-        ValueError: the level is not 0 to 6.
+        ValueError: The level is not 0 to 6.
     """
     if level not in range(MAXIMUM_LEVEL + 1):
         raise ValueError(f"The level of degradation must be 0 to {MAXIMUM_LEVEL}, got {level!r}.")

@@ -2,8 +2,9 @@
 
 FIRE (Hernandez-Matas et al., Modeling and Artificial Intelligence in Ophthalmology 2017): ten control points per pair.
 A pair's error is their mean distance after registration, in pixels of the fixed photograph (2912 x 2912). AUC is the
-mean over t = 1..25 of the share of pairs with an error below t. A pair fails without a transform; it is inaccurate when
-the largest distance exceeds 50 pixels or the median 20. Pair P37 is left out by everyone: its control points are wrong.
+mean over t = 1..25 of the fraction of pairs with an error below t. A pair fails without a transform; it is inaccurate
+when the largest distance exceeds 50 pixels or the median 20. Pair P37 is left out by everyone: its control points are
+wrong.
 """
 
 import re
@@ -12,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
 
 from ..photographs import IMAGE_SUFFIXES, read_photograph
+from ..registrar import Registrar
 from ..registration import Registration
 from .degradation import degrade
 
@@ -30,9 +33,9 @@ class FirePair:
     """One pair of FIRE.
 
     Attributes:
-        name: such as "P01".
-        fixed: path of image 1.
-        moving: path of image 2.
+        name: Such as "P01".
+        fixed: Path of image 1.
+        moving: Path of image 2.
         fixed_points: (10, 2) control points in pixels of image 1.
         moving_points: (10, 2) the same places in pixels of image 2.
     """
@@ -50,14 +53,14 @@ class FirePair:
 
 
 def read_fire(root: str | Path) -> list[FirePair]:
-    """Lists the pairs under a folder in FIRE's own layout, any part of it, without P37.
+    """List the pairs under a folder in FIRE's own layout, any part of it, without P37.
 
     Args:
-        root: folder with `Images/P01_1.jpg`, `Images/P01_2.jpg`, `Ground Truth/control_points_P01_1_2.txt` and so on.
+        root: Folder with `Images/P01_1.jpg`, `Images/P01_2.jpg`, `Ground Truth/control_points_P01_1_2.txt` and so on.
             Pairs of which neither image is there are not part of the subset.
 
     Raises:
-        ValueError: a folder or a file is missing, control points cannot be read, or no pair is left.
+        ValueError: A folder or a file is missing, control points cannot be read, or no pair is left.
     """
     root = Path(root)
     images, truth = root / "Images", root / "Ground Truth"
@@ -78,32 +81,31 @@ def read_fire(root: str | Path) -> list[FirePair]:
     return pairs
 
 
-def evaluate_fire(root: str | Path, registrar, degrade: int = 0, progress: bool = False) -> dict:
-    """Registers every pair of a folder in FIRE's layout and measures the errors of the control points.
+def evaluate_fire(root: str | Path, registrar: Registrar, degrade: int = 0, progress: bool = False) -> dict:
+    """Register every pair of a folder in FIRE's layout and measure the errors of the control points.
 
     Args:
-        root: see `read_fire`.
-        registrar: a `Registrar`: finds keypoints, matches them, and says which transform is wanted.
-        degrade: level of degradation of the moving images, 0 to 3; see `degrade`.
-        progress: show a progress bar.
+        root: See `read_fire`.
+        registrar: Finds keypoints, matches them, and knows which transform is wanted.
+        degrade: Level of degradation of the moving images, 0 to 3; see `degrade`.
+        progress: Show a progress bar.
 
     Returns:
-        A dict ready for JSON: `pairs`, a list with, for each pair, `name`, `class`, `mean_error`, `max_error`,
-            `median_error` (pixels, None
-        unless registered), `transform` (the class that was fitted), `status`, `reason`, `time` in seconds, and
-        `rejected_error` (the mean error that a transform would have had that the decision rule did not believe, else
-        None); `auc` with the classes present and their `mean`; counts `failed`, `inaccurate`, `acceptable`; `left_out`,
-        the pairs that the protocol leaves out; `degrade`.
+        A dict ready for JSON. `pairs` is a list with, for each pair, `name`, `class`, `mean_error`, `max_error` and
+        `median_error` (pixels of the fixed photograph, None unless registered), `transform` (the class that was
+        fitted), `status`, `reason`, `time` in seconds, and `rejected_error` (the mean error that a transform would have
+        had that the decision rejected, else None). Beside it stand `auc` with the classes present and their `mean`; the
+        counts `failed`, `inaccurate` and `acceptable`; `left_out`, the pairs that the protocol leaves out; `degrade`.
 
     Raises:
-        ValueError: see `read_fire`.
-        PhotographError: an image cannot be read.
+        ValueError: See `read_fire`.
+        PhotographError: An image cannot be read.
     """
     rows = []
     for pair in tqdm(read_fire(root), desc="FIRE", unit="pair", disable=not progress):
-        moving, fixed = _read_moving(pair, degrade), read_photograph(pair.fixed)
+        photographs = [_read_moving(pair, degrade), read_photograph(pair.fixed)]
         start = time.perf_counter()
-        moving, fixed = registrar.keypoints([moving, fixed])
+        moving, fixed = registrar.keypoints(photographs)
         registration = registrar.register_keypoints(moving, fixed)
         seconds = time.perf_counter() - start
         errors = _errors(registration, pair)
@@ -113,26 +115,28 @@ def evaluate_fire(root: str | Path, registrar, degrade: int = 0, progress: bool 
 
 def compare_on_fire(
     root: str | Path,
-    registrars: dict,
+    registrars: dict[str, Registrar],
     transforms: tuple[str, ...] = ("homography", "quadratic", "auto"),
     levels: tuple[int, ...] = (0, 1, 2, 3),
     progress: bool = False,
 ) -> list[dict]:
-    """Evaluates several registrars, transforms and degradations in one run; keypoints are found once for each.
+    """Evaluate several registrars, transforms and degradations in one run; keypoints are found once for each.
 
     Args:
-        root: see `read_fire`.
-        registrars: `Registrar`s by name.
-        transforms: names, as for `estimate`.
-        levels: of degradation; see `degrade`.
-        progress: show progress bars.
+        root: See `read_fire`.
+        registrars: Registrars by name.
+        transforms: Names, as for `estimate`.
+        levels: Of degradation; see `degrade`.
+        progress: Show progress bars.
 
     Returns:
         One dict for each combination: `model`, `degrade`, `transform`, and what `summarize` gives.
     """
     results = []
     for name, registrar in registrars.items():
-        rows = {(level, transform): [] for level in levels for transform in transforms}
+        rows: dict[tuple[int, str], list[dict]] = {
+            (level, transform): [] for level in levels for transform in transforms
+        }
         for pair in tqdm(read_fire(root), desc=name, unit="pair", disable=not progress):
             (fixed,) = registrar.keypoints([read_photograph(pair.fixed)])
             for level in levels:
@@ -142,14 +146,14 @@ def compare_on_fire(
                     row = {"name": pair.name, "class": pair.category, **_errors(registration, pair)}
                     rows[level, transform].append(row)
         results += [
-            {"model": name, "degrade": level, "transform": transform, **summarize(found)}
-            for (level, transform), found in rows.items()
+            {"model": name, "degrade": level, "transform": transform, **summarize(one)}
+            for (level, transform), one in rows.items()
         ]
     return results
 
 
 def summarize(rows: list[dict]) -> dict:
-    """Gives `auc`, `failed`, `inaccurate` and `acceptable` of the pairs of `evaluate_fire`."""
+    """Compute `auc`, `failed`, `inaccurate` and `acceptable` of the pairs of `evaluate_fire`."""
     auc = {}
     for category in FIRE_CLASSES:
         errors = [
@@ -168,10 +172,10 @@ def summarize(rows: list[dict]) -> dict:
     }
 
 
-def area_under_curve(errors) -> float:
-    """Gives the mean over t = 1..25 pixels of the share of pairs with an error below t."""
-    errors = np.asarray(errors, dtype=np.float64)
-    return float(np.mean([(errors < threshold).mean() for threshold in THRESHOLDS]))
+def area_under_curve(errors: ArrayLike) -> float:
+    """Compute the mean over t = 1..25 pixels of the fraction of pairs with an error below t."""
+    values = np.asarray(errors, dtype=np.float64)
+    return float(np.mean([(values < threshold).mean() for threshold in THRESHOLDS]))
 
 
 def _read_moving(pair: FirePair, level: int) -> np.ndarray:
@@ -179,7 +183,7 @@ def _read_moving(pair: FirePair, level: int) -> np.ndarray:
 
 
 def _errors(registration: Registration, pair: FirePair) -> dict:
-    row = {"mean_error": None, "max_error": None, "median_error": None, "rejected_error": None}
+    row: dict[str, float | None] = {"mean_error": None, "max_error": None, "median_error": None, "rejected_error": None}
     candidate = registration.estimate.candidate
     if candidate is not None:
         distances = np.linalg.norm(candidate(pair.moving_points) - pair.fixed_points, axis=1)

@@ -7,40 +7,45 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..photographs import IMAGE_SUFFIXES, read_photograph
+from ..registrar import Registrar
 
 
 def evaluate_identity(
-    root: str | Path, registrar, maximum_different: int | None = None, seed: int = 0, progress: bool = False
+    root: str | Path,
+    registrar: Registrar,
+    maximum_different: int | None = None,
+    seed: int = 0,
+    progress: bool = False,
 ) -> dict:
-    """Counts which pairs of photographs pass as one eye.
+    """Count which pairs of photographs pass as one eye.
 
     Args:
-        root: a folder per person, with photographs of one eye each.
-        registrar: a `Registrar`.
-        maximum_different: largest number of pairs of different persons, drawn at random; all when None.
-        seed: of the draw.
-        progress: show progress bars.
+        root: A folder per person, with photographs of one eye each.
+        registrar: Finds keypoints and matches them.
+        maximum_different: Largest number of pairs of different persons, drawn at random; all when None.
+        seed: Of the draw.
+        progress: Show progress bars.
 
     Returns:
         A dict ready for JSON: `same` and `different`, each with `pairs` and `registered`; `missed`, the pairs of one
-            person that were not
-        registered with the reason, and `accepted`, the pairs of different persons that were.
+        person that were not registered, with the reason; `accepted`, the pairs of different persons that were.
 
     Raises:
-        ValueError: the folder is missing or does not hold two photographs of one person.
-        PhotographError: a photograph cannot be read.
+        ValueError: The folder is missing or does not hold two photographs of one person.
+        PhotographError: A photograph cannot be read.
     """
     people = read_people(root)
     photos = [(person, path) for person, paths in people.items() for path in paths]
     bar = tqdm(photos, desc="keypoints", unit="photo", disable=not progress)
     keypoints = [registrar.keypoints([read_photograph(path)])[0] for _, path in bar]
-    same, different = [], []
+    same: list[tuple[int, int]] = []
+    different: list[tuple[int, int]] = []
     for i, j in combinations(range(len(photos)), 2):
         (same if photos[i][0] == photos[j][0] else different).append((i, j))
     if maximum_different is not None and maximum_different < len(different):
         chosen = np.random.default_rng(seed).choice(len(different), maximum_different, replace=False)
         different = [different[k] for k in np.sort(chosen)]
-    lists = {"missed": [], "accepted": []}
+    lists: dict[str, list[dict]] = {"missed": [], "accepted": []}
     counts = {}
     for kind, pairs in (("same", same), ("different", different)):
         registered = 0
@@ -57,10 +62,10 @@ def evaluate_identity(
 
 
 def read_people(root: str | Path) -> dict[str, list[Path]]:
-    """Lists the photographs of each person: the folders under `root` that hold any.
+    """List the photographs of each person: the folders under `root` that hold any.
 
     Raises:
-        ValueError: the folder is missing, or no person has two photographs.
+        ValueError: The folder is missing, or no person has two photographs.
     """
     root = Path(root)
     if not root.is_dir():

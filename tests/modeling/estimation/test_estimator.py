@@ -89,7 +89,7 @@ def test_auto_follows_the_curve(pair):
     assert found.transform.name in ("quadratic", "cubic")
     assert error(found, turned).mean() < 1.0
     assert 0.3 < found.residual < 2.0
-    assert found.evidence["start"] == "turn of the eye"
+    assert found.evidence["start"] == "rotation of the eye"
     assert found.evidence["held_out"]["quadratic"] < found.evidence["held_out"]["homography"] / 2
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from retinamatch.estimation.eye_model import CURVATURE, PLANE, EyeModel, drop, find_turn, lift, refine
+from retinamatch.estimation.eye_model import CURVATURE, PLANE, EyeModel, drop, find_rotation, lift, refine
 
 
 @pytest.fixture
@@ -47,9 +47,9 @@ def test_finds_the_turn_among_false_matches(points, rng, wrong):
     fixed = TURN(points) + rng.normal(0, 0.002, points.shape)
     false = rng.random(len(points)) < wrong
     fixed[false] = rng.uniform(-1, 1, (false.sum(), 2))
-    found = find_turn(points, fixed, radius=0.03, trials=2000)
+    found = find_rotation(points, fixed, radius=0.03, trials=2000)
     assert np.abs(found(points) - TURN(points)).max() < 0.04
-    again = find_turn(points, fixed, radius=0.03, trials=2000)
+    again = find_rotation(points, fixed, radius=0.03, trials=2000)
     assert again == found
     weights = (np.linalg.norm(found(points) - fixed, axis=1) < 0.03).astype(float)
     refined = refine(found, points, fixed, weights, noise=0.002, iterations=10)
@@ -57,9 +57,9 @@ def test_finds_the_turn_among_false_matches(points, rng, wrong):
 
 
 def test_no_turn_from_too_little():
-    assert find_turn(np.zeros((0, 2)), np.zeros((0, 2)), 0.03, 100) is None
-    assert find_turn(np.zeros((1, 2)), np.zeros((1, 2)), 0.03, 100) is None
-    assert find_turn(np.full((20, 2), 0.3), np.full((20, 2), 0.1), 0.03, 100) is None
+    assert find_rotation(np.zeros((0, 2)), np.zeros((0, 2)), 0.03, 100) is None
+    assert find_rotation(np.zeros((1, 2)), np.zeros((1, 2)), 0.03, 100) is None
+    assert find_rotation(np.full((20, 2), 0.3), np.full((20, 2), 0.1), 0.03, 100) is None
 
 
 def test_refine_learns_the_camera(points):
