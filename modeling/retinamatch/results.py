@@ -91,7 +91,9 @@ def matches_text(registration: Registration, as_json: bool = False) -> str:
     return "".join(",".join(map(str, row)) + "\n" for row in (MATCH_COLUMNS, *table))
 
 
-def write_registration(registration: Registration, moving: np.ndarray, fixed: np.ndarray, folder: str | os.PathLike) -> list[Path]:
+def write_registration(
+    registration: Registration, moving: np.ndarray, fixed: np.ndarray, folder: str | os.PathLike
+) -> list[Path]:
     """Write `registration.json` and, when the pair is registered, the pictures; what an earlier run left there goes.
 
     Args:

@@ -51,7 +51,7 @@ def both_degraded(pair: AnnotatedPair, level: int) -> AnnotatedPair:
 
 
 def single_channel(pair: AnnotatedPair, channel: int) -> AnnotatedPair:
-    """Show one channel of the moving photograph as grey."""
+    """Show one channel of the moving photograph as gray."""
     return replace(pair, moving=np.repeat(pair.moving[..., channel : channel + 1], 3, axis=2))
 
 
@@ -67,7 +67,7 @@ def reversed_contrast(pair: AnnotatedPair) -> AnnotatedPair:
 
 
 def haze(pair: AnnotatedPair, density: float) -> AnnotatedPair:
-    """Veil the moving photograph: within its field, this share of the light is a smooth, uneven white.
+    """Veil the moving photograph: within its field, this fraction of the light is a smooth, uneven white.
 
     Args:
         pair: The pair.
@@ -94,17 +94,17 @@ def compressed(pair: AnnotatedPair, quality: int, width: int) -> AnnotatedPair:
     """Store the moving photograph as JPEG of this quality and this many pixels across."""
     small = resized(pair, width / pair.moving.shape[1])
     coded = cv2.imencode(".jpg", small.moving[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return replace(small, moving=np.ascontiguousarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1]))
+    return replace(small, moving=np.ascontiguousarray(np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))[..., ::-1]))
 
 
-def blobs(pair: AnnotatedPair, share: float) -> AnnotatedPair:
-    """Cover this share of the moving field with opaque blobs, as hemorrhages, floaters and reflexes do."""
+def blobs(pair: AnnotatedPair, fraction: float) -> AnnotatedPair:
+    """Cover this fraction of the moving field with opaque blobs, as hemorrhages, floaters and reflexes do."""
     rng = _generator(pair, "blobs")
     moving, inside = pair.moving.copy(), _inside(pair.moving)
     rows, columns = np.nonzero(inside)
     covered = np.zeros(inside.shape, np.uint8)
     radius = np.sqrt(inside.sum() / np.pi)
-    while covered[inside].mean() < share:
+    while covered[inside].mean() < fraction:
         k = rng.integers(len(rows))
         axes = (rng.uniform(0.08, 0.25, 2) * radius).round().astype(int)
         blob = np.zeros_like(covered)
@@ -128,13 +128,13 @@ def turned(pair: AnnotatedPair, degrees: float) -> AnnotatedPair:
     )
 
 
-def narrowed(pair: AnnotatedPair, share: float) -> AnnotatedPair:
-    """Show the middle of the moving field alone, a round field of `share` times its width, enlarged to the old size."""
+def narrowed(pair: AnnotatedPair, fraction: float) -> AnnotatedPair:
+    """Show the middle of the moving field alone, a round field of `fraction` of its width, enlarged to the old size."""
     view = find_field_of_view(pair.moving)
     x0, y0, x1, y1 = view.box
     center = np.array(view.center or ((x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2))
-    radius = share * (view.radius or (x1 - x0) / 2)
-    scale = 1 / share
+    radius = fraction * (view.radius or (x1 - x0) / 2)
+    scale = 1 / fraction
     height, width = pair.moving.shape[:2]
     shift = (np.array([width, height]) - 1) / 2 - scale * center
     matrix = np.column_stack([scale * np.eye(2), shift])
@@ -151,7 +151,7 @@ def surrounded(pair: AnnotatedPair, color: tuple[int, int, int], rim: float = 0.
     Args:
         pair: The pair.
         color: RGB, 0 to 255.
-        rim: Standard deviation of the blur of the border between field and surround, as a share of the width.
+        rim: Standard deviation of the blur of the border between field and surround, as a fraction of the width.
     """
     return replace(pair, moving=_surround(pair.moving, color, rim), fixed=_surround(pair.fixed, color, rim))
 
@@ -163,7 +163,7 @@ def marked(pair: AnnotatedPair, text: str, opacity: float, height: float, tiles:
         pair: The pair.
         text: What is printed.
         opacity: 0 to 1; 1 is burnt in.
-        height: Of the letters, as a share of the picture's height.
+        height: Of the letters, as a fraction of the picture's height.
         tiles: The text is repeated on so many lines.
     """
     return replace(
@@ -178,7 +178,7 @@ def _inside(photo: np.ndarray) -> np.ndarray:
 
 
 def _surround(photo: np.ndarray, color: tuple[int, int, int], rim: float) -> np.ndarray:
-    inside = _inside(photo).astype(np.float32)
+    inside: np.ndarray = _inside(photo).astype(np.float32)
     if rim:
         inside = cv2.GaussianBlur(inside, (0, 0), rim * photo.shape[1])
     mixed = photo * inside[..., None] + np.array(color, np.float32) * (1 - inside[..., None])
@@ -206,12 +206,12 @@ CONDITIONS: dict[str, Condition] = {
     **{f"degraded {level}": partial(degraded, level=level) for level in (3, 4, 5, 6)},
     **{f"both degraded {level}": partial(both_degraded, level=level) for level in (3, 4)},
     **{f"turned {angle}": partial(turned, degrees=angle) for angle in (15, 30, 45, 90, 180)},
-    **{f"field {share} %": partial(narrowed, share=share / 100) for share in (70, 50)},
+    **{f"field {fraction} %": partial(narrowed, fraction=fraction / 100) for fraction in (70, 50)},
     "red channel": partial(single_channel, channel=0),
     "blue channel": partial(single_channel, channel=2),
     "reversed contrast": reversed_contrast,
     **{f"haze {density}": partial(haze, density=density) for density in (0.6, 0.9)},
-    **{f"blobs {share} %": partial(blobs, share=share / 100) for share in (15, 45)},
+    **{f"blobs {fraction} %": partial(blobs, fraction=fraction / 100) for fraction in (15, 45)},
     "half size": partial(resized, scale=0.5),
     "JPEG 10 at 512": partial(compressed, quality=10, width=512),
     "JPEG 30 at 256": partial(compressed, quality=30, width=256),
@@ -221,7 +221,7 @@ CONDITIONS: dict[str, Condition] = {
 SHARED_BY_BOTH: dict[str, Condition] = {
     **{
         f"{name} surround": partial(surrounded, color=color)
-        for name, color in {"white": (255,) * 3, "light grey": (200,) * 3, "mid grey": (128,) * 3}.items()
+        for name, color in {"white": (255,) * 3, "light gray": (200,) * 3, "mid gray": (128,) * 3}.items()
     },
     "white surround, soft rim": partial(surrounded, color=(255,) * 3, rim=0.004),
     "stamp": partial(marked, text="EYE CLINIC 2024-03-11", opacity=1.0, height=0.05),

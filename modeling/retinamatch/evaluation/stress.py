@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 
 from ..keypoint_set import Keypoints
 from ..photographs import read_photograph
+from ..registrar import Registrar
 from ..transforms import Quadratic
 from .conditions import CONDITIONS, AnnotatedPair
 from .fire import THRESHOLDS, read_fire
@@ -56,13 +57,16 @@ class Outcome:
 
 
 def run_stress(
-    root: str | Path, registrars: Mapping, conditions: Sequence[str] | None = None, progress: bool = False
+    root: str | Path,
+    registrars: Mapping[str, Registrar],
+    conditions: Sequence[str] | None = None,
+    progress: bool = False,
 ) -> list[Outcome]:
     """Register every pair under every condition with every method.
 
     Args:
         root: Folder in FIRE's layout; see `read_fire`.
-        registrars: `Registrar`s by name.
+        registrars: Registrars by name.
         conditions: Names of `CONDITIONS`; all when None.
         progress: Show a progress bar.
 
@@ -102,7 +106,9 @@ def run_stress(
     return outcomes
 
 
-def _judge(model: str, condition: str, pair: AnnotatedPair, registrar, moving: Keypoints, fixed: Keypoints) -> Outcome:
+def _judge(
+    model: str, condition: str, pair: AnnotatedPair, registrar: Registrar, moving: Keypoints, fixed: Keypoints
+) -> Outcome:
     registration = registrar.register_keypoints(moving, fixed)
     candidate, error = registration.estimate.candidate, None
     if candidate is not None:
@@ -143,7 +149,7 @@ def summarize_stress(outcomes: Sequence[Outcome], samples: int = 2000, seed: int
         list(dict.fromkeys(getattr(o, name) for o in outcomes)) for name in ("model", "condition", "pair")
     )
     by = {(o.model, o.condition, o.pair): o for o in outcomes}
-    # (models, conditions, pairs): the share of the thresholds that the error of a pair stays below.
+    # (models, conditions, pairs): the fraction of the thresholds that the error of a pair stays below.
     area, candidate_area = (
         np.array([[[_area(getattr(by[m, c, p], kind)) for p in pairs] for c in conditions] for m in models])
         for kind in ("error", "candidate_error")
