@@ -31,7 +31,7 @@ from .modeling_swin_retina import (
 from .photographs import PhotographError, read_photograph
 from .pipeline import RetinaKeypointMatchingPipeline
 from .registrar import Registrar, register
-from .registration import Registration
+from .registration import FailedRegistration, Registration
 from .transforms import TRANSFORMS, Affine, Cubic, Homography, Quadratic, Similarity, Transform
 
 
@@ -53,6 +53,7 @@ __all__ = [
     "TRANSFORMS",
     "Affine",
     "Cubic",
+    "FailedRegistration",
     "Homography",
     "LKSuperRetinaConfig",
     "LKSuperRetinaForKeypointDetection",

@@ -87,6 +87,8 @@ class ModelExtractor:
 
     def find(self, photographs: Sequence[np.ndarray]) -> list[Keypoints]:
         """Find the keypoints of photographs, all in one batch, with dense descriptors."""
+        if not photographs:
+            return []
         inputs = self.processor(list(photographs), return_tensors="pt").to(self.device)
         output = self.detect(inputs)
         frames = inputs["image_frames"].double().cpu().numpy()

@@ -8,6 +8,7 @@ matches it rests on, or the status "no reliable match" with a reason in words.
 import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,8 +18,8 @@ from .estimation import EstimationSettings, estimate
 from .extractor import DEFAULT_MODEL, Extractor, UnknownNameError, find_extractor
 from .keypoint_set import Keypoints
 from .matching import match_keypoints
-from .photographs import read_photograph
-from .registration import Registration, timed
+from .photographs import PhotographError, read_photograph
+from .registration import FailedRegistration, Registration, timed
 from .transforms import TRANSFORMS
 
 
@@ -71,26 +72,47 @@ class Registrar:
             PhotographError: A photograph cannot be read; the sentence names it.
             UnknownNameError: The transform does not exist.
         """
-        return self._register_batch([(moving, fixed)], transform)[0]
+        timings: dict[str, float] = {}
+        with timed(timings, "read"):
+            photographs = [read_photograph(moving), read_photograph(fixed)]
+        with timed(timings, "keypoints"):
+            keypoints = self.keypoints(photographs)
+        registration = self.register_keypoints(*keypoints, transform=transform)
+        registration.timings = {**timings, **registration.timings}
+        return registration
 
-    def register_many(self, pairs: Iterable, batch_size: int = 2, progress: bool = False) -> list[Registration]:
+    def register_many(
+        self,
+        pairs: Iterable,
+        batch_size: int = 2,
+        progress: bool = False,
+        errors: Literal["return", "raise"] = "return",
+    ) -> list[Registration | FailedRegistration]:
         """Register many pairs; photographs are read as their turn comes and not kept.
 
         Args:
             pairs: Pairs (moving, fixed) of photographs.
-            batch_size: Pairs that go through the model at once.
+            batch_size: Pairs that go through the network at once.
             progress: Show a progress bar.
+            errors: What becomes of a pair of which a photograph cannot be read: "return" puts a `FailedRegistration` in
+                its place, "raise" ends the work with the error.
 
         Returns:
-            One `Registration` per pair, in order. The time of reading and of keypoints is shared equally in a batch.
+            One entry per pair, in order, true where the pair is registered. The time of reading and of keypoints is
+            shared equally in a batch.
+
+        Raises:
+            PhotographError: A photograph cannot be read, and errors are raised.
         """
+        if errors not in ("return", "raise"):
+            raise ValueError(f'`errors` must be "return" or "raise", got {errors!r}.')
         pairs = list(pairs)
-        registrations = []
+        outcomes: list[Registration | FailedRegistration] = []
         with tqdm(total=len(pairs), unit="pair", disable=not progress) as bar:
             for start in range(0, len(pairs), batch_size):
-                registrations += self._register_batch(pairs[start : start + batch_size], None)
-                bar.update(len(registrations) - bar.n)
-        return registrations
+                outcomes += self._register_batch(pairs[start : start + batch_size], errors)
+                bar.update(len(outcomes) - bar.n)
+        return outcomes
 
     def register_keypoints(
         self,
@@ -112,7 +134,7 @@ class Registrar:
         Raises:
             UnknownNameError: The transform does not exist.
         """
-        timings = {}
+        timings: dict[str, float] = {}
         with timed(timings, "match"):
             matches, scores = self.match(moving, fixed, ratio)
         with timed(timings, "estimate"):
@@ -120,19 +142,30 @@ class Registrar:
             estimated = estimate(moving, fixed, matches, scores, transform=kind, settings=settings)
         return Registration(estimated, moving.without_maps(), fixed.without_maps(), timings)
 
-    def _register_batch(self, pairs: list, transform: str | None) -> list[Registration]:
-        shared = {}
-        with timed(shared, "read"):
-            photos = [read_photograph(photo) for pair in pairs for photo in pair]
-        with timed(shared, "keypoints"):
-            keypoints = self.keypoints(photos)
-        shared = {step: seconds / len(pairs) for step, seconds in shared.items()}
-        registrations = []
-        for moving, fixed in zip(keypoints[0::2], keypoints[1::2]):
-            registration = self.register_keypoints(moving, fixed, transform)
+    def _register_batch(self, pairs: list, errors: str) -> list[Registration | FailedRegistration]:
+        read: list[tuple[np.ndarray, np.ndarray] | FailedRegistration] = []
+        timings: dict[str, float] = {}
+        for moving, fixed in pairs:
+            try:
+                with timed(timings, "read"):
+                    read.append((read_photograph(moving), read_photograph(fixed)))
+            except PhotographError as error:
+                if errors == "raise":
+                    raise
+                read.append(FailedRegistration(error))
+        good = [pair for pair in read if not isinstance(pair, FailedRegistration)]
+        with timed(timings, "keypoints"):
+            keypoints = iter(self.keypoints([photograph for pair in good for photograph in pair]))
+        outcomes: list[Registration | FailedRegistration] = []
+        for pair in read:
+            if isinstance(pair, FailedRegistration):
+                outcomes.append(pair)
+                continue
+            registration = self.register_keypoints(next(keypoints), next(keypoints))
+            shared = {step: seconds / len(good) for step, seconds in timings.items()}
             registration.timings = {**shared, **registration.timings}
-            registrations.append(registration)
-        return registrations
+            outcomes.append(registration)
+        return outcomes
 
 
 def register(moving, fixed, transform: str = "auto", model: str | Path = DEFAULT_MODEL) -> Registration:

@@ -5,12 +5,13 @@ import time
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
 from .estimation import Estimate
 from .keypoint_set import Keypoints
-from .photographs import read_photograph
+from .photographs import PhotographError, read_photograph
 from .transforms import Transform
 
 
@@ -145,6 +146,31 @@ class Registration:
         }
 
 
+@dataclass(eq=False)
+class FailedRegistration:
+    """What stands in place of a `Registration` where a photograph cannot be read; never true.
+
+    Attributes:
+        error: Names the photograph and says why.
+    """
+
+    error: PhotographError
+    registered: ClassVar[bool] = False
+    status: ClassVar[str] = "not read"
+
+    def __bool__(self) -> bool:
+        return False
+
+    @property
+    def reason(self) -> str:
+        """Which photograph cannot be read and why, in words."""
+        return str(self.error)
+
+    def to_dict(self) -> dict:
+        """Put status and reason into a dict, ready for JSON."""
+        return {"status": self.status, "reason": self.reason}
+
+
 @contextmanager
 def timed(timings: dict[str, float], step: str):
     """Add the seconds that the block takes to those of a step."""
@@ -170,4 +196,4 @@ def _plain(value):
     return value
 
 
-__all__ = ["Registration", "timed"]
+__all__ = ["FailedRegistration", "Registration", "timed"]

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from .drawing import flicker
 from .photographs import IMAGE_SUFFIXES, PhotographError, read_photograph
 from .registrar import Registrar
-from .registration import Registration
+from .registration import FailedRegistration, Registration
 from .results import prune, write_animation, written_aside
 
 
@@ -43,18 +43,21 @@ class Visit:
     Attributes:
         name: What it is called.
         read: Reads it.
-        registration: How it lies on the fixed photograph; None for the fixed one itself and for what cannot be read.
-        problem: Why it is not part of the strip, in words; "" when it is.
+        registration: How it lies on the fixed photograph; None for the fixed one itself.
     """
 
     name: str
     read: Callable[[], np.ndarray]
-    registration: Registration | None = None
-    problem: str = ""
+    registration: Registration | FailedRegistration | None = None
+
+    @property
+    def problem(self) -> str:
+        """Why it is not part of the strip, in words; "" when it is."""
+        return "" if self.registration is None else self.registration.reason
 
     def aligned(self) -> np.ndarray:
         """The photograph on the pixel grid of the fixed one, at its full resolution."""
-        return self.read() if self.registration is None else self.registration.warp(self.read())
+        return self.registration.warp(self.read()) if isinstance(self.registration, Registration) else self.read()
 
 
 @dataclass
@@ -72,25 +75,19 @@ class Series:
     @property
     def registered(self) -> list[Visit]:
         """The visits that lie on the fixed one, without it."""
-        return [visit for visit in self.visits if visit.registration is not None and not visit.problem]
+        return [visit for visit in self.visits if visit.registration]
 
     def words(self, index: int) -> str:
         """What became of one visit, in a few words."""
-        visit = self.visits[index]
-        if index == self.fixed:
-            return "fixed"
-        if visit.registration is None:
-            return "not read"
-        return visit.registration.status
+        registration = self.visits[index].registration
+        return "fixed" if registration is None else registration.status
 
     def to_dict(self) -> dict:
         """Put the outcome into numbers, strings, lists and dicts, ready for JSON."""
         visits = []
         for index, visit in enumerate(self.visits):
             record = {"name": visit.name, "status": self.words(index), "reason": visit.problem}
-            if visit.registration is not None and not visit.problem:
-                record |= visit.registration.to_dict()
-            visits.append(record)
+            visits.append(record | (visit.registration.to_dict() if visit.registration else {}))
         return {"fixed": self.visits[self.fixed].name, "visits": visits}
 
 
@@ -146,10 +143,9 @@ def register_visits(
         try:
             keypoints = registrar.keypoints([read()])[0]
         except PhotographError as error:
-            yield Visit(name, read, problem=str(error))
+            yield Visit(name, read, FailedRegistration(error))
             continue
-        registration = registrar.register_keypoints(keypoints, target, **choices)
-        yield Visit(name, read, registration, registration.reason)
+        yield Visit(name, read, registrar.register_keypoints(keypoints, target, **choices))
 
 
 def register_series(

@@ -141,7 +141,7 @@ def history_table(series: Series) -> str:
     """Write a row for every visit."""
     rows = []
     for index, visit in enumerate(series.visits):
-        record = visit.registration if visit.registration is not None and not visit.problem else None
+        record = visit.registration or None
         inliers, residual, overlap = "", "", ""
         if record is not None:
             inliers, residual = int(record.inliers.sum()), f"{record.residual:.2f} px"

@@ -17,6 +17,7 @@ from retinamatch.image_processing_retina import RetinaImageProcessor
 from retinamatch.modeling_lk_superretina import LKSuperRetinaForKeypointDetection
 from retinamatch.photographs import PhotographError
 from retinamatch.registrar import Registrar, register
+from retinamatch.registration import FailedRegistration
 from retinamatch.rootsift import rootsift_keypoints
 from retinamatch.transforms import TRANSFORMS, Transform
 
@@ -187,6 +188,23 @@ def test_many_pairs_give_what_single_pairs_give(registrar, registered, visits, o
     points = registered.moving_points
     for one in (found[0], found[2]):
         assert np.allclose(one.transform(points), registered.transform(points))
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_missing_file_costs_its_own_pair_alone(registrar, visits, tmp_path, place):
+    good, broken = (visits.moving.image, visits.fixed.image), [visits.moving.image, visits.fixed.image]
+    broken[place] = tmp_path / "missing.jpg"
+    outcomes = registrar.register_many([good, broken, broken, good], batch_size=3)
+    assert [bool(outcome) for outcome in outcomes] == [True, False, False, True]
+    failed = outcomes[1]
+    assert isinstance(failed, FailedRegistration) and isinstance(failed.error, PhotographError)
+    assert not failed.registered and "missing.jpg does not exist" in failed.reason
+    assert failed.to_dict() == {"status": "not read", "reason": failed.reason}
+    assert registrar.register_many([broken]) and registrar.register_many([]) == []
+    with pytest.raises(PhotographError, match="missing.jpg"):
+        registrar.register_many([good, broken], errors="raise")
+    with pytest.raises(ValueError, match="'ignore'"):
+        registrar.register_many([good], errors="ignore")
 
 
 def test_matches_are_one_to_one(registrar, registered):
