@@ -4,6 +4,7 @@ Exit code 0: done. 1: no reliable match. 2: bad input, with one sentence on the 
 """
 
 import json
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -20,15 +21,13 @@ from .evaluation.stress import outcomes_to_dicts, run_stress, stress_table, summ
 from .extractor import DEFAULT_MODEL, ROOTSIFT, UnknownNameError, known_models
 from .hub import export_repository
 from .memory import keep_freed_memory
-from .photographs import PhotographError, read_photograph
-from .registrar import Registrar
-from .registration import Registration, timed
+from .photographs import PhotographError
+from .registrar import Registrar, Step, finish
 from .series import SeriesError, gather, list_photographs, register_visits, write_series
 
 
 NO_MATCH = 1
 BAD_INPUT = 2
-STEPS = 6
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 evaluate = typer.Typer(help="Measure on annotated photographs.", no_args_is_help=True)
@@ -70,10 +69,10 @@ def register(
     """Map one photograph onto another: aligned image, overlay, checkerboard, matches, registration.json."""
     with _bad_input():
         results.check_output_folder(out)
-        with tqdm(total=STEPS, disable=None, leave=False) as bar:
-            registration, photos = _register(moving, fixed, Registrar(model, transform), bar)
-            bar.set_description("pictures")
-            written = results.write_registration(registration, *photos, out)
+        with _progress() as show:
+            registration, photographs = finish(Registrar(model, transform).steps(moving, fixed), show)
+            show(Step("pictures", "drawing", 0.85))
+            written = results.write_registration(registration, *photographs, out)
     typer.echo(registration.estimate)
     if not registration:
         raise typer.Exit(NO_MATCH)
@@ -94,8 +93,8 @@ def match(
     with _bad_input():
         if out is not None:
             results.check_output_file(out)
-        with tqdm(total=STEPS, disable=None, leave=False) as bar:
-            registration, _ = _register(moving, fixed, Registrar(model, transform), bar)
+        with _progress() as show:
+            registration, _ = finish(Registrar(model, transform).steps(moving, fixed), show)
         text = results.matches_text(registration, as_json or (out is not None and out.suffix.lower() == ".json"))
         if out is None:
             typer.echo(text, nl=False)
@@ -262,25 +261,16 @@ def main():
     app()
 
 
-def _register(moving: Path, fixed: Path, registrar: Registrar, bar: tqdm) -> tuple[Registration, list]:
-    """Register one pair step by step, so that the bar moves; returns the photographs as well."""
-    timings = {}
-    photos, keypoints = [], []
-    for path in (moving, fixed):
-        bar.set_description(f"reading {path.name}")
-        with timed(timings, "read"):
-            photos.append(read_photograph(path))
-        bar.update()
-    for path, photo in zip((moving, fixed), photos):
-        bar.set_description(f"keypoints of {path.name}")
-        with timed(timings, "keypoints"):
-            keypoints += registrar.keypoints([photo])
-        bar.update()
-    bar.set_description("matches")
-    registration = registrar.register_keypoints(*keypoints)
-    registration.timings = {**timings, **registration.timings}
-    bar.update()
-    return registration, photos
+@contextmanager
+def _progress() -> Iterator[Callable[[Step], None]]:
+    """Show steps on a progress bar, which is there in a terminal only."""
+    with tqdm(total=1.0, bar_format="{desc}: {percentage:3.0f}%|{bar}|", disable=None, leave=False) as bar:
+
+        def show(step: Step) -> None:
+            bar.set_description(step.words)
+            bar.update(step.share - bar.n)
+
+        yield show
 
 
 def _position(name: str, photographs: list[Path]) -> int:

@@ -121,6 +121,7 @@ class ModelExtractor:
             size: (height, width) of the photograph.
             canvas: (height, width) of the network's input.
         """
+        assert output.descriptor_map is not None
         span, mask, head = np.array(size[::-1]), output.mask[i].bool(), self.model.base_model.descriptor_head
         return Keypoints(
             points=output.keypoints[i][mask].double().cpu().numpy() * span - 0.5,
@@ -133,7 +134,7 @@ class ModelExtractor:
             describe=DenseDescriptors(
                 output.descriptor_map[i : i + 1].half(), head.stride, head.offset, frame, tuple(size), tuple(canvas)
             ),
-            heatmap=output.heatmap[i, 0].half().cpu().numpy() if self.heatmaps else None,
+            heatmap=None if output.heatmap is None else output.heatmap[i, 0].half().cpu().numpy(),
         )
 
 

@@ -6,9 +6,11 @@ matches it rests on, or the status "no reliable match" with a reason in words.
 """
 
 import functools
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +23,33 @@ from .matching import match_keypoints
 from .photographs import PhotographError, read_photograph
 from .registration import FailedRegistration, Registration, timed
 from .transforms import TRANSFORMS
+
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is done next, for progress bars and pages; between two steps is a place to stop.
+
+    Attributes:
+        name: "read", "keypoints", "match" or "estimate", as in `Registration.timings`.
+        words: What is being done, for people.
+        share: Of the time that a pair takes, what is over by then, roughly; 0 to 1.
+    """
+
+    name: str
+    words: str
+    share: float
+
+
+def finish(steps: Generator[Step, None, Result], show: Callable[[Step], object] = lambda step: None) -> Result:
+    """Go through all steps of some work, show each before it is done, and return the result of the work."""
+    while True:
+        try:
+            show(next(steps))
+        except StopIteration as end:
+            return end.value
 
 
 class Registrar:
@@ -72,14 +101,50 @@ class Registrar:
             PhotographError: A photograph cannot be read; the sentence names it.
             UnknownNameError: The transform does not exist.
         """
-        timings: dict[str, float] = {}
-        with timed(timings, "read"):
-            photographs = [read_photograph(moving), read_photograph(fixed)]
-        with timed(timings, "keypoints"):
-            keypoints = self.keypoints(photographs)
-        registration = self.register_keypoints(*keypoints, transform=transform)
+        return finish(self.steps(moving, fixed, transform))[0]
+
+    def steps(
+        self, moving, fixed, transform: str | None = None
+    ) -> Generator[Step, None, tuple[Registration, list[np.ndarray]]]:
+        """Register a pair step by step; see `register`.
+
+        Returns:
+            By the generator: the registration, and the two photographs that were read.
+        """
+        transform = self.transform if transform is None else check_transform(transform)
+        names = [
+            Path(source).name if isinstance(source, str | os.PathLike) else f"the {which} photograph"
+            for source, which in ((moving, "moving"), (fixed, "fixed"))
+        ]
+        photographs, keypoints, timings = yield from self.find_steps([moving, fixed], names)
+        registration = yield from self.estimate_steps(keypoints[0], keypoints[1], transform)
         registration.timings = {**timings, **registration.timings}
-        return registration
+        return registration, photographs
+
+    def find_steps(
+        self, sources: Sequence, names: Sequence[str]
+    ) -> Generator[Step, None, tuple[list[np.ndarray], list[Keypoints], dict[str, float]]]:
+        """Read photographs and find their keypoints, one by one: the steps that need the network.
+
+        Args:
+            sources: Anything `read_photograph` reads, or functions that read one.
+            names: What they are called.
+
+        Returns:
+            By the generator: the photographs, their keypoints, and the seconds of reading and finding.
+        """
+        photographs: list[np.ndarray] = []
+        keypoints: list[Keypoints] = []
+        timings: dict[str, float] = {}
+        for number, (source, name) in enumerate(zip(sources, names)):
+            yield Step("read", f"reading {name}", 0.1 * number / len(sources))
+            with timed(timings, "read"):
+                photographs.append(source() if callable(source) else read_photograph(source))
+        for number, (photograph, name) in enumerate(zip(photographs, names)):
+            yield Step("keypoints", f"finding keypoints of {name}", 0.1 + 0.6 * number / len(sources))
+            with timed(timings, "keypoints"):
+                keypoints += self.extractor.find([photograph])
+        return photographs, keypoints, timings
 
     def register_many(
         self,
@@ -134,12 +199,25 @@ class Registrar:
         Raises:
             UnknownNameError: The transform does not exist.
         """
+        return finish(self.estimate_steps(moving, fixed, transform, ratio, settings))
+
+    def estimate_steps(
+        self,
+        moving: Keypoints,
+        fixed: Keypoints,
+        transform: str | None = None,
+        ratio: float | None = None,
+        settings: EstimationSettings | None = None,
+    ) -> Generator[Step, None, Registration]:
+        """Match and estimate step by step; see `register_keypoints`."""
+        transform = self.transform if transform is None else check_transform(transform)
         timings: dict[str, float] = {}
+        yield Step("match", "matching keypoints", 0.7)
         with timed(timings, "match"):
             matches, scores = self.match(moving, fixed, ratio)
+        yield Step("estimate", "estimating the transform", 0.75)
         with timed(timings, "estimate"):
-            kind = self.transform if transform is None else check_transform(transform)
-            estimated = estimate(moving, fixed, matches, scores, transform=kind, settings=settings)
+            estimated = estimate(moving, fixed, matches, scores, transform=transform, settings=settings)
         return Registration(estimated, moving.without_maps(), fixed.without_maps(), timings)
 
     def _register_batch(self, pairs: list, errors: str) -> list[Registration | FailedRegistration]:
@@ -201,4 +279,4 @@ def _cached_registrar(model: str) -> Registrar:
     return Registrar(model)
 
 
-__all__ = ["Registrar", "check_transform", "register"]
+__all__ = ["Registrar", "Step", "check_transform", "finish", "register"]

@@ -10,7 +10,8 @@ import numpy as np
 
 from retinamatch.estimation import EstimationSettings
 from retinamatch.keypoint_set import Keypoints
-from retinamatch.registration import Registration, timed
+from retinamatch.registrar import Step
+from retinamatch.registration import Registration
 from retinamatch.series import Series, gather, register_visits
 
 from ..files.uploads import Upload
@@ -19,19 +20,6 @@ from .session import Pair
 
 
 TRANSFORMS = ("auto", "similarity", "affine", "homography", "quadratic", "cubic")
-
-
-@dataclass(frozen=True)
-class Step:
-    """What happens next.
-
-    Attributes:
-        share: Of the work that is done, 0 to 1.
-        words: What is being done.
-    """
-
-    share: float
-    words: str
 
 
 @dataclass(frozen=True)
@@ -80,17 +68,10 @@ class Outcome:
 
 def find_pair(moving: Upload, fixed: Upload, model: str) -> Generator[Step, None, tuple[Pair, list[np.ndarray]]]:
     """Read two photographs and find their keypoints: the part that needs the network."""
-    finder, timings = registrar(model), {}
-    photos, found = [], []
-    for number, upload in enumerate((moving, fixed)):
-        yield Step(0.05 + 0.05 * number, f"reading {upload.name}")
-        with timed(timings, "read"):
-            photos.append(upload.read())
-    for number, (upload, photo) in enumerate(zip((moving, fixed), photos)):
-        yield Step(0.15 + 0.25 * number, f"finding keypoints of {upload.name}")
-        with timed(timings, "keypoints"):
-            found += finder.keypoints([photo])
-    return Pair(moving, fixed, *found, model, timings), photos
+    photos, keypoints, timings = yield from registrar(model).find_steps(
+        [moving.read, fixed.read], [moving.name, fixed.name]
+    )
+    return Pair(moving, fixed, *keypoints, model, timings), photos
 
 
 def estimate_pair(pair: Pair, choices: Choices, photos: list[np.ndarray] | None = None):
@@ -105,11 +86,10 @@ def estimate_pair(pair: Pair, choices: Choices, photos: list[np.ndarray] | None 
         By the generator: `Outcome`.
     """
     if photos is None:
-        yield Step(0.5, "reading the photographs again")
+        yield Step("read", "reading the photographs again", 0.5)
         photos = [pair.moving.read(), pair.fixed.read()]
-    yield Step(0.65, "matching and estimating")
     keypoints = [_surest(one, choices.least_score) for one in (pair.moving_keypoints, pair.fixed_keypoints)]
-    registration = registrar(pair.model).register_keypoints(
+    registration = yield from registrar(pair.model).estimate_steps(
         *keypoints,
         transform=choices.transform,
         ratio=choices.ratio or None,
@@ -122,12 +102,14 @@ def estimate_pair(pair: Pair, choices: Choices, photos: list[np.ndarray] | None 
 def register_history(uploads: list[Upload], fixed: int, model: str, transform: str) -> Generator[Step, None, Series]:
     """Register three or more photographs to one of them; those that cannot be are named in the series."""
     visits = []
-    yield Step(0.02, f"finding keypoints of {uploads[fixed].name if 0 <= fixed < len(uploads) else 'the fixed one'}")
+    which = uploads[fixed].name if 0 <= fixed < len(uploads) else "the fixed one"
+    yield Step("keypoints", f"finding keypoints of {which}", 0.02)
     names = [upload.name for upload in uploads]
     readers = [upload.read for upload in uploads]
     for visit in register_visits(readers, fixed, registrar(model), names, transform=transform):
         visits.append(visit)
-        yield Step(0.8 * len(visits) / len(uploads), f"{len(visits)} of {len(uploads)} photographs are done")
+        words = f"{len(visits)} of {len(uploads)} photographs are done"
+        yield Step("estimate", words, 0.8 * len(visits) / len(uploads))
     return gather(iter(visits), fixed)
 
 
@@ -143,4 +125,4 @@ def _surest(keypoints: Keypoints, least_score: float) -> Keypoints:
     )
 
 
-__all__ = ["Choices", "DEFAULTS", "Outcome", "Step", "TRANSFORMS", "estimate_pair", "find_pair", "register_history"]
+__all__ = ["Choices", "DEFAULTS", "Outcome", "TRANSFORMS", "estimate_pair", "find_pair", "register_history"]

@@ -16,7 +16,7 @@ from retinamatch.extractor import DEFAULT_MODEL, ModelExtractor, RootSiftExtract
 from retinamatch.image_processing_retina import RetinaImageProcessor
 from retinamatch.modeling_lk_superretina import LKSuperRetinaForKeypointDetection
 from retinamatch.photographs import PhotographError
-from retinamatch.registrar import Registrar, register
+from retinamatch.registrar import Registrar, finish, register
 from retinamatch.registration import FailedRegistration
 from retinamatch.rootsift import rootsift_keypoints
 from retinamatch.transforms import TRANSFORMS, Transform
@@ -316,3 +316,25 @@ def test_an_extractor_of_ones_own(visits):
 
     registration = Registrar(Halved(), "affine").register(visits.moving.image, visits.fixed.image)
     assert registration.registered and len(registration.fixed_keypoints) == 300
+
+
+def test_steps_of_a_pair_are_shown_before_they_are_done(registrar, registered, visits, tmp_path):
+    Image.fromarray(visits.moving.image).save(tmp_path / "visit.png")
+    steps = []
+    registration, photographs = finish(registrar.steps(tmp_path / "visit.png", visits.fixed.image), steps.append)
+    assert registration.transform.to_dict() == registered.transform.to_dict()
+    assert [photograph.shape for photograph in photographs] == [(512, 512, 3)] * 2
+    assert [step.name for step in steps] == ["read", "read", "keypoints", "keypoints", "match", "estimate"]
+    assert [step.words for step in steps[:2]] == ["reading visit.png", "reading the fixed photograph"]
+    shares = [step.share for step in steps]
+    assert shares[0] == 0 and shares == sorted(set(shares)) and shares[-1] < 1
+    assert list(registration.timings) == ["read", "keypoints", "match", "estimate"]
+    with pytest.raises(UnknownNameError):
+        next(registrar.steps(tmp_path / "missing.png", visits.fixed.image, "spline"))
+
+
+def test_work_can_be_stopped_between_two_steps(registrar, visits, monkeypatch):
+    monkeypatch.setattr(registrar.extractor, "find", lambda photographs: pytest.fail("nobody waits any more"))
+    steps = registrar.steps(visits.moving.image, visits.fixed.image)
+    assert [next(steps).name for _ in range(3)] == ["read", "read", "keypoints"]
+    steps.close()
