@@ -148,7 +148,7 @@ class Distillation(Supervision):
         return dice_loss(dense.heatmap_logits.float().sigmoid(), taught.logits.sigmoid(), torch.cat(batch.views.masks))
 
     def contrastive_loss(self, network, batch: Batch, dense, taught: Taught, features) -> Tensor:
-        """The descriptor loss at the teacher's keypoints, (2 * batch,)."""
+        """Compute the descriptor loss at the teacher's keypoints, (2 * batch,)."""
         points, valid = self.teacher.keypoints(taught, torch.cat(batch.views.masks), self.config.points)
         if points.shape[1] < 2:  # no keypoint, or none that could be a negative
             return dense.descriptor_map.float().mean((1, 2, 3)) * 0

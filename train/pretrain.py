@@ -157,7 +157,7 @@ class Pretraining(Method):
         return {name: sum(value.chunk(2)) / 2 for name, value in losses.items()}
 
     def validate(self, network, device) -> dict[str, float]:
-        """The losses on held-out patients, the same views every time."""
+        """Compute the losses on held-out patients, the same views every time."""
         if self.held_out is None:
             self.held_out = PhotographStore.read(self.config.data, "validation", reader=self.config.reader)
         held_out = self.held_out.photographs

@@ -5,10 +5,10 @@ import numpy as np
 from datasets_scripts.format.rows import LabelledPhotograph
 
 
-def photograph(number=0, labelled=True, size=(40, 48)):
+def photograph(number=0, labeled=True, size=(40, 48)):
     generator = np.random.default_rng(number)
     count, labels = number % 4, {}
-    if labelled:
+    if labeled:
         labels = {
             "keypoints": generator.random((count, 2)) * 39,
             "types": generator.integers(0, 2, count).astype(np.int8),

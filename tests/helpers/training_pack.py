@@ -19,9 +19,9 @@ STUDENT = replace(TINY_SWIN, descriptor_width=8)
 TABLES = (("keypoints", "train", (0, 1, 3)), ("unlabelled", "train", (2,)), ("keypoints", "validation", (4,)))
 
 
-def draw(seed, labelled, size=192):
+def draw(seed, labeled, size=192):
     photo = render(draw_eye(seed), size, seed=0)
-    labels = {"keypoints": photo.keypoints, "types": photo.types} if labelled else {}
+    labels = {"keypoints": photo.keypoints, "types": photo.types} if labeled else {}
     return LabelledPhotograph(
         name=f"{seed}",
         image=photo.image,

@@ -224,7 +224,7 @@ class TestDevelopmentPairs:
         (["--variants", "[indirect]"], "Got value: indirect"),
         (["--seeds", "[]"], "`seeds` is empty"),
         (["--variants", "[both]"], '`teacher: own` wants "teacher" among the variants.'),
-        (["--training.colour", "red"], "--training.colour"),
+        (["--training.color", "red"], "--training.color"),
         (["--student.variant", "huge"], 'Unknown model variant "huge"'),
         (["--training.teacher", "nobody"], "Unknown model 'nobody'"),
         (["--development", "{levels: all}"], "`development`: Expected Development, null. Got value: {'levels': 'all'}"),

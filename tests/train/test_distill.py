@@ -151,7 +151,7 @@ class TestTerms:
         taught.logits = torch.full_like(taught.logits, -20.0)  # no keypoint anywhere
         assert (method.contrastive_loss(network, batch, dense, taught, features) == 0).all()
 
-    def test_dense_leaves_out_what_the_teacher_does_not_recognise(self, pack, store, teacher, tmp_path):
+    def test_dense_leaves_out_what_the_teacher_does_not_recognize(self, pack, store, teacher, tmp_path):
         losses = []
         for agreement in (-1.0, 1.1):
             settings = config(pack, tmp_path, teacher, model=SMALL, agreement=agreement)

@@ -1,7 +1,7 @@
 """Progressive keypoint expansion (PKE, SuperRetina): labels that grow by what the network finds again and again.
 
 Annotated keypoints are few and incomplete. A detected keypoint that is found at the same retinal place in both views
-and whose descriptor recognises it there gains value; one that is no longer found loses value; from a threshold on it
+and whose descriptor recognizes it there gains value; one that is no longer found loses value; from a threshold on it
 counts as a label. Everything is kept in pixels of the photograph, so it is independent of views, batches and processes.
 """
 

@@ -28,7 +28,7 @@ class Photograph:
     Attributes:
         image: (3, height, width) uint8.
         mask: (height, width) uint8, 1 inside the field of view.
-        labels: (n, 2) float32, annotated keypoints (x, y); None when the photograph is unlabelled.
+        labels: (n, 2) float32, annotated keypoints (x, y); None when the photograph is unlabeled.
         corners: (m, 2) float32, distinct places at which descriptors are trained.
         source: Name of the data set.
         patient: Name of the person, unique within the source.
@@ -66,7 +66,7 @@ class PhotographStore:
         repeat: dict[str, int] | None = None,
         reader: str = "pyarrow",
     ) -> "PhotographStore":
-        """Read the photographs of a split, labelled ones first.
+        """Read the photographs of a split, labeled ones first.
 
         Args:
             data: Folders as `datasets_scripts.build` writes them, or names of such data sets on the Hub.
@@ -187,7 +187,7 @@ def _decode(row: dict) -> Photograph:
 
 
 def find_corners(image: np.ndarray, mask: np.ndarray, most: int = 1200) -> np.ndarray:
-    """Find distinct places of the locally normalised green channel (Shi and Tomasi's corners).
+    """Find distinct places of the locally normalized green channel (Shi and Tomasi's corners).
 
     Args:
         image: (height, width, 3) uint8.

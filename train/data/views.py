@@ -67,7 +67,7 @@ class ViewSettings:
         contrast: Smallest and largest factor on the contrast.
         noise: Largest standard deviation of the noise, of 1.
         lesions: Largest number of lesions in a view.
-        compression: Largest quantisation step of JPEG, grey levels.
+        compression: Largest quantization step of JPEG, gray levels.
         hardness: Exponent on the uniform strength of the photometric changes: above 1 most views are mild.
         magnified: One of the two views shows a narrower field, magnified so many times.
         channels: One channel alone, or any mix of the three, in place of the green one with a little of the others; no
@@ -76,7 +76,7 @@ class ViewSettings:
         haze: An even veil that leaves so much less contrast, 0 to 1.
         occluders: Opaque patches over so large a share of the view; no place under them is trained.
         small_file: A file so many times smaller than the view, with JPEG's blocks at that size.
-        small_file_compression: Smallest and largest quantization step of such a file, grey levels; divided by how many
+        small_file_compression: Smallest and largest quantization step of such a file, gray levels; divided by how many
             times smaller it is, so that the smallest files are not the coarsest too.
     """
 
@@ -145,7 +145,7 @@ class Views:
     """A batch of view pairs.
 
     Attributes:
-        images: Two of (batch, 1, size, size), locally normalised.
+        images: Two of (batch, 1, size, size), locally normalized.
         masks: Two of (batch, 1, size, size), 1 inside the field of view where nothing covers it.
         to_photograph: (batch, 3, 3), pixels of view 0 to pixels of the photograph.
         warp: View 1 -> view 0.
@@ -181,13 +181,13 @@ def sample_at(image: Tensor, points: Tensor, mode: str = "bilinear") -> Tensor:
     return F.grid_sample(image, grid[:, None], mode=mode, align_corners=False)[:, :, 0]
 
 
-def draw_centre(mask: np.ndarray, rng: np.random.Generator, reach: float, tries: int = 20) -> np.ndarray:
-    """Draw the centre (x, y) of a view such that most of the view lies in the field of view.
+def draw_center(mask: np.ndarray, rng: np.random.Generator, reach: float, tries: int = 20) -> np.ndarray:
+    """Draw the center (x, y) of a view such that most of the view lies in the field of view.
 
     Args:
         mask: (height, width), non-zero inside the field of view.
         rng: Source of randomness.
-        reach: The mask must hold at this distance from the centre, left, right, above and below; the middle of the
+        reach: The mask must hold at this distance from the center, left, right, above and below; the middle of the
             photograph is taken when that cannot be had.
         tries: Number of draws.
     """
@@ -207,24 +207,24 @@ def draw_geometry(photograph: Photograph, rng: np.random.Generator, settings: Vi
     size, half = settings.size, (settings.size - 1) / 2
     scale = math.exp(rng.uniform(*np.log(settings.scale))) * min(magnification, 1.0)
     tilt = math.radians(rng.uniform(-settings.tilt, settings.tilt))
-    centre = draw_centre(photograph.mask.numpy(), rng, 0.3 * size * scale)
+    center = draw_center(photograph.mask.numpy(), rng, 0.3 * size * scale)
     mirror = -1.0 if rng.uniform() < settings.flip else 1.0
     linear = (
         scale * np.array([[math.cos(tilt), -math.sin(tilt)], [math.sin(tilt), math.cos(tilt)]]) @ np.diag([mirror, 1])
     )
     to_photograph = np.eye(3)
-    to_photograph[:2, :2], to_photograph[:2, 2] = linear, centre - linear @ [half, half]
+    to_photograph[:2, :2], to_photograph[:2, 2] = linear, center - linear @ [half, half]
 
     turn = math.radians(rng.uniform(-settings.rotation, settings.rotation))
     zoom = math.exp(rng.uniform(-1, 1) * math.log(settings.zoom)) / magnification
     shear = np.eye(2) + rng.uniform(-settings.shear, settings.shear, (2, 2))
     linear = zoom * np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]) @ shear
     shift = rng.uniform(-settings.shift, settings.shift, 2)
-    centred = np.eye(3)
-    centred[:2, :2], centred[:2, 2] = linear, shift
-    centred[2, :2] = rng.uniform(-settings.perspective, settings.perspective, 2) / half
+    centered = np.eye(3)
+    centered[:2, :2], centered[:2, 2] = linear, shift
+    centered[2, :2] = rng.uniform(-settings.perspective, settings.perspective, 2) / half
     move = np.array([[1, 0, half], [0, 1, half], [0, 0, 1]])
-    homography = move @ centred @ np.linalg.inv(move)
+    homography = move @ centered @ np.linalg.inv(move)
     bend = rng.uniform(-1, 1, (2, 3)) * settings.bend / 2
     return to_photograph, homography, bend
 
@@ -303,7 +303,7 @@ def photograph_again(
     )  # blur, light, contrast, noise, file: independent of each other
     blur, light, contrast, noise, file = strength.unbind(1)
 
-    # Colour: other cameras mix other amounts of red and blue into the green channel.
+    # Color: other cameras mix other amounts of red and blue into the green channel.
     weights = torch.cat([draw(-0.1, 0.25, 1, 1, 1), draw(0.8, 1.0, 1, 1, 1), draw(-0.1, 0.25, 1, 1, 1)], 1)
     for weight, rng in zip(weights, rare, strict=True):
         if settings.channels.draw(rng) is not None:
@@ -313,7 +313,7 @@ def photograph_again(
     image = image.clamp(0, 1) ** draw(0.7, 1.4, 1, 1, 1)
     image = add_lesions(image, draw(0, 1, settings.lesions, 8)) if settings.lesions else image
 
-    # Uneven light: a ramp and a slow field; haze: a veil, denser towards one side.
+    # Uneven light: a ramp and a slow field; haze: a veil, denser toward one side.
     axis = torch.linspace(-1, 1, size, device=device)
     direction = draw(0, 2 * math.pi, 1, 1, 1)
     ramp = axis[None, None, None, :] * direction.cos() + axis[None, None, :, None] * direction.sin()
@@ -360,7 +360,7 @@ def draw_patches(size: int, share: float, rng: np.random.Generator) -> Tensor:
 def through_small_file(image: Tensor, factor: float, step: float) -> Tensor:
     """Save an image (1, 1, size, size) in [0, 1] as a JPEG `factor` times smaller and enlarge it again.
 
-    `step` is the quantization step of the highest frequency in grey levels; 150 is about quality 30, 400 quality 10.
+    `step` is the quantization step of the highest frequency in gray levels; 150 is about quality 30, 400 quality 10.
     """
     size = image.shape[-1]
     side = max(8, round(size / factor / 8) * 8)
@@ -404,11 +404,11 @@ def blur_each(image: Tensor, sigma: Tensor, radius: int = 13) -> Tensor:
 
 
 def compress(image: Tensor, step: Tensor) -> Tensor:
-    """Quantise 8x8 blocks in the cosine domain, as JPEG does.
+    """Quantize 8x8 blocks in the cosine domain, as JPEG does.
 
     Args:
         image: (batch, 1, size, size) in [0, 1], size a multiple of 8.
-        step: (batch, 1, 1, 1), quantisation step of the highest frequency in grey levels of 255; near 0 changes
+        step: (batch, 1, 1, 1), quantization step of the highest frequency in gray levels of 255; near 0 changes
             nothing.
     """
     k = torch.arange(8, dtype=image.dtype, device=image.device)

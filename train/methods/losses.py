@@ -60,7 +60,7 @@ def balanced_cross_entropy(
 ) -> Tensor:
     """Binary cross-entropy of a heat map in which keypoints are rare.
 
-    The Dice loss has no gradient left once a map is empty, and a network without normalisation can fall into that
+    The Dice loss has no gradient left once a map is empty, and a network without normalization can fall into that
     hole in its first hundred steps; this one always pulls it out.
 
     Args:

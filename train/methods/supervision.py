@@ -87,7 +87,7 @@ class Batch:
         keys: Seeds of everything random about each.
         views: The pairs.
         labels: Per photograph (n, 2), annotated and expanded keypoints.
-        labelled: (batch,), 1 where the photograph is annotated.
+        labeled: (batch,), 1 where the photograph is annotated.
     """
 
     indices: list[int]
@@ -95,7 +95,7 @@ class Batch:
     keys: list[tuple]
     views: Views
     labels: list[np.ndarray]
-    labelled: Tensor
+    labeled: Tensor
 
 
 def localization_loss(
@@ -164,8 +164,8 @@ class Supervision(Method):
         labels = [np.zeros((0, 2), np.float32) if p.labels is None else p.labels for p in photographs]
         if expansion is not None:
             labels = [np.concatenate([known, expansion.labels(i)]) for known, i in zip(labels, indices, strict=True)]
-        labelled = torch.tensor([p.labels is not None for p in photographs], device=device).float()
-        return Batch(indices, photographs, keys, views, labels, labelled)
+        labeled = torch.tensor([p.labels is not None for p in photographs], device=device).float()
+        return Batch(indices, photographs, keys, views, labels, labeled)
 
     def supervise(self, model, network, batch: Batch, step: float):
         """Run the network on both views and compute its own losses, with their weights at a step.
@@ -174,27 +174,27 @@ class Supervision(Method):
             Dense outputs in float32, view 0 first; losses by name, each (batch,), with `own`.
         """
         config, views, keys = self.config, batch.views, batch.keys
-        size, device = self.views.size, batch.labelled.device
+        size, device = self.views.size, batch.labeled.device
         dense = model(torch.cat(views.images).contiguous(memory_format=torch.channels_last))
         logits0, logits1 = dense.heatmap_logits.float().chunk(2)
         heat0, heat1 = logits0.sigmoid(), logits1.sigmoid()
         maps0, maps1 = dense.descriptor_map.float().chunk(2)
         losses = {}
 
-        # Detector, on labelled photographs: labels, and agreement of the two views.
+        # Detector, on labeled photographs: labels, and agreement of the two views.
         target0 = draw_heatmap(batch.labels, views.to_photograph, None, size)
         target1 = draw_heatmap(batch.labels, views.to_photograph, views.warp, size)
         supervised = dice_loss(heat0, target0, views.masks[0]) + dice_loss(heat1, target1, views.masks[1])
-        losses["detector"] = supervised / 2 * batch.labelled
+        losses["detector"] = supervised / 2 * batch.labeled
         crossed = balanced_cross_entropy(logits0, target0, views.masks[0])
         crossed = crossed + balanced_cross_entropy(logits1, target1, views.masks[1])
-        losses["cross_entropy"] = crossed / 2 * batch.labelled
+        losses["cross_entropy"] = crossed / 2 * batch.labeled
         # (Without labels two empty heat maps agree best: there the agreement would only wipe the detector out.)
         seen = sample_at(torch.cat([heat0, views.masks[0]], 1), views.first_of_second).unflatten(-1, (size, size))
         overlap = views.masks[1] * (seen[:, 1:].detach() > 0.99)
-        losses["consistency"] = dice_loss(seen[:, :1], heat1, overlap) * batch.labelled
+        losses["consistency"] = dice_loss(seen[:, :1], heat1, overlap) * batch.labeled
 
-        # Descriptors: every photograph, labelled or not.
+        # Descriptors: every photograph, labeled or not.
         first, second, mask = draw_correspondences(batch.photographs, batch.labels, keys, views, config.points)
         anchors = network.sample_descriptors(maps0, first)
         positives = network.sample_descriptors(maps1, second)
@@ -222,7 +222,7 @@ class Supervision(Method):
 
     @torch.no_grad()
     def expand(self, network, batch: Batch, dense, step: int) -> list | None:
-        """Find confirmed keypoints of the labelled photographs and which earlier candidates both views show."""
+        """Find confirmed keypoints of the labeled photographs and which earlier candidates both views show."""
         if not 0 <= self.config.expansion_start <= step:
             return None
         views, results = batch.views, []
@@ -267,14 +267,14 @@ class Supervision(Method):
         return figures
 
     def measure_losses(self, network, store: PhotographStore, device, seed: int = 4321) -> dict[str, float]:
-        """Compute the own losses on labelled photographs: no dropout, the same views every time, annotations alone."""
-        labelled = [i for i, p in enumerate(store.photographs) if p.labels is not None]
-        if not labelled:
+        """Compute the own losses on labeled photographs: no dropout, the same views every time, annotations alone."""
+        labeled = [i for i, p in enumerate(store.photographs) if p.labels is not None]
+        if not labeled:
             return {}
         count = self.config.validation_pairs
 
         def losses(forward, rows):
-            chosen = [labelled[row * len(labelled) // count % len(labelled)] for row in rows]
+            chosen = [labeled[row * len(labeled) // count % len(labeled)] for row in rows]
             batch = self._make_batch(store, chosen, [(seed, row) for row in rows], device)
             return self.supervise(forward, network, batch, math.inf)[1]
 

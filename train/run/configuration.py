@@ -23,9 +23,9 @@ class TrainingConfig:
         output_dir: Where checkpoints, the log and the best weights go.
         limit: Most photographs of each of `data`, for trials.
         seed: Of everything random.
-        steps: Optimiser steps of the whole run.
+        steps: Optimizer steps of the whole run.
         batch_size: Pairs per process and forward pass.
-        gradient_accumulation_steps: Forward passes per optimiser step.
+        gradient_accumulation_steps: Forward passes per optimizer step.
         learning_rate: Of AdamW after the warm-up.
         weight_decay: Of AdamW.
         warmup_steps: Steps over which the learning rate rises.

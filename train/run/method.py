@@ -33,7 +33,7 @@ class Method:
             network: The same network, bare.
             indices: Of the samples of the store.
             epoch: Part of the seed of the views.
-            step: Optimiser steps done.
+            step: Optimizer steps done.
             device: Where to compute.
 
         Returns:
@@ -45,7 +45,7 @@ class Method:
         """Take in what the forward passes of a step found, on all processes."""
 
     def state_dict(self) -> dict:
-        """Return what a checkpoint must hold beside network, heads and optimiser."""
+        """Return what a checkpoint must hold beside network, heads and optimizer."""
         return {}
 
     def load_state_dict(self, state: dict) -> None:

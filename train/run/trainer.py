@@ -186,7 +186,7 @@ class Trainer:
         self.accelerator.end_training()
 
     def update(self) -> dict[str, float]:
-        """Do one optimiser step and return the mean losses over all processes."""
+        """Do one optimizer step and return the mean losses over all processes."""
         config, accelerator, step = self.config, self.accelerator, self.progress.step
         for model in self.models:
             model.train()

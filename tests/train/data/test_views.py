@@ -65,7 +65,7 @@ class TestWarp:
 
 class TestRandomness:
     def test_a_pair_depends_on_its_key_alone(self, photographs):
-        settings = ViewSettings(size=96, compression=0)  # quantisation would blow rounding errors up
+        settings = ViewSettings(size=96, compression=0)  # quantization would blow rounding errors up
         together = make_views(photographs, [(1, 2, 3), (4, 5, 6)], settings)
         alone = make_views(photographs[1:], [(4, 5, 6)], settings)
         for k in (0, 1):
@@ -168,7 +168,7 @@ class TestLocalNormalize:
         plain, lit = local_normalize(image, mask), local_normalize(0.2 + 0.4 * image * ramp, mask)
         assert torch.corrcoef(torch.stack([plain.flatten(), lit.flatten()]))[0, 1] > 0.99
 
-    def test_an_affine_change_of_grey_values_changes_nothing(self):
+    def test_an_affine_change_of_gray_values_changes_nothing(self):
         image, mask = torch.rand(1, 1, 64, 96), torch.ones(1, 1, 64, 96)
         assert torch.allclose(local_normalize(image, mask), local_normalize(3 * image - 2, mask), atol=1e-3)
 

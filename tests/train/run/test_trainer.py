@@ -326,7 +326,7 @@ class TestCommandLine:
     @pytest.mark.parametrize(
         "words, sentence",
         [
-            (["--colour", "red"], "--colour"),
+            (["--color", "red"], "--color"),
             (["--views.rotatoin", "3"], "--views.rotatoin"),
             (["red"], "red"),
             (["--config", "nowhere.yaml"], "nowhere.yaml"),
