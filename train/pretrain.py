@@ -21,7 +21,8 @@ from retinamatch.configuration_swin_retina import SwinRetinaConfig
 from retinamatch.modeling_swin_retina import SwinRetinaEncoder, SwinRetinaModel
 
 from .data.store import PhotographStore, read_splits
-from .data.views import ViewSettings, make_views
+from .data.view_settings import ViewSettings
+from .data.views import make_views
 from .methods.losses import LossWeights, Weight
 from .run.configuration import TrainingConfig
 from .run.method import Method, mean_losses

@@ -6,14 +6,12 @@ python -m train.validation WEIGHTS build/heldout [--pairs 24]
 import json
 from typing import Annotated
 
-import torch
 import typer
-from transformers import AutoModel
-
-from retinamatch.extractor import find_model
 
 from .data.store import PhotographStore
 from .methods.validation import validate
+from .run.configuration import errors_of_the_user
+from .run.models import load_model
 
 
 def main(
@@ -23,9 +21,10 @@ def main(
     split: Annotated[str, typer.Option(help="validation or test.")] = "validation",
 ) -> None:
     """Print the figures of saved weights on held-out photographs."""
-    network = AutoModel.from_pretrained(find_model(weights), dtype=torch.float32, trust_remote_code=False)
+    with errors_of_the_user(OSError, ValueError):
+        network, store = load_model(weights), PhotographStore.read(packs, split)
     network.to(memory_format=network.base_model.memory_format)
-    print(json.dumps(validate(network, PhotographStore.read(packs, split), pairs), indent=2))
+    print(json.dumps(validate(network, store, pairs), indent=2))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from tests.helpers.training_pack import SMALL, STUDENT
 from train import ablation, curves
 from train.ablation import VARIANTS, Ablation, AblationConfig, Development, PretrainingBudget
 from train.ablation_report import draw_losses, format_table, summarize
-from train.data.views import ViewSettings
+from train.data.view_settings import ViewSettings
 from train.distill import DistillConfig
 from train.methods.supervision import SupervisionWeights
 from train.methods.validation import VALIDATION_VIEWS

@@ -12,7 +12,8 @@ from transformers import AutoModel
 from retinamatch.image_processing_retina import PUBLISHED_ENHANCEMENT, RetinaImageProcessor
 from tests.helpers.training_pack import SMALL, STUDENT
 from train.data.store import PhotographStore
-from train.data.views import ViewSettings, make_views, pixel_grid
+from train.data.view_settings import ViewSettings
+from train.data.views import make_views, pixel_grid
 from train.distill import Distillation, DistillConfig, TeacherWeights, build_student
 from train.methods.losses import Schedule
 from train.methods.teacher_outputs import TeacherOutputs, capture

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from tests.helpers.training_pack import STUDENT
 from train.data.store import PhotographStore
-from train.data.views import ViewSettings
+from train.data.view_settings import ViewSettings
 from train.pretrain import PretrainConfig, Pretraining, TaskWeights, load_encoder, prepare
 from train.run.models import ModelSettings, build_model
 

@@ -17,7 +17,8 @@ from retinamatch.losses import contrastive_loss, dice_loss
 from ..data.keypoint_expansion import KeypointExpansion, confirmed_detections, detect_candidates, shown_in_both
 from ..data.store import Photograph, PhotographStore
 from ..data.targets import draw_correspondences, draw_heatmap
-from ..data.views import Views, ViewSettings, make_views, sample_at
+from ..data.view_settings import ViewSettings
+from ..data.views import Views, make_views, sample_at
 from ..run.configuration import TrainingConfig
 from ..run.method import Method, mean_losses
 from ..run.models import ModelSettings

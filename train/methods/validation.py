@@ -4,11 +4,14 @@ import numpy as np
 import torch
 
 from retinamatch.estimation import estimate
-from retinamatch.keypoint_set import Keypoints
-from retinamatch.keypoints import RetinaDenseOutput, mutual_nearest_matches
+from retinamatch.extractor import DenseDescriptors
+from retinamatch.keypoint_set import WORKING_SIZE, Keypoints
+from retinamatch.keypoints import RetinaDenseOutput
+from retinamatch.matching import match_keypoints
 
 from ..data.store import PhotographStore
-from ..data.views import ViewSettings, make_views, pixel_grid, sample_at
+from ..data.view_settings import ViewSettings
+from ..data.views import Views, make_views, pixel_grid, sample_at
 
 
 # Whole photographs at the working resolution, as far apart as visits are; fixed, so that runs can be compared.
@@ -26,7 +29,9 @@ VALIDATION_VIEWS = ViewSettings(
 )
 
 
-WORKING_SIZE, FULL_SIZE = 768, 2912  # sides of the processor's canvas, and of FIRE's photographs
+FULL_SIZE = 2912  # side of FIRE's photographs
+NEAR = 3.0  # pixels of a view: a keypoint this close to where it should be is the same one
+GRID_STEP = 117  # every 117th pixel of a view in reading order: about 5,000 places, spread over its rows and columns
 
 
 @torch.no_grad()
@@ -35,7 +40,7 @@ def validate(
     store: PhotographStore,
     count: int,
     device="cpu",
-    pairs: ViewSettings = VALIDATION_VIEWS,
+    settings: ViewSettings = VALIDATION_VIEWS,
     seed: int = 1234,
     bf16: bool = True,
 ) -> dict[str, float]:
@@ -46,94 +51,101 @@ def validate(
         store: Held-out photographs, all of one size.
         count: Number of pairs; the photographs are taken in turn.
         device: Where to compute.
-        pairs: How different the views are; figures can be compared for the same settings alone.
+        settings: How different the views are; figures can be compared for the same settings alone.
         seed: Of the pairs.
         bf16: Run the network in that precision.
 
     Returns:
-        `repeatability` (share of the keypoints in the overlap that have one within 3 pixels in the other view),
-        `matching_score` (share of them with a mutual match within 3 pixels), `auc` (mean over t = 1..25 of the share
-        of pairs with mean registration error below t pixels at 2912, quadratic, over a grid in the overlap),
-        `registered` (share), `error` (median registration error of the registered pairs in pixels of the view),
-        `keypoints` (their number).
+        `repeatability`, `matching_score` and `keypoints`: means over the pairs, see `measure_keypoints`. `auc`: mean
+        over t = 1..25 of the fraction of pairs with a registration error below t pixels of 2912, see
+        `registration_error`. `registered`: their fraction. `error`: median registration error of the registered pairs
+        in pixels of the view.
     """
-    was_training = network.training
+    was_training, rows = network.training, []
     network.eval()
-    figures, errors, registered = {"repeatability": [], "matching_score": [], "keypoints": []}, [], 0
     for i in range(count):
         photograph = store.photographs[i * len(store) // count % len(store)]
-        views = make_views([photograph], [(seed, i)], pairs, device)
-        pixels = torch.cat(views.images).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=bf16):
-            dense = network(pixels)
-        dense = RetinaDenseOutput(
-            heatmap_logits=dense.heatmap_logits.float(), descriptor_map=dense.descriptor_map.float()
-        )
-        found = network.find_keypoints(dense, torch.cat(views.masks)[:, 0])
-        sets = [found.keypoints[k][found.mask[k]] for k in (0, 1)]
-        descriptors = [found.descriptors[k][found.mask[k]] for k in (0, 1)]
-        matches, scores = mutual_nearest_matches(
-            descriptors[0][None], descriptors[1][None], ratio=network.config.ratio_threshold
-        )
-        matches, scores = matches[0, 0, : len(sets[0])], scores[0, 0, : len(sets[0])]
-
-        truth = views.warp.to_second(sets[0][None])
-        seen = sample_at(views.masks[1], truth)[0, 0] > 0.99
-        distance = torch.cdist(truth[0], sets[1]) if len(sets[1]) else truth.new_full((len(sets[0]), 1), 1e3)
-        repeated = distance.amin(1) < 3
-        right = (matches >= 0) & (distance.gather(1, matches.clamp_min(0)[:, None])[:, 0] < 3)
-        figures["repeatability"].append(float(repeated[seen].float().mean()) if seen.any() else 0.0)
-        figures["matching_score"].append(float(right[seen].float().mean()) if seen.any() else 0.0)
-        figures["keypoints"].append(float(len(sets[0])))
-
-        # Registration: view 0 is moving, view 1 is fixed.
-        sides = [
-            Keypoints(
-                points=s.double().cpu().numpy(),
-                descriptors=d.cpu().numpy(),
-                scores=np.ones(len(s)),
-                size=(pairs.size, pairs.size),
-                describe=_describe(network, maps),
-            )
-            for s, d, maps in zip(sets, descriptors, dense.descriptor_map.split(1), strict=True)
-        ]
-        matched = (matches >= 0).nonzero()[:, 0]
-        result = estimate(
-            sides[0],
-            sides[1],
-            torch.stack([matched, matches[matched]], 1).cpu().numpy(),
-            scores[matched].cpu().numpy(),
-            transform="quadratic",
-        )
-        grid = pixel_grid(pairs.size)[:: 16 * 7 + 5]
-        grid = grid[sample_at(views.masks[0].cpu(), grid[None])[0, 0] > 0.99]
-        target = views.warp.to_second(grid[None].to(device)).cpu()
-        both = sample_at(views.masks[1].cpu(), target)[0, 0] > 0.99
-        error = np.inf
-        if result.accepted and both.any():
-            registered += 1
-            mapped = result.transform(grid[both].double().numpy())
-            error = float(np.linalg.norm(mapped - target[0][both].double().numpy(), axis=1).mean())
-        errors.append(error)
+        views = make_views([photograph], [(seed, i)], settings, device)
+        moving, fixed = find_keypoints(network, views, bf16)
+        matches, scores = match_keypoints(moving, fixed, network.config.ratio_threshold)
+        error = registration_error(views, moving, fixed, matches, scores)
+        rows.append({**measure_keypoints(views, moving, fixed, matches), "error": error})
     network.train(was_training)
-    full = np.array(errors) * FULL_SIZE / WORKING_SIZE
-    means = {name: float(np.mean(values)) for name, values in figures.items()}
-    finite = [e for e in errors if np.isfinite(e)]
+    figures = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    errors = figures.pop("error")
+    registered = errors[np.isfinite(errors)]
     return {
-        **means,
-        "auc": float(np.mean([(full < t).mean() for t in range(1, 26)])),
-        "registered": registered / count,
-        "error": float(np.median(finite)) if finite else 1e3,
+        **{name: float(values.mean()) for name, values in figures.items()},
+        "auc": float(np.mean([(errors * FULL_SIZE / WORKING_SIZE < t).mean() for t in range(1, 26)])),
+        "registered": len(registered) / count,
+        "error": float(np.median(registered)) if len(registered) else 1e3,
     }
 
 
-def _describe(network, descriptor_map):
-    def describe(points: np.ndarray) -> np.ndarray:
-        points = torch.as_tensor(points, dtype=torch.float32, device=descriptor_map.device)
-        with torch.inference_mode():
-            return network.sample_descriptors(descriptor_map, points[None])[0].cpu().numpy()
+def find_keypoints(network, views: Views, bf16: bool) -> list[Keypoints]:
+    """Find the keypoints of both views of one pair, in their pixels, with dense descriptors."""
+    pixels, size = torch.cat(views.images).contiguous(memory_format=torch.channels_last), views.images[0].shape[-1]
+    with torch.autocast(pixels.device.type, dtype=torch.bfloat16, enabled=bf16):
+        dense = network(pixels)
+    dense = RetinaDenseOutput(heatmap_logits=dense.heatmap_logits.float(), descriptor_map=dense.descriptor_map.float())
+    head, whole = network.descriptor_head, np.array([0.0, 0.0, 1.0, 1.0])
+    detected = network.find_keypoints(dense, torch.cat(views.masks)[:, 0])
+    return [
+        Keypoints(
+            points=points[valid].double().cpu().numpy(),
+            descriptors=descriptors[valid].cpu().numpy(),
+            scores=scores[valid].cpu().numpy(),
+            size=(size, size),
+            describe=DenseDescriptors(maps, head.stride, head.offset, whole, (size, size), (size, size)),
+        )
+        for points, descriptors, scores, valid, maps in zip(
+            detected.keypoints, detected.descriptors, detected.scores, detected.mask, dense.descriptor_map.split(1)
+        )
+    ]
 
-    return describe
+
+def measure_keypoints(views: Views, moving: Keypoints, fixed: Keypoints, matches: np.ndarray) -> dict[str, float]:
+    """Compare keypoints with the known geometry of their pair.
+
+    Args:
+        views: The pair; view 0 is the moving one.
+        moving: Keypoints of view 0.
+        fixed: Keypoints of view 1.
+        matches: (n, 2), rows of the moving and of the fixed keypoints.
+
+    Returns:
+        `repeatability` (fraction of the moving keypoints in the overlap that have a fixed one within 3 pixels),
+        `matching_score` (fraction of them that are matched to one within 3 pixels), `keypoints` (number of the moving
+        ones).
+    """
+    device = views.masks[1].device
+    points, others = (torch.as_tensor(k.points, dtype=torch.float32, device=device) for k in (moving, fixed))
+    truth = views.warp.to_second(points[None])
+    shown = (sample_at(views.masks[1], truth)[0, 0] > 0.99).cpu().numpy()
+    distance = torch.cdist(truth[0], others).cpu().numpy()
+    repeated = (distance < NEAR).any(1)
+    right = np.zeros(len(points), bool)
+    right[matches[:, 0]] = distance[matches[:, 0], matches[:, 1]] < NEAR
+    return {
+        "repeatability": float(repeated[shown].mean()) if shown.any() else 0.0,
+        "matching_score": float(right[shown].mean()) if shown.any() else 0.0,
+        "keypoints": len(points),
+    }
 
 
-__all__ = ["VALIDATION_VIEWS", "validate"]
+def registration_error(
+    views: Views, moving: Keypoints, fixed: Keypoints, matches: np.ndarray, scores: np.ndarray
+) -> float:
+    """Register view 0 to view 1: the mean error over a grid in their overlap in pixels, infinite without a match."""
+    estimated = estimate(moving, fixed, matches, scores, transform="quadratic")
+    grid = pixel_grid(moving.size[0], views.masks[0].device)[::GRID_STEP]
+    grid = grid[sample_at(views.masks[0], grid[None])[0, 0] > 0.99]
+    truth = views.warp.to_second(grid[None])
+    both = sample_at(views.masks[1], truth)[0, 0] > 0.99
+    if estimated.transform is None or not both.any():
+        return np.inf
+    mapped = estimated.transform(grid[both].double().cpu().numpy())
+    return float(np.linalg.norm(mapped - truth[0, both].double().cpu().numpy(), axis=1).mean())
+
+
+__all__ = ["VALIDATION_VIEWS", "measure_keypoints", "registration_error", "validate"]

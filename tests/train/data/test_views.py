@@ -5,20 +5,10 @@ import torch
 from datasets_scripts.rendering.eye import draw_eye
 from datasets_scripts.rendering.fundus import render
 from retinamatch.enhancement import local_normalize
+from train.data.photometry import add_lesions, blur_each, compress, draw_patches, through_small_file
 from train.data.store import Photograph, find_corners
-from train.data.views import (
-    Sometimes,
-    ViewSettings,
-    add_lesions,
-    blur_each,
-    compress,
-    draw_patches,
-    make_views,
-    pixel_grid,
-    project,
-    sample_at,
-    through_small_file,
-)
+from train.data.view_settings import Sometimes, ViewSettings
+from train.data.views import make_views, pixel_grid, project, sample_at
 
 
 MILD = {"blur": 0.31, "light": 0.0, "contrast": (1.0, 1.0), "noise": 0.0, "lesions": 0, "compression": 0}

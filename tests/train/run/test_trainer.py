@@ -20,7 +20,8 @@ from train import teacher
 from train.ablation import AblationConfig
 from train.data.store import PhotographStore
 from train.data.targets import draw_correspondences, draw_heatmap
-from train.data.views import Sometimes, ViewSettings, make_views, project
+from train.data.view_settings import Sometimes, ViewSettings
+from train.data.views import make_views, project
 from train.distill import DistillConfig, TeacherWeights
 from train.methods.losses import Schedule
 from train.methods.supervision import Supervision, SupervisionConfig
