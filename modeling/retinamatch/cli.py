@@ -268,7 +268,7 @@ def _progress() -> Iterator[Callable[[Step], None]]:
 
         def show(step: Step) -> None:
             bar.set_description(step.words)
-            bar.update(step.share - bar.n)
+            bar.update(step.fraction - bar.n)
 
         yield show
 

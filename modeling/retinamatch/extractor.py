@@ -5,7 +5,7 @@ extractor; what depends on its descriptors, the thresholds of matching, it bring
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -43,7 +43,6 @@ class Extractor(Protocol):
 
     def find(self, photographs: Sequence[np.ndarray]) -> list[Keypoints]:
         """Find the keypoints of photographs, (H, W, 3) uint8 RGB of any sizes; each in its own pixels."""
-        ...
 
 
 class RootSiftExtractor:
@@ -92,13 +91,12 @@ class ModelExtractor:
         inputs = self.processor(list(photographs), return_tensors="pt").to(self.device)
         output = self.detect(inputs)
         frames = inputs["image_frames"].double().cpu().numpy()
-        canvas = inputs["pixel_values"].shape[-2:]
         return [
-            self._keypoints(output, i, frame, photograph.shape[:2], canvas)
+            self._keypoints(output, i, frame, photograph.shape, inputs["pixel_values"].shape[-2:])
             for i, (frame, photograph) in enumerate(zip(frames, photographs))
         ]
 
-    def detect(self, inputs) -> RetinaKeypointOutput:
+    def detect(self, inputs: Mapping[str, torch.Tensor]) -> RetinaKeypointOutput:
         """Run the network on what the processor made, and nothing else: the step that another device can take over.
 
         Args:
@@ -110,7 +108,9 @@ class ModelExtractor:
         with torch.inference_mode():
             return self.model(**inputs, output_descriptor_map=True, output_heatmap=self.heatmaps)
 
-    def _keypoints(self, output: RetinaKeypointOutput, i: int, frame: np.ndarray, size, canvas) -> Keypoints:
+    def _keypoints(
+        self, output: RetinaKeypointOutput, i: int, frame: np.ndarray, shape: Sequence[int], canvas: Sequence[int]
+    ) -> Keypoints:
         """Bring the padded keypoints of one image of a batch back to the pixels of its photograph.
 
         Args:
@@ -118,21 +118,22 @@ class ModelExtractor:
             i: Which image of it.
             frame: (4,) the rectangle of the photograph that the canvas shows, (x0, y0, x1, y1) relative to the
                 photograph.
-            size: (height, width) of the photograph.
+            shape: Of the photograph, (height, width, 3).
             canvas: (height, width) of the network's input.
         """
         assert output.descriptor_map is not None
+        size, (height, width) = (shape[0], shape[1]), canvas
         span, mask, head = np.array(size[::-1]), output.mask[i].bool(), self.model.base_model.descriptor_head
         return Keypoints(
             points=output.keypoints[i][mask].double().cpu().numpy() * span - 0.5,
             descriptors=output.descriptors[i][mask].float().cpu().numpy(),
             scores=output.scores[i][mask].float().cpu().numpy(),
-            size=tuple(size),
-            scale=float(frame[2] - frame[0]) * span[0] / canvas[1],
+            size=size,
+            scale=float(frame[2] - frame[0]) * size[1] / width,
             center=tuple((frame[:2] + frame[2:]) / 2 * span - 0.5),  # the canvas shows the field of view in its middle
             # Half the precision, half the memory: nine megabytes a photograph, kept as long as its keypoints are.
             describe=DenseDescriptors(
-                output.descriptor_map[i : i + 1].half(), head.stride, head.offset, frame, tuple(size), tuple(canvas)
+                output.descriptor_map[i : i + 1].half(), head.stride, head.offset, frame, size, (height, width)
             ),
             heatmap=None if output.heatmap is None else output.heatmap[i, 0].half().cpu().numpy(),
         )
@@ -163,8 +164,8 @@ class DenseDescriptors:
         span, whole = np.array(self.size[::-1]), np.array(self.canvas[::-1])
         pixels = ((points + 0.5) / span - self.frame[:2]) / (self.frame[2:] - self.frame[:2]) * whole - 0.5
         with torch.inference_mode():
-            pixels = torch.as_tensor(pixels, dtype=torch.float32, device=self.map.device)
-            return sample_descriptors(self.map, pixels[None], self.stride, self.offset)[0].cpu().numpy()
+            keypoints = torch.as_tensor(pixels, dtype=torch.float32, device=self.map.device)[None]
+            return sample_descriptors(self.map, keypoints, self.stride, self.offset)[0].cpu().numpy()
 
     def __getstate__(self) -> dict[str, Any]:
         # As an array: between processes a tensor would travel as a file descriptor, of which there are few.
@@ -175,7 +176,7 @@ class DenseDescriptors:
 
 
 def find_extractor(model: str | Path, device: torch.device | str = "cpu") -> Extractor:
-    """Give the extractor of a name: "rootsift", or what `ModelExtractor` opens.
+    """Open the extractor of a name: "rootsift", or what `ModelExtractor` opens.
 
     Raises:
         UnknownNameError: There is none of that name.
@@ -184,7 +185,7 @@ def find_extractor(model: str | Path, device: torch.device | str = "cpu") -> Ext
 
 
 def known_models() -> list[str]:
-    """Names of the models that travel with the package, the default one first."""
+    """List the models that travel with the package, the default one first."""
     names = sorted(config.parent.name for config in WEIGHTS.glob("*/config.json"))
     return sorted(names, key=lambda name: name != DEFAULT_MODEL)
 

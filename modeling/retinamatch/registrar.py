@@ -20,7 +20,7 @@ from .estimation import EstimationSettings, estimate
 from .extractor import DEFAULT_MODEL, Extractor, UnknownNameError, find_extractor
 from .keypoint_set import Keypoints
 from .matching import match_keypoints
-from .photographs import PhotographError, read_photograph
+from .photographs import PhotographError, PhotographLike, read_photograph
 from .registration import FailedRegistration, Registration, timed
 from .transforms import TRANSFORMS
 
@@ -35,12 +35,12 @@ class Step:
     Attributes:
         name: "read", "keypoints", "match" or "estimate", as in `Registration.timings`.
         words: What is being done, for people.
-        share: Of the time that a pair takes, what is over by then, roughly; 0 to 1.
+        fraction: Of the time that a pair takes, what is over by then, roughly; 0 to 1.
     """
 
     name: str
     words: str
-    share: float
+    fraction: float
 
 
 def finish(steps: Generator[Step, None, Result], show: Callable[[Step], object] = lambda step: None) -> Result:
@@ -53,7 +53,7 @@ def finish(steps: Generator[Step, None, Result], show: Callable[[Step], object] 
 
 
 class Registrar:
-    """Registers pairs of photographs with one extractor, loaded once.
+    """Register pairs of photographs with one extractor, loaded once.
 
     Args:
         model: Name of a model of the package (see `known_models`), a folder written by `save_pretrained`, a repository
@@ -65,16 +65,21 @@ class Registrar:
         UnknownNameError: The model or transform does not exist.
     """
 
-    def __init__(self, model: str | Path | Extractor = DEFAULT_MODEL, transform: str = "auto", device=None):
+    def __init__(
+        self,
+        model: str | Path | Extractor = DEFAULT_MODEL,
+        transform: str = "auto",
+        device: torch.device | str | None = None,
+    ):
         self.transform = check_transform(transform)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.extractor = find_extractor(model, self.device) if isinstance(model, str | Path) else model
 
-    def keypoints(self, photographs: Sequence) -> list[Keypoints]:
+    def keypoints(self, photographs: Sequence[PhotographLike]) -> list[Keypoints]:
         """Find the keypoints of photographs, all in one batch.
 
         Args:
-            photographs: Anything `read_photograph` reads, of any sizes.
+            photographs: Of any sizes.
 
         Returns:
             Keypoints of each photograph, in its own pixels.
@@ -89,11 +94,11 @@ class Registrar:
         ratio = self.extractor.ratio if ratio is None else ratio
         return match_keypoints(moving, fixed, ratio, self.extractor.temperature, self.device)
 
-    def register(self, moving, fixed, transform: str | None = None) -> Registration:
+    def register(self, moving: PhotographLike, fixed: PhotographLike, transform: str | None = None) -> Registration:
         """Find the transform from one photograph to another.
 
         Args:
-            moving: The photograph that is mapped: path, PIL image, array or tensor.
+            moving: The photograph that is mapped.
             fixed: The photograph that it is mapped onto.
             transform: Another choice than the one this object was made with.
 
@@ -104,7 +109,7 @@ class Registrar:
         return finish(self.steps(moving, fixed, transform))[0]
 
     def steps(
-        self, moving, fixed, transform: str | None = None
+        self, moving: PhotographLike, fixed: PhotographLike, transform: str | None = None
     ) -> Generator[Step, None, tuple[Registration, list[np.ndarray]]]:
         """Register a pair step by step; see `register`.
 
@@ -122,12 +127,12 @@ class Registrar:
         return registration, photographs
 
     def find_steps(
-        self, sources: Sequence, names: Sequence[str]
+        self, sources: Sequence[PhotographLike | Callable[[], np.ndarray]], names: Sequence[str]
     ) -> Generator[Step, None, tuple[list[np.ndarray], list[Keypoints], dict[str, float]]]:
         """Read photographs and find their keypoints, one by one: the steps that need the network.
 
         Args:
-            sources: Anything `read_photograph` reads, or functions that read one.
+            sources: Photographs, or functions that read one.
             names: What they are called.
 
         Returns:
@@ -148,7 +153,7 @@ class Registrar:
 
     def register_many(
         self,
-        pairs: Iterable,
+        pairs: Iterable[tuple[PhotographLike, PhotographLike]],
         batch_size: int = 2,
         progress: bool = False,
         errors: Literal["return", "raise"] = "return",
@@ -220,7 +225,9 @@ class Registrar:
             estimated = estimate(moving, fixed, matches, scores, transform=transform, settings=settings)
         return Registration(estimated, moving.without_maps(), fixed.without_maps(), timings)
 
-    def _register_batch(self, pairs: list, errors: str) -> list[Registration | FailedRegistration]:
+    def _register_batch(
+        self, pairs: Sequence[tuple[PhotographLike, PhotographLike]], errors: str
+    ) -> list[Registration | FailedRegistration]:
         read: list[tuple[np.ndarray, np.ndarray] | FailedRegistration] = []
         timings: dict[str, float] = {}
         for moving, fixed in pairs:
@@ -246,7 +253,9 @@ class Registrar:
         return outcomes
 
 
-def register(moving, fixed, transform: str = "auto", model: str | Path = DEFAULT_MODEL) -> Registration:
+def register(
+    moving: PhotographLike, fixed: PhotographLike, transform: str = "auto", model: str | Path = DEFAULT_MODEL
+) -> Registration:
     """Register one pair of photographs; the model is loaded at the first call and kept.
 
     Args:

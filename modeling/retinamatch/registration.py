@@ -2,16 +2,16 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .estimation import Estimate
 from .keypoint_set import Keypoints
-from .photographs import PhotographError, read_photograph
+from .photographs import PhotographError, PhotographLike, read_photograph
 from .transforms import Transform
 
 
@@ -80,7 +80,7 @@ class Registration:
 
     @property
     def overlap(self) -> float:
-        """Share of the fixed photograph's field of view that the moving one covers, 0 to 1."""
+        """Fraction of the fixed photograph's field of view that the moving one covers, 0 to 1."""
         return self.estimate.overlap
 
     @property
@@ -98,11 +98,11 @@ class Registration:
         """(M, 2) matched points in pixels of the fixed photograph, in the order of `matches`."""
         return self.fixed_keypoints.points[self.matches[:, 1]]
 
-    def warp(self, moving, order: int = 1, fill: int = 0) -> np.ndarray:
+    def warp(self, moving: PhotographLike, order: int = 1, fill: int = 0) -> np.ndarray:
         """Draw the moving photograph on the pixel grid of the fixed one, black where it shows nothing.
 
         Args:
-            moving: The moving photograph, anything `read_photograph` reads.
+            moving: The moving photograph.
             order: Interpolation, 0 nearest, 1 linear, 3 cubic.
             fill: Gray level where the moving photograph shows nothing.
 
@@ -114,15 +114,15 @@ class Registration:
         """
         if self.transform is None:
             raise ValueError(f"There is nothing to warp with: {self.status} ({self.reason}).")
-        moving = read_photograph(moving)
-        if moving.shape[:2] != self.moving_keypoints.size:
+        photograph = read_photograph(moving)
+        if photograph.shape[:2] != self.moving_keypoints.size:
             raise ValueError(
                 f"The moving photograph was {_size_in_words(self.moving_keypoints.size)} pixels when it was "
-                f"registered, this one is {_size_in_words(moving.shape[:2])}."
+                f"registered, this one is {_size_in_words(photograph.shape[:2])}."
             )
         self.timings.pop("warp", None)
         with timed(self.timings, "warp"):
-            return self.transform.warp(moving, size=self.fixed_keypoints.size, order=order, fill=fill)
+            return self.transform.warp(photograph, size=self.fixed_keypoints.size, order=order, fill=fill)
 
     def to_dict(self) -> dict:
         """Put the outcome into numbers, strings, lists and dicts, ready for JSON.
@@ -172,7 +172,7 @@ class FailedRegistration:
 
 
 @contextmanager
-def timed(timings: dict[str, float], step: str):
+def timed(timings: dict[str, float], step: str) -> Iterator[None]:
     """Add the seconds that the block takes to those of a step."""
     start = time.perf_counter()
     yield
@@ -183,7 +183,7 @@ def _size_in_words(size: Sequence[int]) -> str:
     return f"{size[1]} x {size[0]}"
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """Turn NumPy scalars and arrays into what JSON knows; a number that is not finite becomes null."""
     if isinstance(value, np.generic | np.ndarray):
         value = value.tolist()

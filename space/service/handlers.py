@@ -44,7 +44,7 @@ def relay(work: Generator, progress: gr.Progress, blank) -> Generator:
             step = next(work)
         except StopIteration as end:
             return end.value
-        progress(step.share, desc=step.words)
+        progress(step.fraction, desc=step.words)
         yield blank
 
 

@@ -326,8 +326,8 @@ def test_steps_of_a_pair_are_shown_before_they_are_done(registrar, registered, v
     assert [photograph.shape for photograph in photographs] == [(512, 512, 3)] * 2
     assert [step.name for step in steps] == ["read", "read", "keypoints", "keypoints", "match", "estimate"]
     assert [step.words for step in steps[:2]] == ["reading visit.png", "reading the fixed photograph"]
-    shares = [step.share for step in steps]
-    assert shares[0] == 0 and shares == sorted(set(shares)) and shares[-1] < 1
+    fractions = [step.fraction for step in steps]
+    assert fractions[0] == 0 and fractions == sorted(set(fractions)) and fractions[-1] < 1
     assert list(registration.timings) == ["read", "keypoints", "match", "estimate"]
     with pytest.raises(UnknownNameError):
         next(registrar.steps(tmp_path / "missing.png", visits.fixed.image, "spline"))
