@@ -131,7 +131,7 @@ def _answer(outcome) -> tuple:
         named.get("aligned.png"),
         named["matches.csv"],
         named["transform.json"],
-        files.matches,
+        files.views["matches"],
         named["retinamatch.zip"],
     )
 

@@ -66,7 +66,7 @@ def register(
     transform: TransformName = "auto",
     model: Model = DEFAULT_MODEL,
 ):
-    """Map one photograph onto another: aligned image, overlay, checkerboard, matches, registration.json."""
+    """Map one photograph onto another: aligned image, overlay, checkerboard, difference, matches, record."""
     with _bad_input():
         results.check_output_folder(out)
         with _progress() as show:

@@ -4,6 +4,8 @@ All functions take and return uint8 RGB arrays. Pictures to look at are reduced 
 the aligned photograph itself (`Registration.warp`) keeps the full resolution of the fixed one.
 """
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 
@@ -20,6 +22,32 @@ DARK = 15
 INLIER_COLOR = (86, 180, 233)
 OUTLIER_COLOR = (230, 159, 0)
 KEYPOINT_COLOR = (240, 240, 240)
+# What `pictures` gives of a registered pair, in this order.
+PICTURES = ("aligned", "overlay", "checkerboard", "difference", "matches")
+
+
+def pictures(
+    registration: Registration, moving: np.ndarray, fixed: np.ndarray, keypoints: bool = False
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Draw all pictures of a result, one at a time: of large photographs, few should lie in memory together.
+
+    Args:
+        registration: The result.
+        moving: (H, W, 3) the moving photograph.
+        fixed: (H', W', 3) the fixed photograph.
+        keypoints: Mark all keypoints in the picture of the matches.
+
+    Yields:
+        A name of `PICTURES` and the picture; the aligned photograph at the fixed one's resolution, the others to look
+        at. The matches alone when the pair is not registered.
+    """
+    if registration:
+        aligned = registration.warp(moving)
+        yield "aligned", aligned
+        yield "overlay", overlay(fixed, aligned)
+        yield "checkerboard", checkerboard(fixed, aligned)
+        yield "difference", difference(*flicker(fixed, aligned))
+    yield "matches", draw_matches(moving, fixed, registration, keypoints=keypoints)
 
 
 def overlay(fixed: np.ndarray, aligned: np.ndarray) -> np.ndarray:
@@ -250,6 +278,7 @@ def _like(photo: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 __all__ = [
     "MAXIMUM_SIDE",
+    "PICTURES",
     "beside",
     "checkerboard",
     "difference",
@@ -257,4 +286,5 @@ __all__ = [
     "draw_matches",
     "flicker",
     "overlay",
+    "pictures",
 ]

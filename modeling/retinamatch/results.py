@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .drawing import checkerboard, draw_matches, overlay
+from .drawing import PICTURES, pictures
 from .registration import Registration
 
 
-PICTURES = ("aligned.png", "overlay.png", "checkerboard.png", "matches.png")
 RECORD = "registration.json"
 MATCH_COLUMNS = ("x_moving", "y_moving", "x_fixed", "y_fixed", "score", "inlier")
 
@@ -103,31 +102,38 @@ def write_registration(
         folder: Where to; it is made when missing.
 
     Returns:
-        The files written: the aligned photograph at the fixed one's full resolution, an overlay, a checkerboard, the
-        matches and the record; the record alone without a reliable match.
+        The files written: the pictures of `drawing.PICTURES` and the record; the record alone without a reliable match.
 
     Raises:
         OutputError: The folder cannot be written to.
     """
     folder = Path(folder)
     with written_aside(folder) as aside:
-        if registration:
-            aligned = registration.warp(moving)
-            # One after the other: of large photographs, few pictures should lie in memory at a time.
-            _save(aligned, aside / "aligned.png")
-            _save(overlay(fixed, aligned), aside / "overlay.png")
-            _save(checkerboard(fixed, aligned), aside / "checkerboard.png")
-            _save(draw_matches(moving, fixed, registration), aside / "matches.png")
-        record = json.dumps(registration.to_dict(), indent=2, allow_nan=False)
-        (aside / RECORD).write_text(record + "\n", encoding="utf-8")
-        written = []
-        for name in (*PICTURES, RECORD):
-            if (aside / name).exists():
-                os.replace(aside / name, folder / name)
-                written.append(folder / name)
-            else:
-                (folder / name).unlink(missing_ok=True)
-    return written
+        names = []
+        for name, picture in pictures(registration, moving, fixed) if registration else ():
+            names.append(f"{name}.png")
+            save_picture(picture, aside / names[-1])
+        move_results(aside, folder, [*names, RECORD], registration.to_dict(), [f"{name}.png" for name in PICTURES])
+    return [folder / name for name in (*names, RECORD)]
+
+
+def move_results(aside: Path, folder: Path, names: list[str], record: dict, patterns: list[str]) -> None:
+    """Write the record beside the results that were written aside, and move all into their folder.
+
+    Args:
+        aside: Where the results lie.
+        folder: Where they go.
+        names: Of the results, that of the record last.
+        record: Goes into a JSON file.
+        patterns: Of the names of results that an earlier run may have left: what this one has not written is removed.
+    """
+    (aside / names[-1]).write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    for name in names:
+        os.replace(aside / name, folder / name)
+    for pattern in patterns:
+        for path in folder.glob(pattern):
+            if path.name not in names:
+                path.unlink()
 
 
 def write_animation(frames: list[np.ndarray], path: str | os.PathLike, seconds: float) -> None:
@@ -145,15 +151,8 @@ def write_animation(frames: list[np.ndarray], path: str | os.PathLike, seconds: 
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=duration, loop=0, optimize=False)
 
 
-def prune(folder: Path, patterns: list[str], kept: list[str]) -> None:
-    """Remove what an earlier run has written into a folder and this one has not."""
-    for pattern in patterns:
-        for path in folder.glob(pattern):
-            if path.name not in kept:
-                path.unlink()
-
-
-def _save(picture: np.ndarray, path: Path) -> None:
+def save_picture(picture: np.ndarray, path: Path) -> None:
+    """Write a picture as PNG."""
     # The fastest compression: a few per cent more room on disk, a third of the time.
     Image.fromarray(picture).save(path, compress_level=1)
 
@@ -174,7 +173,8 @@ __all__ = [
     "check_output_file",
     "check_output_folder",
     "matches_text",
-    "prune",
+    "move_results",
+    "save_picture",
     "write_animation",
     "write_registration",
     "write_text",

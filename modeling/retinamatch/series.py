@@ -4,7 +4,6 @@
 into a folder.
 """
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -20,14 +19,15 @@ from .drawing import flicker
 from .photographs import IMAGE_SUFFIXES, PhotographError, read_photograph
 from .registrar import Registrar
 from .registration import FailedRegistration, Registration
-from .results import prune, write_animation, written_aside
+from .results import move_results, save_picture, write_animation, written_aside
 
 
 LEAST_PHOTOGRAPHS = 3
-STRIP, ANIMATION, RECORD, ALIGNED = "strip.png", "animation.gif", "series.json", "aligned.png"
+STRIP, ALIGNED, FRAME = "strip", "aligned", "frame"  # names of pictures
+ANIMATION, RECORD = "animation.gif", "series.json"
 STRIP_WIDTH = 6000  # pixels of all panels together, at most
 PANEL, LEAST_PANEL = 480, 160  # the side of one of them
-FRAME = 900  # of the animation
+FRAME_SIDE = 900  # of the animation
 SECONDS_A_VISIT = 0.8
 BACKGROUND, INK = (16, 16, 16), (235, 235, 235)
 
@@ -176,59 +176,49 @@ def write_series(series: Series, folder: str | os.PathLike) -> list[Path]:
     """
     folder = Path(folder)
     with written_aside(folder) as aside:
-        names = []
-        if series.registered:
-            frames = []
-            for index, visit, aligned in aligned_visits(series):
-                if aligned is not None:
-                    names.append(f"{index + 1:02d}_{_plain_name(visit.name)}_{ALIGNED}")
-                    Image.fromarray(aligned).save(aside / names[-1], compress_level=1)
-                frames.append(aligned if aligned is None else fitted(aligned, FRAME))
-            Image.fromarray(draw_strip(series, frames)).save(aside / STRIP, compress_level=1)
-            write_animation(captioned_frames(series, frames), aside / ANIMATION, SECONDS_A_VISIT)
-            names += [STRIP, ANIMATION]
-        record = json.dumps(series.to_dict(), indent=2, allow_nan=False)
-        (aside / RECORD).write_text(record + "\n", encoding="utf-8")
-        names.append(RECORD)
-        for name in names:
-            os.replace(aside / name, folder / name)
-        prune(folder, [STRIP, ANIMATION, f"[0-9]*_{ALIGNED}"], names)
-    return [folder / name for name in names]
+        names, frames = [], []
+        for name, picture in pictures(series) if series.registered else ():
+            if name == FRAME:
+                frames.append(picture)
+            else:
+                names.append(f"{name}.png")
+                save_picture(picture, aside / names[-1])
+        if frames:
+            names.append(ANIMATION)
+            write_animation(frames, aside / ANIMATION, SECONDS_A_VISIT)
+        stale = [f"{STRIP}.png", ANIMATION, f"[0-9]*_{ALIGNED}.png"]
+        move_results(aside, folder, [*names, RECORD], series.to_dict(), stale)
+    return [folder / name for name in (*names, RECORD)]
 
 
-def aligned_visits(series: Series) -> Iterator[tuple[int, Visit, np.ndarray | None]]:
-    """Give every visit with its aligned photograph, None where there is none, one at a time."""
-    for index, visit in enumerate(series.visits):
-        yield index, visit, None if visit.problem else visit.aligned()
+def pictures(series: Series) -> Iterator[tuple[str, np.ndarray]]:
+    """Draw all pictures of a series: the aligned photographs, the strip, and the frames of the animation.
 
-
-def captioned_frames(series: Series, pictures: list[np.ndarray | None]) -> list[np.ndarray]:
-    """Give the frames of the animation: equally bright, with number and name; what is not registered is left out.
-
-    Args:
-        series: The visits.
-        pictures: Their aligned photographs, of one size; None where there is none.
+    Yields:
+        A name and the picture: "01_NAME_aligned" and so on at the resolution of the fixed photograph; "strip"; "frame"
+        for each frame in order, where any visit is registered.
     """
-    fixed = pictures[series.fixed]
-    return [
-        _captioned(picture if index == series.fixed else flicker(fixed, picture)[1], _caption(series, index))
-        for index, picture in enumerate(pictures)
-        if picture is not None
-    ]
+    small: dict[int, np.ndarray] = {}
+    for index, visit in enumerate(series.visits):
+        if not visit.problem:
+            aligned = visit.aligned()
+            yield f"{index + 1:02d}_{_plain_name(visit.name)}_{ALIGNED}", aligned
+            small[index] = fitted(aligned, FRAME_SIDE)
+    yield STRIP, _strip(series, small)
+    for index, picture in small.items() if series.registered else ():
+        shown = picture if index == series.fixed else flicker(small[series.fixed], picture)[1]
+        yield FRAME, _captioned(shown, _caption(series, index))
 
 
-def draw_strip(series: Series, pictures: list[np.ndarray | None]) -> np.ndarray:
+def _strip(series: Series, pictures: dict[int, np.ndarray]) -> np.ndarray:
     """Draw all visits in a row; an empty panel with a cross and the reason where one could not be registered."""
-    side = int(np.clip(STRIP_WIDTH // len(pictures), LEAST_PANEL, PANEL))
-    small = [picture if picture is None else fitted(picture, side) for picture in pictures]
+    side = int(np.clip(STRIP_WIDTH // len(series.visits), LEAST_PANEL, PANEL))
+    small = {index: fitted(picture, side) for index, picture in pictures.items()}
     empty = np.full_like(small[series.fixed], BACKGROUND[0])
     height, width = empty.shape[:2]
     for start, end in (((0, 0), (width, height)), ((0, height), (width, 0))):
         cv2.line(empty, start, end, (90, 90, 90), 1, cv2.LINE_AA)
-    panels = [
-        _captioned(empty if picture is None else picture, _caption(series, index))
-        for index, picture in enumerate(small)
-    ]
+    panels = [_captioned(small.get(index, empty), _caption(series, index)) for index, _ in enumerate(series.visits)]
     return np.concatenate([np.pad(panel, ((0, 0), (0, 6), (0, 0))) for panel in panels], axis=1)
 
 
@@ -265,12 +255,10 @@ __all__ = [
     "Series",
     "SeriesError",
     "Visit",
-    "aligned_visits",
-    "captioned_frames",
-    "draw_strip",
     "fitted",
     "gather",
     "list_photographs",
+    "pictures",
     "register_series",
     "register_visits",
     "write_series",

@@ -53,13 +53,13 @@ def _shown(outcome: Outcome, keypoints: bool) -> tuple:
     return as_outputs(
         answer_html(pair_status(outcome), "registered" if outcome.registration.registered else "no match"),
         pair_table(outcome),
-        files.matches,
+        files.views["matches"],
         wipe_html(files.wiped, NOTHING_TO_SHOW),
-        files.checkerboard,
+        files.views.get("checkerboard"),
         frames_html(files.wiped, FLICKER, NOTHING_TO_SHOW),
-        files.difference,
-        files.colors,
-        files.heatmaps,
+        files.views.get("difference"),
+        files.views.get("overlay"),
+        files.views.get("heatmaps"),
         files.downloads,
         PACE.words(),
     )

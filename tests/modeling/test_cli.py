@@ -13,7 +13,7 @@ from retinamatch.extractor import DEFAULT_MODEL
 from retinamatch.transforms import TRANSFORMS
 
 
-PICTURES = {"aligned.png", "overlay.png", "checkerboard.png", "matches.png"}
+PICTURES = {"aligned.png", "overlay.png", "checkerboard.png", "difference.png", "matches.png"}
 
 
 def run(*arguments):

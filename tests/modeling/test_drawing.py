@@ -6,6 +6,7 @@ from retinamatch.drawing import (
     KEYPOINT_COLOR,
     MAXIMUM_SIDE,
     OUTLIER_COLOR,
+    PICTURES,
     beside,
     checkerboard,
     difference,
@@ -13,10 +14,12 @@ from retinamatch.drawing import (
     draw_matches,
     flicker,
     overlay,
+    pictures,
 )
 from retinamatch.estimation import Estimate
 from retinamatch.keypoint_set import Keypoints
 from retinamatch.registration import Registration
+from retinamatch.transforms import Similarity
 
 
 def make_registration(moving_points, fixed_points, inliers, moving_size=(200, 300), fixed_size=(200, 300)):
@@ -140,6 +143,19 @@ def test_no_matches_give_the_photographs_alone():
     photo = np.full((100, 100, 3), 90, np.uint8)
     picture = draw_matches(photo, photo, make_registration(np.zeros((0, 2)), np.zeros((0, 2)), []))
     assert (picture[:100] == 90).all()
+
+
+def test_pictures_come_by_name_and_the_matches_alone_when_refused(visits):
+    photo = visits.fixed.image
+    points = [(100, 120), (300, 200), (200, 400)]
+    registration = make_registration(points, points, [True] * 3, photo.shape[:2], photo.shape[:2])
+    registration.estimate.candidate = Similarity(np.eye(3))
+    drawn = dict(pictures(registration, photo, photo))
+    assert tuple(drawn) == PICTURES
+    assert (drawn["aligned"] == photo).all() and (drawn["checkerboard"] == photo).all()
+    assert set(np.unique(drawn["difference"])) <= {0, 127, 128, 129}
+    registration.estimate.accepted = False
+    assert [name for name, _ in pictures(registration, photo, photo)] == ["matches"]
 
 
 def test_keypoints_are_marked_when_asked_for():

@@ -11,14 +11,14 @@ from retinamatch.results import (
     check_output_file,
     check_output_folder,
     matches_text,
-    prune,
+    move_results,
     write_animation,
     write_registration,
     write_text,
 )
 
 
-PICTURES = {"aligned.png", "overlay.png", "checkerboard.png", "matches.png"}
+PICTURES = {"aligned.png", "overlay.png", "checkerboard.png", "difference.png", "matches.png"}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_no_pictures_without_a_reliable_match(registered, refused, visits, other
 
 def test_a_failure_on_the_way_leaves_what_was_there(registered, visits, tmp_path, monkeypatch):
     (tmp_path / "overlay.png").write_text("of an earlier run")
-    monkeypatch.setattr("retinamatch.results.draw_matches", lambda *args: 1 / 0)
+    monkeypatch.setattr("retinamatch.drawing.draw_matches", lambda *args, **kwargs: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_registration(registered, visits.moving.image, visits.fixed.image, tmp_path)
     assert os.listdir(tmp_path) == ["overlay.png"]
@@ -118,8 +118,13 @@ def test_animation_has_all_frames_and_never_flashes_fast(tmp_path):
         assert np.abs(np.asarray(animation.convert("RGB")).astype(int) - level).max() <= 4
 
 
-def test_prune_takes_only_what_matches_and_was_not_kept(tmp_path):
-    for name in ("01_a_aligned.png", "02_b_aligned.png", "mine.png"):
-        (tmp_path / name).touch()
-    prune(tmp_path, ["[0-9]*_aligned.png"], ["01_a_aligned.png"])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["01_a_aligned.png", "mine.png"]
+def test_moved_results_take_the_place_of_an_earlier_run_alone(tmp_path):
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    for path in (aside / "01_a_aligned.png", tmp_path / "01_a_aligned.png", tmp_path / "02_b_aligned.png"):
+        path.write_text(path.parent.name)
+    (tmp_path / "mine.png").touch()
+    move_results(aside, tmp_path, ["01_a_aligned.png", "a.json"], {"status": "registered"}, ["[0-9]*_aligned.png"])
+    assert {path.name for path in tmp_path.iterdir()} == {"01_a_aligned.png", "a.json", "aside", "mine.png"}
+    assert (tmp_path / "01_a_aligned.png").read_text() == "aside"
+    assert json.loads((tmp_path / "a.json").read_text()) == {"status": "registered"}

@@ -9,9 +9,8 @@ from retinamatch import cli
 from retinamatch.registrar import Registrar
 from retinamatch.series import (
     SeriesError,
-    captioned_frames,
-    draw_strip,
     list_photographs,
+    pictures,
     register_series,
     register_visits,
     write_series,
@@ -84,13 +83,11 @@ def test_written_files(series, tmp_path, visits):
 
 
 def test_strip_has_a_panel_for_every_visit(series):
-    pictures = [None if visit.problem else visit.aligned() for visit in series.visits]
-    strip = draw_strip(series, pictures)
-    panels = np.split(strip[:480], 4, axis=1)
+    drawn = list(pictures(series))
+    assert [name for name, _ in drawn] == ["01_visit_2_aligned", "03_visit_10_aligned", "strip", "frame", "frame"]
+    panels = np.split(drawn[2][1][:480], 4, axis=1)
     assert [panel[..., 0].mean() > 60 for panel in panels] == [True, False, True, False]
-    assert all(
-        frame.shape == captioned_frames(series, pictures)[0].shape for frame in captioned_frames(series, pictures)
-    )
+    assert drawn[3][1].shape == drawn[4][1].shape and drawn[3][1].shape[1] == 512
 
 
 def test_nothing_registered_leaves_the_record_alone(other_eye, visits, rootsift, tmp_path):
