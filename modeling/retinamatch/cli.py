@@ -4,7 +4,7 @@ Exit code 0: done. 1: no reliable match. 2: bad input, with one sentence on the 
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -15,13 +15,14 @@ from tqdm.auto import tqdm
 from transformers.utils import logging
 
 from . import results
-from .conversion import convert_checkpoint
+from .conversion import CONVERTED, convert_checkpoint
 from .evaluation import calibrate, compare_on_fire, evaluate_fire, evaluate_identity
 from .evaluation.stress import outcomes_to_dicts, run_stress, stress_table, summarize_stress
-from .extractor import DEFAULT_MODEL, ROOTSIFT, UnknownNameError, known_models
+from .extractor import DEFAULT_MODEL, ROOTSIFT, UnknownNameError, find_model, known_models
+from .files import OutputError, check_output_file, check_output_folder, standard_output, write_text
 from .hub import export_repository
 from .memory import keep_freed_memory
-from .photographs import PhotographError
+from .photographs import IMAGE_SUFFIXES, PhotographError
 from .registrar import Registrar, Step, finish
 from .series import SeriesError, gather, list_photographs, register_visits, write_series
 
@@ -68,7 +69,7 @@ def register(
 ):
     """Map one photograph onto another: aligned image, overlay, checkerboard, difference, matches, record."""
     with _bad_input():
-        results.check_output_folder(out)
+        check_output_folder(out, [moving, fixed, *_files_of(model)], results.FILES)
         with _progress() as show:
             registration, photographs = finish(Registrar(model, transform).steps(moving, fixed), show)
             show(Step("pictures", "drawing", 0.85))
@@ -92,14 +93,14 @@ def match(
     """Print the matches of two photographs: x_moving, y_moving, x_fixed, y_fixed, score, inlier."""
     with _bad_input():
         if out is not None:
-            results.check_output_file(out)
+            check_output_file(out, [moving, fixed, *_files_of(model)])
         with _progress() as show:
             registration, _ = finish(Registrar(model, transform).steps(moving, fixed), show)
         text = results.matches_text(registration, as_json or (out is not None and out.suffix.lower() == ".json"))
         if out is None:
             typer.echo(text, nl=False)
         else:
-            results.write_text(out, text)
+            write_text(out, text)
     if not registration:
         typer.echo(registration.estimate, err=out is None)
         raise typer.Exit(NO_MATCH)
@@ -121,7 +122,7 @@ def series(
         number = _position(fixed, photographs) if fixed else 0
         if out.resolve() == folder.resolve():
             raise SeriesError("The results go to another folder than that of the photographs; name one with --out.")
-        results.check_output_folder(out)
+        check_output_folder(out, [*photographs, *_files_of(model)])
         visits = register_visits(photographs, number, Registrar(model, transform))
         outcome = gather(tqdm(visits, total=len(photographs), unit="visit", disable=None, leave=False), number)
         written = write_series(outcome, out)
@@ -143,7 +144,7 @@ def convert(
 ):
     """Convert a published checkpoint, downloaded by yourself, to a folder that --model takes."""
     with _bad_input(ValueError, OSError):
-        results.check_output_folder(out)
+        check_output_folder(out, [checkpoint], CONVERTED)
         convert_checkpoint(checkpoint, out)
     typer.echo(f"written: {out}")
 
@@ -155,7 +156,7 @@ def export(
 ):
     """Write a model as a repository for the Hub, with the code that opens it where this package is not installed."""
     with _bad_input(ValueError, OSError):
-        results.check_output_folder(out)
+        check_output_folder(out, _files_of(model))
         export_repository(model, out)
     typer.echo(f"written: {out}")
 
@@ -178,8 +179,7 @@ def fire(
 ):
     """Measure registration on FIRE: mean error of the control points, area under the curve for each class."""
     with _bad_input(ValueError, OSError):
-        if json_file is not None:
-            results.check_output_file(json_file)
+        _check_json(json_file, root.glob("*/*"), model)
         figures = evaluate_fire(root, Registrar(model, transform), degrade=degrade, progress=True)
         _report(figures, json_file)
 
@@ -193,8 +193,7 @@ def identity(
 ):
     """Count the pairs of one eye that are registered, and the pairs of different eyes that are accepted."""
     with _bad_input(ValueError, OSError):
-        if json_file is not None:
-            results.check_output_file(json_file)
+        _check_json(json_file, root.glob("*/*"), model)
         figures = evaluate_identity(root, Registrar(model, transform), progress=True)
         _report(figures, json_file)
 
@@ -209,11 +208,11 @@ def impostors(
 ):
     """Register photographs of different eyes and mirror images: how many are accepted, and by what margin."""
     with _bad_input(ValueError, OSError):
-        if json_file is not None:
-            results.check_output_file(json_file)
         photographs = []
         for path in folders:
-            photographs += sorted(p for p in path.iterdir() if p.is_file())[::every] if path.is_dir() else [path]
+            pictures = path.iterdir() if path.is_dir() else [path]
+            photographs += sorted(p for p in pictures if p == path or p.suffix.lower() in IMAGE_SUFFIXES)[::every]
+        _check_json(json_file, photographs, model)
         _report(calibrate(photographs, Registrar(model), pairs, progress=True), json_file)
 
 
@@ -246,8 +245,7 @@ def stress(
 ):
     """Compare models on pairs of FIRE made harder step by step: AUC, pairs registered, wrong answers."""
     with _bad_input(ValueError, OSError):
-        if json_file is not None:
-            results.check_output_file(json_file)
+        _check_json(json_file, root.glob("*/*"), *model)
         registrars = {name: Registrar(name, transform) for name in model}
         outcomes = run_stress(root, registrars, condition or None, progress=True)
         summary = summarize_stress(outcomes)
@@ -258,7 +256,8 @@ def stress(
 def main():
     """Run the command line; the entry point `retinamatch`."""
     keep_freed_memory()
-    app()
+    with standard_output("retinamatch"):
+        app()
 
 
 @contextmanager
@@ -273,6 +272,19 @@ def _progress() -> Iterator[Callable[[Step], None]]:
         yield show
 
 
+def _check_json(json_file: Path | None, photographs: Iterable[Path], *models: str):
+    if json_file is not None:
+        check_output_file(json_file, [*photographs, *(file for model in models for file in _files_of(model))])
+
+
+def _files_of(model: str) -> list[Path]:
+    """Give the folder of a network that lies on this computer: an input like the photographs."""
+    try:
+        return [Path(find_model(model))]
+    except UnknownNameError:
+        return []
+
+
 def _position(name: str, photographs: list[Path]) -> int:
     names = [path.name for path in photographs]
     if name not in names:
@@ -282,7 +294,7 @@ def _position(name: str, photographs: list[Path]) -> int:
 
 def _write_figures(figures: dict, json_file: Path | None):
     if json_file is not None:
-        results.write_text(json_file, json.dumps(figures, indent=2) + "\n")
+        write_text(json_file, json.dumps(figures, indent=2) + "\n")
 
 
 def _report(figures: dict, json_file: Path | None):
@@ -295,7 +307,7 @@ def _bad_input(*more: type[Exception]):
     """Turn what is wrong with the input into one sentence and exit code 2."""
     try:
         yield
-    except (PhotographError, UnknownNameError, results.OutputError, *more) as error:
+    except (PhotographError, UnknownNameError, OutputError, *more) as error:
         typer.echo(f"retinamatch: {error}", err=True)
         raise typer.Exit(BAD_INPUT) from error
 

@@ -19,12 +19,15 @@ from transformers import PreTrainedModel
 
 from .configuration_lk_superretina import LKSuperRetinaConfig
 from .configuration_swin_retina import SwinRetinaConfig
+from .files import filling
 from .image_processing_retina import PUBLISHED_ENHANCEMENT, RetinaImageProcessor
 from .modeling_lk_superretina import LKSuperRetinaForKeypointMatching
 from .modeling_swin_retina import SwinRetinaForKeypointMatching, SwinRetinaModel
 
 
 PUBLISHED_INFERENCE: dict[str, Any] = {"nms_radius": 10, "border": 4, "ratio_threshold": 0.9}
+#: What a converted model consists of.
+CONVERTED = ("config.json", "model.safetensors", "preprocessor_config.json")
 _DESCRIPTOR_HEAD = {
     "convDa": "descriptor_head.conv1",
     "convDb": "descriptor_head.conv2",
@@ -194,6 +197,7 @@ def convert_checkpoint(path: str | os.PathLike, out: str | os.PathLike) -> PreTr
 
     Raises:
         CheckpointError: See `read_state_dict`, `rename` and `rename_student`; or the shapes do not fit together.
+        OutputError: The folder cannot be written to.
     """
     state = read_state_dict(path)
     if any(name.startswith("swinViT.") for name in state):
@@ -206,9 +210,10 @@ def convert_checkpoint(path: str | os.PathLike, out: str | os.PathLike) -> PreTr
         model.base_model.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(f"The weights in {path} have shapes that do not fit together.") from error
-    model.save_pretrained(out)
-    RetinaImageProcessor(**PUBLISHED_ENHANCEMENT).save_pretrained(out)
+    with filling(out) as aside:
+        model.save_pretrained(aside)
+        RetinaImageProcessor(**PUBLISHED_ENHANCEMENT).save_pretrained(aside)
     return model
 
 
-__all__ = ["CheckpointError", "convert_checkpoint", "read_state_dict", "rename", "rename_student"]
+__all__ = ["CONVERTED", "CheckpointError", "convert_checkpoint", "read_state_dict", "rename", "rename_student"]

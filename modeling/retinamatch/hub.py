@@ -9,6 +9,7 @@ from transformers import AutoModelForKeypointMatching, PreTrainedModel
 
 from . import pipeline
 from .extractor import find_model
+from .files import filling, write_text
 from .image_processing_retina import RetinaImageProcessor
 
 
@@ -35,8 +36,10 @@ def save_repository(
         dtype: Precision of the stored weights.
         remote_code: Add the modeling code, so that `from_pretrained(..., trust_remote_code=True)` and the pipeline
             work without this package.
+
+    Raises:
+        OutputError: The folder cannot be written to.
     """
-    folder = Path(folder)
     weights = {name: value.to(dtype).contiguous() for name, value in model.state_dict().items()}
     head, config, processor_class = type(model), type(model.config), type(processor)
     if remote_code:
@@ -52,11 +55,12 @@ def save_repository(
     before = model.config.dtype
     try:
         model.config.dtype = dtype
-        model.save_pretrained(folder, state_dict=weights)
-        (folder / "model.safetensors").chmod(0o644)  # safetensors writes for the owner alone
-        processor.save_pretrained(folder)
-        if remote_code:
-            shutil.copy(pipeline.__file__, folder)
+        with filling(folder) as aside:
+            model.save_pretrained(aside, state_dict=weights)
+            (aside / "model.safetensors").chmod(0o644)  # safetensors writes for the owner alone
+            processor.save_pretrained(aside)
+            if remote_code:
+                shutil.copy(pipeline.__file__, aside)
     finally:
         model.config.dtype = before
         if remote_code:
@@ -73,13 +77,14 @@ def export_repository(model: str | Path, folder: str | os.PathLike) -> None:
 
     Raises:
         UnknownNameError: The model does not exist.
+        OutputError: The folder cannot be written to.
     """
     source = find_model(model)
     network = AutoModelForKeypointMatching.from_pretrained(source, dtype=torch.float32, trust_remote_code=False)
     save_repository(network, RetinaImageProcessor.from_pretrained(source), folder)
     card = Path(source) / "README.md"
     if card.is_file():
-        shutil.copy(card, folder)
+        write_text(Path(folder) / card.name, card.read_text(encoding="utf-8"))
 
 
 __all__ = ["export_repository", "save_repository"]

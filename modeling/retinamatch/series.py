@@ -16,10 +16,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from .drawing import flicker
+from .files import put_results, written_aside
 from .photographs import IMAGE_SUFFIXES, PhotographError, read_photograph
 from .registrar import Registrar
 from .registration import FailedRegistration, Registration
-from .results import move_results, save_picture, write_animation, written_aside
+from .results import save_picture, write_animation
 
 
 LEAST_PHOTOGRAPHS = 3
@@ -162,7 +163,7 @@ def gather(visits: Iterator[Visit], fixed: int) -> Series:
 
 
 def write_series(series: Series, folder: str | os.PathLike) -> list[Path]:
-    """Write the aligned photographs, the strip, the animation and `series.json`; what an earlier run left there goes.
+    """Write the aligned photographs, the strip, the animation and `series.json`; see `put_results`.
 
     Args:
         series: The outcome.
@@ -186,9 +187,7 @@ def write_series(series: Series, folder: str | os.PathLike) -> list[Path]:
         if frames:
             names.append(ANIMATION)
             write_animation(frames, aside / ANIMATION, SECONDS_A_VISIT)
-        stale = [f"{STRIP}.png", ANIMATION, f"[0-9]*_{ALIGNED}.png"]
-        move_results(aside, folder, [*names, RECORD], series.to_dict(), stale)
-    return [folder / name for name in (*names, RECORD)]
+        return put_results(aside, folder, names, RECORD, series.to_dict())
 
 
 def pictures(series: Series) -> Iterator[tuple[str, np.ndarray]]:

@@ -12,9 +12,9 @@ from collections.abc import Generator, Iterator
 import gradio as gr
 
 from retinamatch.extractor import UnknownNameError
+from retinamatch.files import OutputError
 from retinamatch.photographs import PhotographError
 from retinamatch.registrar import check_transform
-from retinamatch.results import OutputError
 from retinamatch.series import SeriesError
 
 from ..files.uploads import Upload

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -133,6 +134,89 @@ def test_output_folder_is_refused_before_the_work(photographs, tmp_path, monkeyp
         assert result.exit_code == 2 and "is a folder" in one_sentence(result)
 
 
+@pytest.fixture
+def idle(monkeypatch):
+    """A command that begins its work fails the test."""
+    for name in ("Registrar", "convert_checkpoint", "export_repository"):
+        monkeypatch.setattr(cli, name, lambda *args, **kwargs: pytest.fail("the work has begun"))
+
+
+def folder_of_inputs(folder):
+    """A small tree that every command takes as its input, as far as checks before the work go."""
+    for name in ("aligned.png", "overlay.png", "registration.json", "config.json", "model.safetensors", "in.jpg"):
+        (folder / name).write_text(name)
+    for name in ("Images", "Ground Truth"):
+        (folder / name).mkdir()
+        (folder / name / "S01_1.jpg").write_text(name)
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("linked", ["", "symbolic", "hard"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "register IN/aligned.png OTHER --out AT",
+        "register OTHER IN/overlay.png --out AT",
+        "register OTHER IN/registration.json --out AT",
+        "register OTHER OTHER --model IN --out AT",
+        "match IN/in.jpg OTHER --out AT/in.jpg",
+        "match OTHER IN/in.jpg --out AT/in.jpg",
+        "match OTHER OTHER --model IN --out AT/model.safetensors",
+        "evaluate fire IN --json AT/Images/S01_1.jpg",
+        "evaluate identity IN --json AT/Images/S01_1.jpg",
+        "evaluate stress IN --json AT/Images/S01_1.jpg",
+        "evaluate stress OTHER --model rootsift --model IN --json AT/config.json",
+        "evaluate impostors IN --json AT/in.jpg",
+        "evaluate impostors IN/in.jpg --json AT/in.jpg",
+        "evaluate fire OTHER --model IN --json AT/config.json",
+        "convert IN/config.json AT",
+        "convert IN/model.safetensors AT",
+        "export IN AT",
+    ],
+)
+def test_an_input_is_never_touched(tmp_path, idle, words, linked):
+    folder, place = tmp_path / "in", tmp_path / "in"
+    folder.mkdir()
+    before = folder_of_inputs(folder)
+    if linked == "symbolic":
+        place = tmp_path / "link"
+        place.symlink_to(folder)
+    elif linked == "hard":  # the same files under the same names in another folder
+        place = tmp_path / "other"
+        for path in before:
+            (place / path.relative_to(folder)).parent.mkdir(parents=True, exist_ok=True)
+            os.link(path, place / path.relative_to(folder))
+    places = {"IN": folder, "AT": place, "OTHER": tmp_path / "other.png"}
+    result = run(*re.sub("IN|AT|OTHER", lambda name: str(places[name[0]]), words).split())
+    assert result.exit_code == 2, result.output
+    assert "would overwrite the input" in one_sentence(result)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_the_photographs_of_a_series_are_never_touched(tmp_path, idle, linked):
+    for number in (1, 2, 3):
+        (tmp_path / f"{number:02d}_a_aligned.png").write_text("a photograph")
+    out = tmp_path
+    if linked:  # an earlier result is a photograph now, by a link
+        (tmp_path / "out").mkdir()
+        out = tmp_path / "out"
+        os.link(tmp_path / "02_a_aligned.png", out / "02_a_aligned.png")
+    result = run("series", tmp_path, "--out", out)
+    assert result.exit_code == 2
+    assert ("would overwrite the input" if linked else "another folder") in one_sentence(result)
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == [f"{n:02d}_a_aligned.png" for n in (1, 2, 3)]
+
+
+def test_what_cannot_be_said_is_exit_code_two(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", "from retinamatch.cli import main; main()", "models"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
+    assert done.returncode == 2
+    assert done.stderr == "retinamatch: Standard output could not be written: No space left on device.\n"
+
+
 def test_match_prints_csv(photographs):
     result = run("match", photographs / "moving.png", photographs / "fixed.png", "--model", "rootsift")
     assert result.exit_code == 0 and result.stderr == ""
@@ -146,6 +230,12 @@ def test_match_writes_json(photographs, tmp_path):
     result = run("match", photographs / "moving.png", photographs / "fixed.png", "--model", "rootsift", "--out", out)
     assert result.exit_code == 0 and result.stdout == ""
     assert len(json.loads(out.read_text())["matches"]) > 50
+
+
+def test_match_into_a_full_device_is_exit_code_two(photographs):
+    pair = [photographs / "moving.png", photographs / "fixed.png", "--model", "rootsift"]
+    result = run("match", *pair, "--out", "/dev/full")
+    assert result.exit_code == 2 and "/dev/full: No space left on device." in one_sentence(result)
 
 
 def test_match_without_a_reliable_match_has_no_inliers(photographs):

@@ -6,16 +6,7 @@ import pytest
 from PIL import Image
 
 from retinamatch.registrar import Registrar
-from retinamatch.results import (
-    OutputError,
-    check_output_file,
-    check_output_folder,
-    matches_text,
-    move_results,
-    write_animation,
-    write_registration,
-    write_text,
-)
+from retinamatch.results import matches_text, write_animation, write_registration
 
 
 PICTURES = {"aligned.png", "overlay.png", "checkerboard.png", "difference.png", "matches.png"}
@@ -53,6 +44,20 @@ def test_no_pictures_without_a_reliable_match(registered, refused, visits, other
     assert json.loads(written[0].read_text()).keys() == {"status", "reason"}
 
 
+@pytest.mark.parametrize("name", sorted(PICTURES))
+def test_a_refused_pair_removes_nothing_that_an_earlier_run_has_not_written(
+    registered, refused, visits, other_eye, tmp_path, name
+):
+    (tmp_path / name).write_text("of somebody else")
+    write_registration(refused, other_eye, visits.fixed.image, tmp_path)
+    assert (tmp_path / name).read_text() == "of somebody else"
+    write_registration(registered, visits.moving.image, visits.fixed.image, tmp_path)
+    (tmp_path / name).write_text("put there since")
+    write_registration(refused, other_eye, visits.fixed.image, tmp_path)
+    assert set(os.listdir(tmp_path)) == {name, "registration.json"}
+    assert (tmp_path / name).read_text() == "put there since"
+
+
 def test_a_failure_on_the_way_leaves_what_was_there(registered, visits, tmp_path, monkeypatch):
     (tmp_path / "overlay.png").write_text("of an earlier run")
     monkeypatch.setattr("retinamatch.drawing.draw_matches", lambda *args, **kwargs: 1 / 0)
@@ -60,33 +65,6 @@ def test_a_failure_on_the_way_leaves_what_was_there(registered, visits, tmp_path
         write_registration(registered, visits.moving.image, visits.fixed.image, tmp_path)
     assert os.listdir(tmp_path) == ["overlay.png"]
     assert (tmp_path / "overlay.png").read_text() == "of an earlier run"
-
-
-def test_output_folder_is_checked_without_making_it(tmp_path):
-    check_output_folder(tmp_path / "a" / "b")
-    assert os.listdir(tmp_path) == []
-    (tmp_path / "file").touch()
-    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(OutputError, match=f"{folder} cannot be made"):
-            check_output_folder(folder)
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_folder_without_permission_is_refused(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(OutputError, match="cannot be written to: Permission denied"):
-        check_output_folder(tmp_path / "out")
-
-
-def test_output_file(tmp_path):
-    with pytest.raises(OutputError, match="is a folder"):
-        check_output_file(tmp_path)
-    path = check_output_file(tmp_path / "new" / "figures.json")
-    write_text(path, "{}")
-    assert path.read_text() == "{}" and os.listdir(path.parent) == ["figures.json"]
-    (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="could not be written"):
-        write_text(tmp_path / "file" / "figures.json", "{}")
 
 
 def test_matches_as_csv(registered):
@@ -116,15 +94,3 @@ def test_animation_has_all_frames_and_never_flashes_fast(tmp_path):
         animation.seek(number)
         assert animation.info["duration"] >= 330
         assert np.abs(np.asarray(animation.convert("RGB")).astype(int) - level).max() <= 4
-
-
-def test_moved_results_take_the_place_of_an_earlier_run_alone(tmp_path):
-    aside = tmp_path / "aside"
-    aside.mkdir()
-    for path in (aside / "01_a_aligned.png", tmp_path / "01_a_aligned.png", tmp_path / "02_b_aligned.png"):
-        path.write_text(path.parent.name)
-    (tmp_path / "mine.png").touch()
-    move_results(aside, tmp_path, ["01_a_aligned.png", "a.json"], {"status": "registered"}, ["[0-9]*_aligned.png"])
-    assert {path.name for path in tmp_path.iterdir()} == {"01_a_aligned.png", "a.json", "aside", "mine.png"}
-    assert (tmp_path / "01_a_aligned.png").read_text() == "aside"
-    assert json.loads((tmp_path / "a.json").read_text()) == {"status": "registered"}

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,7 +65,7 @@ def test_registered_to_a_chosen_one_in_the_middle(folder, rootsift):
 
 
 def test_written_files(series, tmp_path, visits):
-    (tmp_path / "07_old_aligned.png").write_bytes(b"of a former run")
+    (tmp_path / "07_mine_aligned.png").write_bytes(b"of somebody else")
     written = {path.name for path in write_series(series, tmp_path)}
     assert written == {
         "01_visit_2_aligned.png",
@@ -73,13 +74,21 @@ def test_written_files(series, tmp_path, visits):
         "animation.gif",
         "series.json",
     }
-    assert {path.name for path in tmp_path.iterdir()} == written
+    assert {path.name for path in tmp_path.iterdir()} == written | {"07_mine_aligned.png"}
     assert Image.open(tmp_path / "03_visit_10_aligned.png").size == visits.fixed.image.shape[1::-1]
     animation = Image.open(tmp_path / "animation.gif")
     assert animation.n_frames == 2 and animation.info["duration"] >= 334  # at most three flashes a second
     record = json.loads((tmp_path / "series.json").read_text())
     assert [visit["status"] for visit in record["visits"]] == ["fixed", "no reliable match", "registered", "not read"]
     assert record["visits"][2]["transform"]["class"] == "quadratic" and "transform" not in record["visits"][1]
+
+
+def test_what_an_earlier_series_wrote_and_this_one_does_not_is_removed(series, tmp_path):
+    write_series(series, tmp_path)
+    (tmp_path / "07_mine_aligned.png").write_bytes(b"of somebody else")
+    shorter = replace(series, visits=[series.visits[0], *(series.visits[index] for index in (1, 3, 3))])
+    assert [path.name for path in write_series(shorter, tmp_path)] == ["series.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {"series.json", "07_mine_aligned.png"}
 
 
 def test_strip_has_a_panel_for_every_visit(series):
