@@ -159,6 +159,7 @@ def _count(text: str, panel: str | None = None, least: int = 0) -> Any:
 
 @app.command()
 def main(
+    context: typer.Context,
     root: Annotated[Path | None, typer.Argument(help="Folder that holds the downloads of the sources.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the data set.")] = Path("build/dataset"),
     sources: Annotated[
@@ -199,24 +200,9 @@ def main(
 ) -> None:
     """Turn photographs, their vessel maps and rendered eyes into a data set, split by patient."""
     try:
-        options = BuildOptions(
-            sources=None if sources is None else _names(sources),
-            publishable=publishable,
-            rendered=rendered,
-            unlabelled=unlabelled,
-            warped=warped,
-            visits=visits,
-            people=people,
-            shots=shots,
-            size=size,
-            validation_fraction=validation_fraction,
-            test_fraction=test_fraction,
-            seed=seed,
-            every=_steps(every),
-            annotations=None if annotations is None else str(annotations),
-            png=png,
-            measured=measured,
-        )
+        given = {name: context.params[name] for name in asdict(_DEFAULTS)}
+        given["sources"] = None if sources is None else _names(sources)
+        options = BuildOptions(**{**given, "every": _steps(every)})
         record = build(root, out, options, workers or os.cpu_count() or 1, progress=True)
     except (BuildError, SourceError, ParquetError) as error:
         typer.echo(f"Error: {error}", err=True)

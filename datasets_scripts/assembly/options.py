@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 class BuildError(ValueError):
@@ -47,7 +48,7 @@ class BuildOptions:
     test_fraction: float = 0.15
     seed: int = 0
     every: dict[str, int] = field(default_factory=dict)
-    annotations: str | None = None
+    annotations: Path | None = None
     png: bool = False
     measured: int = 8
 

@@ -108,7 +108,7 @@ def _wanted_sources(
     return wanted
 
 
-def _correct(uses: list[Use], folder: str) -> None:
+def _correct(uses: list[Use], folder: Path) -> None:
     """Give every annotation of a folder to its photograph, by its name; drafts are left out."""
     owners = defaultdict(list)
     for use in uses:

@@ -13,12 +13,13 @@ MeDAL-Retina and SuperRetina is read as well: `x y` a line, relative to width an
 import json
 import math
 import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
+from retinamatch.files import OutputError, written_aside
 
 from ..keypoint_types import TYPE_NAMES
 
@@ -153,22 +154,15 @@ def list_annotations(folder: str | os.PathLike) -> dict[str, Path]:
 
 
 def _replace(path: Path, text: str) -> None:
-    aside = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
-        ) as file:
-            aside = file.name
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(aside, 0o644)  # temporary files are for their owner alone
-        os.replace(aside, path)
-    except OSError as error:
-        if aside is not None:
-            Path(aside).unlink(missing_ok=True)
-        raise AnnotationError(f"{path} cannot be written: {error.strerror}.") from error
+        with written_aside(path.parent) as folder:
+            with (folder / path.name).open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(folder / path.name, path)
+    except OutputError as error:
+        raise AnnotationError(f"{path} cannot be written: {error.__cause__.strerror}.") from error
 
 
 def _from_json(path: Path, text: str) -> Annotation:

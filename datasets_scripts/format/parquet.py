@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -84,29 +85,19 @@ def write_table(folder: Path, config: str, split: str, rows: Iterable[dict], row
     Returns:
         Number of rows.
     """
-    schema, parts, count, group, writer = arrow_schema(config), [], 0, [], None
-
-    def flush():
-        if group:
-            writer.write_table(pa.Table.from_pylist(group, schema=schema))
-            group.clear()
-
+    schema, parts, count, writer = arrow_schema(config), [], 0, None
+    rows = iter(rows)
     try:
-        for row in rows:
+        while group := list(islice(rows, min(ROWS_PER_GROUP, rows_per_file - count % rows_per_file))):
             if count % rows_per_file == 0:
                 if writer is not None:
-                    flush()
                     writer.close()
                 (folder / config).mkdir(parents=True, exist_ok=True)
                 parts.append(folder / config / f"{split}-{len(parts):05d}")
                 # Images are compressed already: zstd would only cost time.
                 writer = pq.ParquetWriter(parts[-1], schema, compression="none")
-            group.append(row)
-            count += 1
-            if len(group) == ROWS_PER_GROUP:
-                flush()
-        if writer is not None:
-            flush()
+            writer.write_table(pa.Table.from_pylist(group, schema=schema))
+            count += len(group)
     finally:
         if writer is not None:
             writer.close()

@@ -44,11 +44,6 @@ class LabelledPhotograph:
     directions: list[np.ndarray] | None = None
     labelled_by: str = ""
 
-    @property
-    def config(self) -> str:
-        """The configuration that the photograph belongs to."""
-        return "unlabelled" if self.keypoints is None else "keypoints"
-
 
 class RowError(ValueError):
     """A row that does not hold what its columns promise; the message is one sentence for the user."""

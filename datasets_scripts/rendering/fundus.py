@@ -57,10 +57,6 @@ class RenderedVisits:
         """Map points (N, 2) of the moving photograph to the fixed one, pixels."""
         return self.fixed.view.to_pixels(self.moving.view.to_retina(moving_points))
 
-    def correspond_back(self, fixed_points: np.ndarray) -> np.ndarray:
-        """Map points (N, 2) of the fixed photograph to the moving one, pixels."""
-        return self.moving.view.to_pixels(self.fixed.view.to_retina(fixed_points))
-
     def shared_keypoints(self) -> tuple[np.ndarray, np.ndarray]:
         """List the keypoints visible in both: points (K, 2) of the moving photograph and (K, 2) of the fixed one."""
         _, moving, fixed = np.intersect1d(self.moving.indices, self.fixed.indices, return_indices=True)

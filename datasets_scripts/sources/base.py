@@ -67,7 +67,6 @@ class Source:
         expected: One sentence: what the provider hands out, and what is expected where.
         reader: Lists the photographs of a folder; called by `photographs`, which checks what it returns.
         checksums: The provider's file name -> "sha256:..." or "md5:...", where known.
-        count: Number of photographs in a whole download; None where it is not known.
         may_contain: Evaluation sources whose photographs may hide in this one under other names: to be found with
             `fingerprints.without` before anything of it is trained on.
     """
@@ -84,7 +83,6 @@ class Source:
     expected: str
     reader: Callable[[Path], list[PhotographFile]] = field(repr=False, compare=False)
     checksums: dict[str, str] = field(default_factory=dict, compare=False)
-    count: int | None = None
     may_contain: tuple[str, ...] = ()
 
     def photographs(self, folder: str | os.PathLike) -> list[PhotographFile]:

@@ -49,7 +49,6 @@ CHASE_DB1 = Source(
     reader=read,
     # Published by two projects that download it from the university's former address, and agree.
     checksums={"CHASEDB1.zip": "md5:d9e47c4bac125b29996fae4380a68db1"},
-    count=28,
 )
 
 

@@ -61,7 +61,6 @@ DRIVE = Source(
         "training.zip": "sha256:7101e19598e2b7aacdbd5e6e7575057b9154a4aaec043e0f4e28902bf4e2e209",
         "test.zip": "sha256:d76c95c98a0353487ffb63b3bb2663c00ed1fde7d8fdfd8c3282c6e310a02731",
     },
-    count=40,
 )
 
 

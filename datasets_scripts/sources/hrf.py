@@ -79,7 +79,6 @@ HRF = Source(
         ),
         "glaucoma_manualsegm.zip": "sha256:ad3a0a39d2226a66da2c4072e031e23be9d27c8804e9a314db3ae757fc6f910a",
     },
-    count=45,
 )
 
 

@@ -46,7 +46,6 @@ LES_AV = Source(
     reader=read,
     # Published by torch-em, under the name that it gives to Figshare's nameless download.
     checksums={"LES-AV.zip": "sha256:6ee8186cfe68350e212dcd2de5c59d7f23a21988e9e01d796eee166282c31350"},
-    count=22,
 )
 
 

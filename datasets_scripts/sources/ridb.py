@@ -40,7 +40,6 @@ RIDB = Source(
     folders=("ridb", "ridb_dev"),
     expected="P01/IM000001_1.jpg to IM000005_1.jpg, a folder a person, or the same files in one folder",
     reader=read,
-    count=100,
 )
 
 

@@ -32,7 +32,6 @@ SRAHIM_DR = Source(
     folders=("srahim_dr", "dr-image-dataset"),
     expected="'DR and maculopathy 10 classes'/'1 - No DR'/Patient001_L.jpg, or images/Patient001_L.jpg",
     reader=read,
-    count=598,
 )
 
 

@@ -51,7 +51,6 @@ STARE = Source(
         "labels-ah.tar": "sha256:ebf2f1e17ca955f24579d9edd990e2dae79a5c82def69f0985d8e24f826ddd2f",
         "labels-vk.tar": "sha256:47474a701536b0cfdb369fdce012be36141e9f44d80387f0179446b5cb0f5576",
     },
-    count=20,
 )
 
 

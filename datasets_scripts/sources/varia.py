@@ -77,7 +77,6 @@ VARIA = Source(
     folders=("varia",),
     expected=f"Images/R001.pgm with {INDEX} (lines such as 'R180.pgm, R002.pgm, 1'), or Images/PERSON/R001.pgm",
     reader=read,
-    count=233,
 )
 
 
