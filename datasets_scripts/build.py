@@ -187,6 +187,15 @@ def main(
         _count("Test photographs of each source, and test eyes, that become six warped pairs each.", _PAIRS),
     ] = _DEFAULTS.warped,
     visits: Annotated[int, _count("Rendered eyes that are photographed at two visits.", _PAIRS)] = _DEFAULTS.visits,
+    modalities: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Rendered eyes that are photographed in two modalities, such as color and angiogram.",
+            rich_help_panel=_PAIRS,
+            show_default="as many as --visits",
+        ),
+    ] = None,
     validation_fraction: Annotated[
         float, typer.Option(help="Of each source's persons, for validation.", rich_help_panel=_SPLITS)
     ] = _DEFAULTS.validation_fraction,

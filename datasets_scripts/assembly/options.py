@@ -22,6 +22,7 @@ class BuildOptions:
         warped: Largest number of test photographs of each source, rendered eyes among them, that are made into warped
             pairs, one pair a category; 0 for none.
         visits: Number of rendered pairs of visits.
+        modalities: Number of rendered pairs of two modalities, every two in turn; `None` for as many as `visits`.
         people: Number of rendered persons of the identity set.
         shots: Photographs of each of them.
         size: Side of the canvas in pixels.
@@ -41,6 +42,7 @@ class BuildOptions:
     unlabelled: int = 8
     warped: int = 12
     visits: int = 6
+    modalities: int | None = None
     people: int = 4
     shots: int = 3
     size: int = 768
@@ -56,6 +58,10 @@ class BuildOptions:
     def quality(self) -> int | None:
         """Quality of the JPEG bytes; `None` for PNG."""
         return None if self.png else 95
+
+    def __post_init__(self):
+        if self.modalities is None:
+            self.modalities = self.visits
 
     def check(self) -> None:
         """Refuse options that contradict each other.

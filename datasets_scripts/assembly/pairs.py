@@ -6,6 +6,7 @@ a cubic polynomial follows within a fraction of a pixel over the overlap.
 
 import json
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -18,21 +19,35 @@ from ..format.schema import POINT_KINDS
 from ..labelling.points import look_up
 from ..rendering import RENDERED_LICENCE
 from ..rendering.eye import rendered_eye_seed, rendered_person, side_of
+from ..rendering.modality import MODALITIES
 
 
 GRADES = (1, 2, 3)
+MODALITY_NAMES = list(MODALITIES)
+# Every two modalities once, color being the fixed photograph.
+MODALITY_PAIRS = list(combinations(MODALITIES, 2))
 # Grade -> overlap and difficulty of rendered visits.
 VISITS = {1: (0.88, 0.2), 2: (0.72, 0.5), 3: (0.58, 0.9)}
 # A mapping and its points may disagree by no more than this, in pixels of the fixed photograph.
 TOLERANCE = 0.5
 
 
-def rendered_visits(number: int, grade: int, size: int, seed: int) -> dict:
-    """Photograph a rendered eye at two visits and make a row of `pairs` of it."""
+def rendered_visits(
+    number: int, grade: int, size: int, seed: int, modalities: tuple[str, str] = ("color", "color")
+) -> dict:
+    """Photograph a rendered eye at two visits and make a row of `pairs` of it.
+
+    Args:
+        number: Of the eye, see `rendered_eye_seed`.
+        grade: 1 to 3.
+        size: Side of both photographs in pixels.
+        seed: Of the data set.
+        modalities: Those of the fixed and of the moving photograph; two different ones are a category of their own.
+    """
     from ..rendering.fundus import render_visits
 
     overlap, difficulty = VISITS[grade]
-    visits = render_visits(rendered_eye_seed(number, seed), size, overlap=overlap, difficulty=difficulty)
+    visits = render_visits(rendered_eye_seed(number, seed), size, overlap, difficulty, modalities)
     masks = [visits.fixed.mask, visits.moving.mask]
     y, x = np.mgrid[: size : size / 64, : size : size / 64]
     places = np.stack([x, y], -1).reshape(-1, 2)
@@ -47,16 +62,18 @@ def rendered_visits(number: int, grade: int, size: int, seed: int) -> dict:
     if not inside.any():
         points, kind = (mapping(places[both]), places[both]), "grid"
     person = rendered_person(number, seed)
+    category = "visits" if modalities[0] == modalities[1] else "modalities"
     return {
         **pair_row(
-            name=f"{person}_visits_{grade}",
+            name="_".join((person, *(modalities if category == "modalities" else (category,)), str(grade))),
             images=(visits.fixed.image, visits.moving.image),
             masks=masks,
             points=points,
             kind=kind,
             mapping=mapping,
-            category="visits",
+            category=category,
             grade=grade,
+            modalities=modalities,
         ),
         **dict.fromkeys(("blur", "light", "lesions")),
         **origin("rendered", person, side_of(visits.eye), RENDERED_LICENCE, True),
@@ -81,6 +98,8 @@ def fire_pair(pair: FirePair, licence: str) -> dict:
         "transform_class": None,
         "transform": None,
         "category": pair.category,
+        "fixed_modality": MODALITY_NAMES.index("color"),
+        "moving_modality": MODALITY_NAMES.index("color"),
         "grade": 0,
         **dict.fromkeys(("overlap", "curvature", "blur", "light", "lesions")),
         **origin("fire", pair.name, "", licence, False),
@@ -97,6 +116,7 @@ def pair_row(
     mapping: Transform,
     category: str,
     grade: int,
+    modalities: tuple[str, str] = ("color", "color"),
 ) -> dict:
     """Make a row of `pairs`, apart from the strengths of a warped pair and where it comes from.
 
@@ -109,6 +129,7 @@ def pair_row(
         mapping: From the moving to the fixed photograph.
         category: What makes the pair hard.
         grade: 1 to 3.
+        modalities: Kinds of the fixed and of the moving photograph.
     """
     overlap, curvature = _measure(mapping, masks)
     return {
@@ -123,6 +144,8 @@ def pair_row(
         "transform_class": list(TRANSFORMS).index(mapping.name),
         "transform": json.dumps(mapping.to_dict()),
         "category": category,
+        "fixed_modality": MODALITY_NAMES.index(modalities[0]),
+        "moving_modality": MODALITY_NAMES.index(modalities[1]),
         "grade": grade,
         "overlap": overlap,
         "curvature": curvature,
@@ -141,4 +164,4 @@ def _measure(mapping: Transform, masks: Sequence[np.ndarray]) -> tuple[float, fl
     return float(seen.mean()), float(np.linalg.norm(affine(back[seen]) - places[seen], axis=1).max())
 
 
-__all__ = ["GRADES", "TOLERANCE", "fire_pair", "pair_row", "rendered_visits"]
+__all__ = ["GRADES", "MODALITY_PAIRS", "TOLERANCE", "fire_pair", "pair_row", "rendered_visits"]

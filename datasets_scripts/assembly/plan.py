@@ -12,14 +12,14 @@ from ..format.rows import encode
 from ..labelling.labels import label
 from ..sources import PhotographFile
 from .options import BuildOptions
-from .pairs import GRADES, fire_pair, rendered_visits
+from .pairs import GRADES, MODALITY_PAIRS, fire_pair, rendered_visits
 from .rendered import render_photograph
 from .selection import Use
 from .warped_pairs import CATEGORIES, Subject, warped_pair
 
 
 # Rendered eyes are numbered: the configurations share none, but for the warped pairs, which show test eyes.
-FIRST_VISITS, FIRST_PERSON, FIRST_UNLABELLED = 100_000, 200_000, 300_000
+FIRST_VISITS, FIRST_PERSON, FIRST_UNLABELLED, FIRST_MODALITIES = 100_000, 200_000, 300_000, 400_000
 
 Job = Callable[[], dict | list[dict]]
 Work = Iterator[tuple[str, Job]]  # each with its split
@@ -53,7 +53,7 @@ def unlabelled(uses: list[Use], options: BuildOptions) -> Work:
 
 
 def pairs(uses: list[Use], options: BuildOptions) -> Work:
-    """List the work of `pairs`: FIRE's, warped ones of test photographs and test eyes, and rendered visits."""
+    """List the work of `pairs`: FIRE's, warped ones of test photographs and eyes, visits, and pairs of modalities."""
     for use in uses:
         if use.source.use == "evaluation":
             yield from (("test", partial(fire_pair, pair, use.source.licence)) for pair in read_fire(use.folder))
@@ -66,6 +66,9 @@ def pairs(uses: list[Use], options: BuildOptions) -> Work:
     for number in range(options.visits):
         grade = GRADES[number % len(GRADES)]
         yield "test", partial(rendered_visits, FIRST_VISITS + number, grade, options.size, options.seed)
+    for number in range(options.modalities):
+        grade, kinds = GRADES[number % len(GRADES)], MODALITY_PAIRS[number % len(MODALITY_PAIRS)]
+        yield "test", partial(rendered_visits, FIRST_MODALITIES + number, grade, options.size, options.seed, kinds)
 
 
 def identity(uses: list[Use], options: BuildOptions) -> Work:

@@ -10,6 +10,7 @@ from datasets import ClassLabel, Features, Image, List, Value
 from retinamatch.transforms import TRANSFORMS
 
 from ..keypoint_types import TYPE_NAMES
+from ..rendering.modality import MODALITIES
 
 
 SPLITS = ("train", "validation", "test")
@@ -53,6 +54,8 @@ CONFIGURATIONS: dict[str, Features] = {
             "transform_class": ClassLabel(names=list(TRANSFORMS)),
             "transform": Value("string"),
             "category": Value("string"),
+            "fixed_modality": ClassLabel(names=list(MODALITIES)),
+            "moving_modality": ClassLabel(names=list(MODALITIES)),
             "grade": Value("int8"),
             "overlap": Value("float32"),
             "curvature": Value("float32"),
@@ -85,6 +88,7 @@ COLUMNS = {
     "transform_class, transform": "the mapping from the moving to the fixed photograph: its class, and its numbers as "
     "JSON for `retinamatch.transforms.Transform.from_dict`; null where only the points are known",
     "category": "what makes the pair hard, or the provider's class of the pair",
+    "fixed_modality, moving_modality": "kind of either photograph: color, or a rendered one in other light",
     "grade": "1 (mild) to 3 (strong); 0 where nobody graded it",
     "overlap": "fraction of the fixed field of view that the moving photograph shows too",
     "curvature": "largest distance in pixels between the mapping and the best affine one, over the overlap",

@@ -28,7 +28,7 @@ from .points import look_up, match_points
 
 
 TOLERANCE, FIELD = 3.0, 565.0  # pixels, in a field of view this many pixels wide
-# Builds take the rendered eyes from number 0, and from 100,000, 200,000 and 300,000; none reaches these.
+# Builds take the rendered eyes from number 0, and from 100,000, 200,000, 300,000 and 400,000; none reaches these.
 FIRST_EYE = 500_000
 # Absorption from which a vessel is seen and followed, and down to which it is then drawn, by who draws a vessel map.
 SEEN, FOLLOWED = 0.10, 0.06

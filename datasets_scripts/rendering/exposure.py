@@ -94,7 +94,7 @@ def expose(image: np.ndarray, mask: np.ndarray, view: RetinaView, light: Light, 
     noise = rng.standard_normal((height, width, 3), np.float32) * np.sqrt(0.3 + image / 128)
     image = image + light.noise * (0.5 * noise + 1.2 * cv2.GaussianBlur(noise, (0, 0), 0.8))
     # The rim is soft over a pixel or two: the aperture is not in focus.
-    soft = np.clip((1 - radius) * view.diameter / 2 / (1.5 * scale), 0, 1) * mask
+    soft = np.clip(view.depth(x, y) * view.diameter / 2 / (1.5 * scale), 0, 1) * mask
     return np.clip(np.round(image * soft[..., None]), 0, 255).astype(np.uint8)
 
 

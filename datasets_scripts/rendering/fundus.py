@@ -7,13 +7,21 @@ import numpy as np
 
 from .exposure import Light, draw_light, expose
 from .eye import Lesion, RenderedEye, draw_eye, draw_lesions, grow_lesions
-from .painter import draw_vessels, paint_lesion, reflectance, sheen, vessel_depth
+from .modality import COLOR, Modality, find_modality
+from .painter import (
+    draw_vessels,
+    paint_eyelashes,
+    paint_leakage,
+    paint_lesion,
+    reflectance,
+    sheen,
+    vessel_depth,
+)
 from .view import RetinaView
 
 
 # How much a vessel has to darken its surroundings, after the blur, for its junctions to count as visible.
 LEAST_CONTRAST = 0.06
-BLOOD = np.array([0.35, 1.15, 0.9], np.float32)  # absorption in red, green and blue
 BEHIND_VESSELS = ("drusen", "exudate", "scar")
 
 
@@ -63,36 +71,43 @@ class RenderedVisits:
         return self.moving.keypoints[moving], self.fixed.keypoints[fixed]
 
 
-def draw_view(rng: np.random.Generator, eye: RenderedEye, size: int = 768) -> RetinaView:
+def draw_view(rng: np.random.Generator, eye: RenderedEye, size: int = 768, modality: Modality = COLOR) -> RetinaView:
     """Draw a camera that looks at the macula, the disc, or between and around them.
 
     Args:
         rng: Source of randomness.
         eye: The eye.
         size: Height and width of the photograph in pixels; the field of view nearly fills it.
+        modality: Kind of the photograph.
 
     Returns:
-        The view; its field measures 28 to 60 degrees.
+        The view; its field measures 28 to 60 degrees, or what the modality says.
     """
     kind = rng.choice(3, p=[0.25, 0.6, 0.15])
     field = rng.uniform((28, 40, 50)[kind], (36, 52, 60)[kind])
     gaze = eye.disc * rng.choice([0.0, 0.35, 1.0], p=[0.35, 0.4, 0.25]) + rng.normal(0, 2.0, 2)
-    return _camera(rng, gaze, field, size)
+    return _camera(rng, gaze, field, size, modality)
 
 
-def _camera(rng: np.random.Generator, gaze: np.ndarray, field: float, size: int) -> RetinaView:
+def _camera(rng: np.random.Generator, gaze: np.ndarray, field: float, size: int, modality: Modality) -> RetinaView:
     tilt = np.eye(3)
     tilt[:2, :2] += rng.normal(0, 0.008, (2, 2))
     tilt[2, :2] = rng.normal(0, 0.008, 2)
     diameter = size * rng.uniform(0.94, 0.995)
     center = (size - 1) / 2 + rng.uniform(-0.4, 0.4, 2) * (size - diameter)
-    return RetinaView(gaze, field, diameter, center, rng.normal(0, 0.05), rng.uniform(0.2, 0.55), tilt)
+    roll, projection = rng.normal(0, 0.05), rng.uniform(0.2, 0.55)
+    if modality.field is not None:
+        field = rng.uniform(*modality.field)
+    if modality.frame == "square":  # the whole picture
+        diameter, center = size + 4.0, np.full(2, (size - 1) / 2)
+    return RetinaView(gaze, field, diameter, center, roll, projection, tilt, modality.frame)
 
 
 def _field_mask(view: RetinaView, light: Light, shape: tuple[int, int]) -> np.ndarray:
     x, y = np.meshgrid(np.arange(shape[1]) - view.center[0], np.arange(shape[0]) - view.center[1])
     radius = view.diameter / 2
-    return (x * x + y * y <= radius * radius) & (y >= -light.top * radius) & (y <= light.bottom * radius)
+    inside = view.depth(x / radius, y / radius) >= 0
+    return inside & (y >= -light.top * radius) & (y <= light.bottom * radius)
 
 
 def render(
@@ -102,6 +117,7 @@ def render(
     lesions: list[Lesion] | None = None,
     light: Light | None = None,
     seed: int = 0,
+    modality: str = "color",
 ) -> RenderedPhotograph:
     """Photograph an eye.
 
@@ -112,32 +128,42 @@ def render(
         lesions: Disease; drawn from `seed` when not given, [] is a healthy eye.
         light: Light, optics and sensor; drawn from `seed` when not given.
         seed: Of what is not given, and of the noise: photographs of one eye with other seeds have other noise.
+        modality: One of `MODALITIES`.
 
     Returns:
         The photograph, its field of view and its visible junctions.
     """
+    kind = find_modality(modality)
     rng = np.random.default_rng([eye.seed, seed, 2])
-    view = draw_view(rng, eye, size) if view is None else view
+    view = draw_view(rng, eye, size, kind) if view is None else view
     lesions = draw_lesions(rng, eye, max(0.0, rng.uniform(-0.6, 1.0))) if lesions is None else lesions
-    light = draw_light(rng) if light is None else light
+    light = _seen_in(draw_light(rng) if light is None else light, kind)
     shape = (size, size)
 
-    image, hidden = reflectance(eye, view, shape), np.zeros(shape)
+    image, hidden = reflectance(eye, view, shape, kind), np.zeros(shape)
     for lesion in lesions:
         if lesion.kind in BEHIND_VESSELS:
-            paint_lesion(image, np.zeros(shape), lesion, view)
+            paint_lesion(image, np.zeros(shape), lesion, view, kind)
     absorption, shine = draw_vessels(eye, view, shape)
-    glint = (eye.looks["reflex"] * shine * absorption)[..., None] * np.array([0.2, 0.6, 0.4], np.float32)
-    image = image * (np.exp(-absorption[..., None] * BLOOD) + glint)
-    image += sheen(eye, absorption, rng)[..., None] * np.array([0.1, 0.3, 0.2], np.float32)
+    through = np.exp(-absorption[..., None] * np.array(kind.blood, np.float32))
+    glint = (eye.looks["reflex"] * shine * absorption)[..., None] * np.array(kind.reflex, np.float32)
+    image = image * (through + glint)
+    image += sheen(eye, absorption, rng)[..., None] * np.array(kind.sheen, np.float32)
+    if kind.dye:
+        image += kind.dye * (1 - through)
     for lesion in lesions:
         if lesion.kind not in BEHIND_VESSELS:
-            paint_lesion(image, hidden, lesion, view)
+            paint_lesion(image, hidden, lesion, view, kind)
+    if kind.leaks:
+        paint_leakage(image, lesions, view)
+    if kind.eyelashes:
+        paint_eyelashes(image, hidden, view, rng)
 
     mask = _field_mask(view, light, shape)
     kept, keypoints, widths = _visible_junctions(eye, view, light, mask, hidden)
+    pixels = expose(image, mask, view, light, rng)
     return RenderedPhotograph(
-        image=expose(image, mask, view, light, rng),
+        image=np.repeat(pixels[..., 1:2], 3, axis=2) if kind.gray else pixels,
         mask=mask,
         keypoints=keypoints,
         types=eye.junctions.types[kept],
@@ -147,6 +173,15 @@ def render(
         view=view,
         directions=[branch_directions(eye.junctions.branches[index], view) for index in kept],
     )
+
+
+def _seen_in(light: Light, modality: Modality) -> Light:
+    """Change a light into that of a modality: gray ones have no cast, scanning lasers no vignette and no cut field."""
+    if modality.gray:
+        light = replace(light, color=(1.0, 1.0, 1.0))
+    if modality.frame != "circle":
+        light = replace(light, top=1.0, bottom=1.0, vignette=0.3 * light.vignette)
+    return light
 
 
 def branch_directions(branches: list[np.ndarray], view: RetinaView) -> np.ndarray:
@@ -178,7 +213,13 @@ def _visible_junctions(
     return kept, pixels[kept], widths[kept]
 
 
-def render_visits(seed: int, size: int = 768, overlap: float | None = None, difficulty: float = 0.5) -> RenderedVisits:
+def render_visits(
+    seed: int,
+    size: int = 768,
+    overlap: float | None = None,
+    difficulty: float = 0.5,
+    modalities: tuple[str, str] = ("color", "color"),
+) -> RenderedVisits:
     """Photograph one eye twice, with another gaze, another light and another state of disease.
 
     Args:
@@ -187,6 +228,7 @@ def render_visits(seed: int, size: int = 768, overlap: float | None = None, diff
         overlap: Fraction of the diameter over which the two fields of view overlap along the line between them (1: the
             same gaze); 0.55 to 1 by chance when not given.
         difficulty: 0 (easy) to 1: rotation and scale between the two, light, blur, noise, disease.
+        modalities: Those of the fixed and of the moving photograph, see `MODALITIES`; some have a field of their own.
 
     Returns:
         Both photographs and the exact map between them.
@@ -198,13 +240,14 @@ def render_visits(seed: int, size: int = 768, overlap: float | None = None, diff
     direction = rng.uniform(0, 2 * np.pi)
     shift = np.array([np.cos(direction), np.sin(direction)]) * (1 - overlap) * first.field
     views = []
-    for gaze in (first.gaze - shift / 2, first.gaze + shift / 2):
-        view = _camera(rng, gaze, first.field * rng.uniform(1 - 0.1 * difficulty, 1 + 0.1 * difficulty), size)
+    for gaze, modality in zip((first.gaze - shift / 2, first.gaze + shift / 2), modalities, strict=True):
+        field = first.field * rng.uniform(1 - 0.1 * difficulty, 1 + 0.1 * difficulty)
+        view = _camera(rng, gaze, field, size, find_modality(modality))
         views.append(replace(view, roll=view.roll * (1 + 2 * difficulty)))
     lesions = draw_lesions(rng, eye, difficulty * rng.uniform(0, 0.8))
     later = grow_lesions(rng, eye, lesions, difficulty * rng.uniform(0, 0.8))
-    fixed = render(eye, size, views[0], lesions, draw_light(rng, difficulty * 0.6), seed=1)
-    moving = render(eye, size, views[1], later, draw_light(rng, difficulty), seed=2)
+    fixed = render(eye, size, views[0], lesions, draw_light(rng, difficulty * 0.6), seed=1, modality=modalities[0])
+    moving = render(eye, size, views[1], later, draw_light(rng, difficulty), seed=2, modality=modalities[1])
     return RenderedVisits(fixed, moving, eye)
 
 

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from .eye import Lesion, RenderedEye
+from .modality import COLOR, Modality
 from .view import RetinaView
 
 
@@ -13,15 +14,6 @@ SUPERSAMPLING = 4  # vessels are drawn on a canvas this much finer
 PIECE = 6  # points of a center line that are drawn with one width
 
 
-# Reflectance in red, green and blue.
-LESION_COLORS = {
-    "drusen": (0.95, 0.72, 0.30),
-    "exudate": (1.0, 0.88, 0.45),
-    "cotton_wool": (0.95, 0.82, 0.60),
-    "hemorrhage": (0.42, 0.10, 0.05),
-    "microaneurysm": (0.45, 0.12, 0.06),
-    "scar": (0.80, 0.62, 0.40),
-}
 LESION_OPACITY = {"drusen": 0.35, "cotton_wool": 0.7, "exudate": 0.75, "scar": 0.75}
 LESION_SOFTNESS = {"cotton_wool": 0.8, "drusen": 0.5}
 ROUGH_LESIONS = ("hemorrhage", "exudate")
@@ -112,7 +104,9 @@ def draw_vessels(eye: RenderedEye, view: RetinaView, shape: tuple[int, int]) -> 
     return np.maximum(veins, arteries) + 0.35 * np.minimum(veins, arteries), shine
 
 
-def paint_lesion(image: np.ndarray, hidden: np.ndarray, lesion: Lesion, view: RetinaView) -> None:
+def paint_lesion(
+    image: np.ndarray, hidden: np.ndarray, lesion: Lesion, view: RetinaView, modality: Modality = COLOR
+) -> None:
     """Paint one lesion into a reflectance `image` (H, W, 3), and its opacity into `hidden` (H, W), both in place."""
     height, width = hidden.shape
     center = view.to_pixels(lesion.place)
@@ -133,7 +127,7 @@ def paint_lesion(image: np.ndarray, hidden: np.ndarray, lesion: Lesion, view: Re
     soft = LESION_SOFTNESS.get(lesion.kind, 0.25) * radius + 0.7
     opacity = LESION_OPACITY.get(lesion.kind, 0.8) * rng.uniform(0.6, 1.0)
     opacity = (opacity * (1 - _smoothstep(radius - soft, radius + soft, distance))).astype(np.float32)
-    color = np.array(LESION_COLORS[lesion.kind], np.float32)
+    color = np.array(modality.lesions[lesion.kind], np.float32)
     if lesion.kind == "scar" and rng.random() < 0.5:  # a scar with pigment in the middle
         color = color * (1 - 0.75 * (1 - _smoothstep(0.2 * radius, 0.7 * radius, distance)))[..., None]
     region = image[y0:y1, x0:x1]
@@ -141,13 +135,14 @@ def paint_lesion(image: np.ndarray, hidden: np.ndarray, lesion: Lesion, view: Re
     np.maximum(hidden[y0:y1, x0:x1], opacity, out=hidden[y0:y1, x0:x1])
 
 
-def reflectance(eye: RenderedEye, view: RetinaView, shape: tuple[int, int]) -> np.ndarray:
+def reflectance(eye: RenderedEye, view: RetinaView, shape: tuple[int, int], modality: Modality = COLOR) -> np.ndarray:
     """Paint the retina without vessels and lesions: pigment, choroid, nerve fibers, macula, disc.
 
     Args:
         eye: The eye.
         view: The camera.
         shape: Height and width of the photograph.
+        modality: Its kind.
 
     Returns:
         float32 (H, W, 3), about 0 to 1.
@@ -168,20 +163,22 @@ def reflectance(eye: RenderedEye, view: RetinaView, shape: tuple[int, int]) -> n
     fibers = _lookup(_noise_tile(eye.seed, 3, 1024, 30, 250, 0.5), angle * (1024 / np.pi), 5 * radius)
     fibers = fibers * np.exp(-(((radius - 6) / 6) ** 2)) * (0.3 + 0.7 * np.abs(np.sin(angle)))
 
-    texture = 0.06 * patches + 0.03 * looks["mottle"] * grain + 0.03 * looks["fibers"] * fibers
+    texture = 0.06 * patches + 0.03 * looks["mottle"] * grain + modality.fibers * looks["fibers"] * fibers
     choroid = 0.05 * looks["choroid"] * choroid
-    base = np.array([0.80 - 0.2 * pigment, 0.34 - 0.12 * pigment, 0.13 - 0.06 * pigment], np.float32)
-    image = base * np.stack([1 + 0.6 * texture + 1.2 * choroid, 1 + texture + choroid, 1 + texture + choroid], -1)
+    base = np.array([light - dark * pigment for light, dark in zip(modality.base, modality.pigment)], np.float32)
+    image = base * np.stack([1 + a * texture + b * choroid for a, b in zip(modality.texture, modality.choroid)], -1)
 
     eccentricity = np.hypot(x, y)
     macula = 0.22 * np.exp(-((eccentricity / looks["macula"]) ** 2)) + 0.18 * np.exp(-((eccentricity / 0.9) ** 2))
-    image *= 1 - (looks["fovea"] * macula)[..., None] * np.array([0.5, 1.0, 1.1], np.float32)
+    image *= 1 - (looks["fovea"] * macula)[..., None] * np.array(modality.macula, np.float32)
     halo = 0.25 * looks["halo"] * np.exp(-((radius / 7) ** 2))
-    image *= 1 + halo[..., None] * np.array([0.3, 1.0, 0.8], np.float32)
-    return _add_disc(image.astype(np.float32), eye, dx, dy, 1 + 0.05 * grain + 0.05 * patches)
+    image *= 1 + halo[..., None] * np.array(modality.halo, np.float32)
+    return _add_disc(image.astype(np.float32), eye, dx, dy, 1 + 0.05 * grain + 0.05 * patches, modality)
 
 
-def _add_disc(image: np.ndarray, eye: RenderedEye, dx: np.ndarray, dy: np.ndarray, texture: np.ndarray) -> np.ndarray:
+def _add_disc(
+    image: np.ndarray, eye: RenderedEye, dx: np.ndarray, dy: np.ndarray, texture: np.ndarray, modality: Modality
+) -> np.ndarray:
     """Add the disc: an ellipse with a soft rim, a bright cup, a pale or pigmented crescent on its temporal side."""
     looks, temporal = eye.looks, np.float32(-np.sign(eye.disc[0]))
     angle, tilt = np.arctan2(dy, dx), looks["disc_tilt"]
@@ -193,7 +190,7 @@ def _add_disc(image: np.ndarray, eye: RenderedEye, dx: np.ndarray, dy: np.ndarra
     image = image * (1 + looks["crescent"] * crescent)[..., None]
     cup = 1 - _smoothstep(looks["cup"] * 0.6, looks["cup"] * 1.15, np.hypot(u - 0.1 * temporal, v))
     brightness = np.float32(0.75 + 0.25 * looks["disc_pallor"])
-    rim, middle = np.array([0.95, 0.55, 0.28], np.float32), np.array([1.05, 0.85, 0.55], np.float32)
+    rim, middle = np.array(modality.disc_rim, np.float32), np.array(modality.disc_cup, np.float32)
     disc = brightness * (rim + (middle - rim) * cup[..., None]) * texture[..., None]
     inside = 1 - _smoothstep(0.86, 1.08, distance)
     return (image + inside[..., None] * (disc - image)).astype(np.float32)
@@ -220,4 +217,47 @@ def sheen(eye: RenderedEye, absorption: np.ndarray, rng: np.random.Generator) ->
     return np.float32(eye.looks["sheen"] * rng.uniform(0.0, 1.5)) * beside * np.clip(noise - 0.6, 0, None)
 
 
-__all__ = ["draw_vessels", "paint_lesion", "reflectance", "sheen", "vessel_depth"]
+def paint_leakage(image: np.ndarray, lesions: list[Lesion], view: RetinaView) -> None:
+    """Let dye leave every third microaneurysm of an angiogram (H, W, 3): a glow around it, in place."""
+    leakage = np.zeros(image.shape[:2], np.float32)
+    for lesion in lesions:
+        if lesion.kind == "microaneurysm" and lesion.seed % 3 == 0:
+            radius = lesion.radius * view.pixels_per_degree * (5 + lesion.seed % 7)
+            x, y = view.to_pixels(lesion.place).clip(-1e4, 1e4).round().astype(int).tolist()
+            cv2.circle(leakage, (x, y), max(1, round(radius)), 1.0, -1)
+    leakage = cv2.GaussianBlur(leakage, (0, 0), 0.35 * view.pixels_per_degree)[..., None]
+    image += 0.6 * leakage * (1 - image)
+
+
+def paint_eyelashes(image: np.ndarray, hidden: np.ndarray, view: RetinaView, rng: np.random.Generator) -> None:
+    """Let lid and lashes hang into a picture (H, W, 3) from below, and cover `hidden` (H, W), both in place."""
+    height, width = hidden.shape
+    radius, scale = view.diameter / 2, view.diameter / 768
+    lashes = np.zeros((height, width), np.uint8)
+    along = np.linspace(0, 1, 24)[:, None]
+    for place in rng.uniform(-0.9, 0.9, rng.integers(25, 60)):
+        root = view.center + radius * np.array([place, 0.95])
+        tip = root + radius * np.array([0.5 * place + rng.normal(0, 0.12), -rng.uniform(0.3, 0.75)])
+        bend = (root + tip) / 2 + radius * rng.normal(0, 0.06, 2)
+        line = root * (1 - along) ** 2 + 2 * bend * along * (1 - along) + tip * along**2
+        for piece in range(0, 23, 4):  # thinner towards the tip
+            thickness = max(1, round((5 - 0.18 * piece) * scale))
+            points = np.round(line[piece : piece + 5] * 16).astype(np.int32)
+            cv2.polylines(lashes, [points], False, 255, thickness, cv2.LINE_AA, 4)
+    shade = cv2.GaussianBlur(lashes.astype(np.float32) / 255, (0, 0), 1.6 * scale)
+    rows = (np.arange(height, dtype=np.float32) - view.center[1]) / radius
+    lid = _smoothstep(rng.uniform(0.5, 0.62), 0.75, rows)[:, None]
+    shade = np.maximum(0.85 * shade, 0.8 * lid).astype(np.float32)
+    image *= 1 - shade[..., None]
+    np.maximum(hidden, shade, out=hidden)
+
+
+__all__ = [
+    "draw_vessels",
+    "paint_eyelashes",
+    "paint_leakage",
+    "paint_lesion",
+    "reflectance",
+    "sheen",
+    "vessel_depth",
+]

@@ -14,6 +14,7 @@ import numpy as np
 
 # One degree of visual angle is 0.29 mm of retina; on a sphere of 11.5 mm radius that is 1.45 degrees of arc.
 ARC_PER_DEGREE = np.deg2rad(1.45)
+ELLIPSE_HEIGHT = 0.75
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class RetinaView:
         projection: The lens, from just above 0 (equidistant) by 0.5 (stereographic) to 1 (perspective).
         tilt: (3, 3) homography close to the identity, about the center, in units of the radius of the field: an
             astigmatic eye, a lens that is not perpendicular to the gaze.
+        frame: Shape of the field of view: "circle", "square", or "ellipse" (three quarters as high as it is wide).
     """
 
     gaze: np.ndarray
@@ -38,6 +40,7 @@ class RetinaView:
     roll: float = 0.0
     projection: float = 0.4
     tilt: np.ndarray = field(default_factory=lambda: np.eye(3))
+    frame: str = "circle"
 
     @cached_property
     def _rotation(self) -> np.ndarray:
@@ -54,6 +57,22 @@ class RetinaView:
     def pixels_per_degree(self) -> float:
         """Scale in the middle of the photograph."""
         return self._focal * ARC_PER_DEGREE * self.diameter / 2
+
+    def depth(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Measure how far places lie inside the frame; negative outside.
+
+        Args:
+            x: From the center to the right, in units of the radius of the field.
+            y: From the center downwards.
+
+        Returns:
+            Distance from the rim, in the same units.
+        """
+        if self.frame == "square":
+            return 1 - np.maximum(np.abs(x), np.abs(y))
+        if self.frame == "ellipse":
+            return ELLIPSE_HEIGHT * (1 - np.hypot(x, y / ELLIPSE_HEIGHT))
+        return 1 - np.hypot(x, y)
 
     def to_retina(self, points: np.ndarray) -> np.ndarray:
         """Map pixels (..., 2) of the photograph to the chart (..., 2), degrees."""

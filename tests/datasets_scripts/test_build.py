@@ -110,9 +110,9 @@ class TestRenderedAlone:
 
     def test_pairs_and_people(self, rendered):
         pairs = rows_of(rendered[0], "pairs")["test"]
-        # One test eye in every category, and one pair of visits.
+        # One test eye in every category, one pair of visits, and one of two modalities.
         assert sorted(row["category"] for row in pairs) == sorted(
-            ["overlap", "curvature", "blur", "light", "lesions", "all", "visits"]
+            ["overlap", "curvature", "blur", "light", "lesions", "all", "visits", "modalities"]
         )
         people = {row["index"]: row["patient"] for row in rows_of(rendered[0], "identity")["test"]}
         compared = rows_of(rendered[0], "identity_pairs")["test"]

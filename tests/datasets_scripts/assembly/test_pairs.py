@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from datasets_scripts.assembly import warped_pairs
-from datasets_scripts.assembly.pairs import TOLERANCE, rendered_visits
+from datasets_scripts.assembly.pairs import MODALITY_PAIRS, TOLERANCE, rendered_visits
 from datasets_scripts.assembly.warped_pairs import CATEGORIES, Subject, warped_pair
 from datasets_scripts.format.rows import decode_image, decode_mask
 from datasets_scripts.format.schema import POINT_KINDS
+from datasets_scripts.rendering.modality import MODALITIES
 from retinamatch.transforms import TRANSFORMS, Transform
 
 
@@ -107,3 +108,18 @@ def test_rendered_visits(grade):
     assert np.linalg.norm(mapping(moving) - fixed, axis=1).max() < TOLERANCE
     assert (row["grade"], row["category"], row["licence"]) == (grade, "visits", "Apache-2.0")
     assert 0.2 < row["overlap"] < 1
+
+
+@pytest.mark.parametrize("modalities", [("color", "angiogram"), ("infrared", "ultra-wide")])
+def test_pairs_of_two_modalities(modalities):
+    row = rendered_visits(2, 1, SIZE, seed=0, modalities=modalities)
+    mapping, moving, fixed = read(row)
+    assert len(moving) > 2 and np.linalg.norm(mapping(moving) - fixed, axis=1).max() < TOLERANCE
+    names = [list(MODALITIES)[row[f"{side}_modality"]] for side in ("fixed", "moving")]
+    assert (row["category"], *names) == ("modalities", *modalities)
+
+
+def test_every_two_modalities_are_paired_once():
+    assert len(set(MODALITY_PAIRS)) == len(MODALITY_PAIRS) == 10
+    assert all(one != other for one, other in MODALITY_PAIRS)
+    assert {name for pair in MODALITY_PAIRS for name in pair} == set(MODALITIES)
