@@ -52,7 +52,7 @@ def build(
         The record that `out/build.json` holds: options, counts, what was left out and why, quality of the labels.
 
     Raises:
-        BuildError: Options that contradict each other, an unusable file, a data set that validation refuses.
+        BuildError: Options that contradict each other, an unusable file, a data set that validation rejects.
         SourceError: A source folder that is not as expected.
         ParquetError: `out` may not be replaced.
     """
@@ -79,7 +79,7 @@ def build(
         except OSError as error:
             raise BuildError(f"The data set could not be written to {out}: {error.strerror or error}.") from error
         if report.errors:
-            raise BuildError(f"Validation refuses the data set: {' '.join(report.errors)}")
+            raise BuildError(f"Validation rejects the data set: {' '.join(report.errors)}")
         record = {
             "options": {
                 **asdict(options),

@@ -45,14 +45,14 @@ def push(repository: str, folder: str | os.PathLike, private: bool = False, dry_
         What was (or, without the Hub, would be) done.
 
     Raises:
-        PublishError: The name or the folder is wrong, validation refuses the data set, or the Hub cannot be reached.
+        PublishError: The name or the folder is wrong, validation rejects the data set, or the Hub cannot be reached.
         ParquetError: A file of the data set cannot be read.
     """
     check_repository_name(repository)
     files = list_files(Path(folder))
     errors = validate(folder, publishable=True).errors
     if errors:
-        raise PublishError(f"Nothing was pushed, validation refuses the data set: {' '.join(errors)}")
+        raise PublishError(f"Nothing was pushed, validation rejects the data set: {' '.join(errors)}")
     if dry_run:
         return Change(list(files), [], None)
     return publish_files(repository, "dataset", files, FOLDERS, "Build of the data set", private)

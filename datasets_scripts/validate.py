@@ -41,7 +41,7 @@ class Report:
     rows: dict[tuple[str, str, str], int] = field(default_factory=lambda: defaultdict(int))
     keypoints: dict[tuple[str, str, int], int] = field(default_factory=lambda: defaultdict(int))
 
-    def refuse(self, kind: str, sentence: str) -> None:
+    def reject(self, kind: str, sentence: str) -> None:
         """Note an error, unless many of its kind are there already."""
         same = sum(1 for one in self.errors if one.startswith(f"{kind}: "))
         if same < MOST_ERRORS:
@@ -76,7 +76,7 @@ def validate(
 
     for (source, patient), splits in sorted(seen.splits.items()):
         if len(splits) > 1:
-            report.refuse("patient", f"{source} {patient} is in the splits {', '.join(sorted(splits))}.")
+            report.reject("patient", f"{source} {patient} is in the splits {', '.join(sorted(splits))}.")
     _check_duplicates(seen, report)
     if fire is not None:
         _check_fire(fire, seen, report)
@@ -108,7 +108,7 @@ def _check_row(row: dict, config: str, split: str, publishable: bool, report: Re
     seen.splits[row["source"], row["patient"]].add(split)
     name = (config, split, row["source"], row["name"])
     if name in seen.names:
-        report.refuse("name", f"{where} stands there twice.")
+        report.reject("name", f"{where} stands there twice.")
     seen.names.add(name)
     _check_terms(row, where, split, publishable, report)
     images = _decode(row, config, where, report)
@@ -137,84 +137,84 @@ def _decode(row: dict, config: str, where: str, report: Report) -> dict[str, np.
         try:
             images[column] = (decode_mask if "mask" in column else decode_image)(row[column])
         except (OSError, ValueError, SyntaxError) as error:
-            report.refuse("image", f"{column} of {where} does not decode ({error}).")
+            report.reject("image", f"{column} of {where} does not decode ({error}).")
             return None
     for column, mask in images.items():
         if "mask" in column:
             image = images["image" if column == "mask" else column.removesuffix("_mask")]
             if mask.shape != image.shape[:2]:
-                report.refuse("mask", f"{column} of {where} has the shape {mask.shape}, its image {image.shape[:2]}.")
+                report.reject("mask", f"{column} of {where} has the shape {mask.shape}, its image {image.shape[:2]}.")
                 return None
     return images
 
 
 def _check_terms(row: dict, where: str, split: str, publishable: bool, report: Report) -> None:
     if not row["licence"]:
-        report.refuse("licence", f"{where} carries no licence.")
+        report.reject("licence", f"{where} carries no licence.")
     if publishable and not row["redistributable"]:
-        report.refuse("licence", f"{where} may not be passed on ({row['licence']}).")
+        report.reject("licence", f"{where} may not be passed on ({row['licence']}).")
     source = SOURCES.get(row["source"])
     if source is not None:
         if publishable and not source.redistributable:
-            report.refuse("licence", f"{where} is of {source.title}, which may not be passed on ({source.licence}).")
+            report.reject("licence", f"{where} is of {source.title}, which may not be passed on ({source.licence}).")
         if source.use != "training" and split != "test":
-            report.refuse("split", f"{where} is of {source.title}, which is for {source.use} only.")
+            report.reject("split", f"{where} is of {source.title}, which is for {source.use} only.")
 
 
 def _check_keypoints(row: dict, images: dict, where: str, report: Report) -> None:
     points = np.array(row["keypoints"], dtype=np.float64).reshape(-1, 2)
     if len({len(points), len(row["types"]), len(row["widths"]), len(row["directions"])}) > 1:
-        report.refuse("keypoints", f"{where}: the lists of keypoints, types, widths and directions differ in length.")
+        report.reject("keypoints", f"{where}: the lists of keypoints, types, widths and directions differ in length.")
         return
     try:
         check_inside(points, images["mask"].shape, where)
     except RowError as error:
-        report.refuse("keypoints", str(error))
+        report.reject("keypoints", str(error))
         return
     column, row_number = points.round().astype(int).clip(0, np.array(images["mask"].shape[::-1]) - 1).T
     outside = ~images["mask"][row_number, column]
     if outside.any():
         x, y = points[outside][0]
-        report.refuse("keypoints", f"{where}: the keypoint ({x:.1f}, {y:.1f}) lies outside the field of view.")
+        report.reject("keypoints", f"{where}: the keypoint ({x:.1f}, {y:.1f}) lies outside the field of view.")
 
 
 def _check_pair(row: dict, images: dict, where: str, report: Report) -> None:
     sides = {side: np.array(row[f"{side}_points"], dtype=np.float64).reshape(-1, 2) for side in ("fixed", "moving")}
     if len(sides["fixed"]) != len(sides["moving"]) or len(sides["fixed"]) == 0:
-        report.refuse("pair", f"{where} has {len(sides['fixed'])} fixed and {len(sides['moving'])} moving points.")
+        report.reject("pair", f"{where} has {len(sides['fixed'])} fixed and {len(sides['moving'])} moving points.")
         return
     for side, points in sides.items():
         try:
             check_inside(points, images[side].shape[:2], f"{where} ({side})")
         except RowError as error:
-            report.refuse("pair", str(error))
+            report.reject("pair", str(error))
             return
     if row["transform"] is None:
         return
     try:
         mapping = Transform.from_dict(json.loads(row["transform"]))
     except ValueError as error:
-        report.refuse("pair", f"the transform of {where} cannot be read ({error}).")
+        report.reject("pair", f"the transform of {where} cannot be read ({error}).")
         return
     apart = np.linalg.norm(mapping(sides["moving"]) - sides["fixed"], axis=1).max()
     if not apart <= TOLERANCE:
-        report.refuse("pair", f"{where}: a point and the transform lie {apart:.2f} px apart ({TOLERANCE} allowed).")
+        report.reject("pair", f"{where}: a point and the transform lie {apart:.2f} px apart ({TOLERANCE} allowed).")
 
 
 def _check_identity_pair(row: dict, identities: dict, report: Report) -> None:
     ends = row["first"], row["second"]
     if ends[0] == ends[1] or not set(ends) <= set(identities):
-        report.refuse("identity", f"the pair {ends} does not name two photographs of the configuration identity.")
+        report.reject("identity", f"the pair {ends} does not name two photographs of the configuration identity.")
     elif row["genuine"] != (identities[ends[0]] == identities[ends[1]]):
-        report.refuse("identity", f"the pair {ends} is called {'genuine' if row['genuine'] else 'impostor'} wrongly.")
+        report.reject("identity", f"the pair {ends} is called {'genuine' if row['genuine'] else 'impostor'} wrongly.")
 
 
 def _check_duplicates(seen: _Seen, report: Report) -> None:
-    """Refuse photographs that stand in two splits under two names."""
+    """Reject photographs that stand in two splits under two names."""
     for first, second in find_duplicates(seen.prints):
         (split, where), (other_split, other) = seen.places[first], seen.places[second]
         if split != other_split:
-            report.refuse("duplicate", f"{where} and {other} show the same photograph.")
+            report.reject("duplicate", f"{where} and {other} show the same photograph.")
 
 
 def _check_fire(fire: str | os.PathLike, seen: _Seen, report: Report) -> None:
@@ -222,7 +222,7 @@ def _check_fire(fire: str | os.PathLike, seen: _Seen, report: Report) -> None:
     trained = [index for index, (split, _) in enumerate(seen.places) if split != "test"]
     known = [fingerprint_file(photograph.path) for photograph in photographs]
     for index, number in find_duplicates([seen.prints[index] for index in trained], known):
-        report.refuse("fire", f"{seen.places[trained[index]][1]} is FIRE's {photographs[number].name}.")
+        report.reject("fire", f"{seen.places[trained[index]][1]} is FIRE's {photographs[number].name}.")
 
 
 app = typer.Typer(add_completion=False)
@@ -234,7 +234,7 @@ def main(
     fire: Annotated[Path | None, typer.Option(help="FIRE's folder: none of its photographs may be trained on.")] = None,
     publishable: Annotated[bool, typer.Option("--publishable", help="Every row must be free to be passed on.")] = False,
 ) -> None:
-    """Check a built data set; exit code 1 when it is refused."""
+    """Check a built data set; exit code 1 when it is rejected."""
     try:
         report = validate(folder, fire, publishable, progress=True)
     except (ParquetError, SourceError) as error:
@@ -243,7 +243,7 @@ def main(
     for (config, split, source), count in sorted(report.rows.items()):
         typer.echo(f"{config:15} {split:11} {source:15} {count}")
     for sentence in report.errors:
-        typer.echo(f"Refused: {sentence}", err=True)
+        typer.echo(f"Rejected: {sentence}", err=True)
     if report.errors:
         raise typer.Exit(1)
     typer.echo("Everything is as it should be.")

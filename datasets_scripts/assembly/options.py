@@ -64,7 +64,7 @@ class BuildOptions:
             self.modalities = self.visits
 
     def check(self) -> None:
-        """Refuse options that contradict each other.
+        """Reject options that contradict each other.
 
         Raises:
             BuildError: They do.

@@ -87,7 +87,7 @@ def encode(photograph: LabelledPhotograph, jpeg_quality: int | None = 95) -> dic
 
 
 def check_inside(points: np.ndarray, shape: tuple[int, int], where: str) -> None:
-    """Refuse points (N, 2) outside an image of the shape (height, width), and NaN.
+    """Reject points (N, 2) outside an image of the shape (height, width), and NaN.
 
     Raises:
         RowError: There is such a point.

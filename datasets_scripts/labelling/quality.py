@@ -149,8 +149,8 @@ def judge(truth: Truth, junctions: Junctions) -> tuple[Counter, list[float], lis
         counts[f"recalled {name}"] += int((truth.types[one] == kind).sum())
         counts[f"found {name}"] += int((junctions.types[counted] == kind).sum())
         counts[f"confirmed {name}"] += int((junctions.types[other] == kind).sum())
-    turns = [direction_error(truth.directions[i], junctions.directions[j]) for i, j in zip(one, other)]
-    return counts, list(distance), [turn for turn in turns if turn is not None]
+    angles = [direction_error(truth.directions[i], junctions.directions[j]) for i, j in zip(one, other)]
+    return counts, list(distance), [angle for angle in angles if angle is not None]
 
 
 def direction_error(one: np.ndarray, other: np.ndarray) -> float | None:
@@ -180,23 +180,23 @@ def measure(eyes: int, seed: int = 0, size: int = 768) -> dict:
     Returns:
         Figures that JSON can hold: `rendered` (`None` without eyes) and `drawings`, a list of cases.
     """
-    counts, distances, turns = Counter(), [], []
+    counts, distances, angles = Counter(), [], []
     first = rendered_eye_seed(FIRST_EYE, seed)
     for number in tqdm(range(first, first + eyes), desc="rendered eyes", unit="eye", disable=None):
         truth = read_truth(number, size)
-        more, near, turn = judge(truth, find_junctions(truth.vessels, truth.field_width))
-        counts, distances, turns = counts + more, distances + near, turns + turn
+        more, near, angle = judge(truth, find_junctions(truth.vessels, truth.field_width))
+        counts, distances, angles = counts + more, distances + near, angles + angle
     cases: dict[str, list[bool]] = {}
     for drawing in drawings():
         cases.setdefault(drawing.case, []).append(judge_drawing(drawing))
     table = [{"case": case, "drawings": len(right), "right": sum(right)} for case, right in cases.items()]
     result = {"tolerance": TOLERANCE, "field_width": FIELD, "rendered": None, "drawings": table}
     if eyes:
-        result["rendered"] = {"eyes": eyes, "seed": seed, "size": size, **_figures(counts, distances, turns)}
+        result["rendered"] = {"eyes": eyes, "seed": seed, "size": size, **_figures(counts, distances, angles)}
     return result
 
 
-def _figures(counts: Counter, distances: list[float], turns: list[float]) -> dict:
+def _figures(counts: Counter, distances: list[float], angles: list[float]) -> dict:
     def fraction(part: str, whole: str) -> float | None:
         return round(counts[part] / counts[whole], 4) if counts[whole] else None
 
@@ -218,7 +218,7 @@ def _figures(counts: Counter, distances: list[float], turns: list[float]) -> dic
         },
         "type_accuracy": fraction("same_type", "matched"),
         "median_error": round(float(np.median(distances)), 3) if distances else None,
-        "median_direction_error_degrees": round(float(np.median(turns)), 2) if turns else None,
+        "median_direction_error_degrees": round(float(np.median(angles)), 2) if angles else None,
     }
 
 

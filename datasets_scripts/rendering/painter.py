@@ -89,9 +89,9 @@ def draw_vessels(eye: RenderedEye, view: RetinaView, shape: tuple[int, int]) -> 
             diameter = float(vessel.widths[piece].mean())
             depth = 255 * vessel_depth(contrast, diameter)
             # The profile of a cylinder, in four steps.
-            for ratio, share in ((1.0, 0.45), (0.85, 0.7), (0.65, 0.87), (0.4, 1.0)):
+            for ratio, level in ((1.0, 0.45), (0.85, 0.7), (0.65, 0.87), (0.4, 1.0)):
                 thickness = max(1, round(diameter * scale * ratio))
-                strokes.append((int(depth * share), vessel.artery, thickness, line[piece]))
+                strokes.append((int(depth * level), vessel.artery, thickness, line[piece]))
             if vessel.artery and diameter * view.pixels_per_degree > 4:
                 cv2.polylines(shine, [line[piece]], False, 255, max(1, round(diameter * scale * 0.22)), cv2.LINE_8, 4)
     # Painted from faint to dark, every pixel keeps the darkest stroke, and nothing shows where two pieces join.

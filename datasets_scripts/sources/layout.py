@@ -173,8 +173,8 @@ def image_size(path: Path) -> tuple[int, int]:
     """
     try:
         with open_image(path) as image:
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-            return image.size[::-1] if turned else image.size
+            on_its_side = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            return image.size[::-1] if on_its_side else image.size
     except _DECODER_ERRORS as error:
         raise LayoutError(f"{path} is damaged or no image") from error
 

@@ -345,7 +345,7 @@ def test_a_full_disk_leaves_the_former_build_whole(root, tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "set"]
 
 
-def test_what_validation_refuses_is_not_kept(root, tmp_path):
+def test_what_validation_rejects_is_not_kept(root, tmp_path):
     images = root / "hrf" / "images"
     (images / "03_h.jpg").write_bytes((images / "02_g.jpg").read_bytes())  # two people, one photograph
     with pytest.raises(BuildError, match="show the same photograph"):

@@ -101,7 +101,7 @@ def test_a_push_that_broke_off_goes_on(hub, built, tmp_path):
     assert set(hub.repositories["datasets", NAME]) == set(list_files(built))
 
 
-def test_nothing_is_pushed_that_validation_refuses(hub, built, tmp_path):
+def test_nothing_is_pushed_that_validation_rejects(hub, built, tmp_path):
     folder = tmp_path / "spoilt"
     shutil.copytree(built, folder)
     rows = list(read_rows(folder, "keypoints", "train"))
@@ -122,11 +122,11 @@ def test_a_dry_run_asks_nobody(built, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["name-alone", "a/b/c", "me/with space"])
-def test_a_wrong_name_is_refused(built, name):
+def test_a_wrong_name_is_rejected(built, name):
     with pytest.raises(PublishError, match="owner/name is wanted"):
         push(name, built)
 
 
-def test_a_folder_that_is_no_build_is_refused(tmp_path):
+def test_a_folder_that_is_no_build_is_rejected(tmp_path):
     with pytest.raises(PublishError, match="it has no build.json"):
         push(NAME, tmp_path)

@@ -150,7 +150,7 @@ def test_command_line(rows, tmp_path):
     rows["pairs", "test"][0]["transform"] = json.dumps({"class": "spline"})
     check(rows, tmp_path / "set")
     result = runner.invoke(validate_module.app, [str(tmp_path / "set")])
-    assert result.exit_code == 1 and "Refused: pair:" in result.output
+    assert result.exit_code == 1 and "Rejected: pair:" in result.output
     with pytest.raises(ParquetError, match="holds no data set"):
         validate(tmp_path)
     result = runner.invoke(validate_module.app, [str(tmp_path)])

@@ -1,4 +1,4 @@
-"""Rows of the data set: what goes in comes out, and what does not fit is refused."""
+"""Rows of the data set: what goes in comes out, and what does not fit is rejected."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def test_jpeg_keeps_the_colours_of_thin_vessels():
 
 
 @pytest.mark.parametrize("place", [(-1.0, 5.0), (47.6, 5.0), (5.0, 39.6), (np.nan, 5.0)])
-def test_a_keypoint_outside_is_refused(place):
+def test_a_keypoint_outside_is_rejected(place):
     one = photograph(1)
     one.keypoints = np.array([place])
     with pytest.raises(RowError, match=r"drawn/photograph_1: the point \(.*\) lies outside the 48 x 40 image"):
@@ -46,7 +46,7 @@ def test_a_keypoint_outside_is_refused(place):
 
 
 @pytest.mark.parametrize("spoil", [{"types": None}, {"types": np.zeros(1, np.int8)}, {"widths": np.zeros(3)}])
-def test_lists_of_other_lengths_are_refused(spoil):
+def test_lists_of_other_lengths_are_rejected(spoil):
     one = photograph(2)
     for name, value in spoil.items():
         setattr(one, name, value)

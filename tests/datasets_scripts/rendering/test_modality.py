@@ -112,6 +112,6 @@ def test_visits_in_two_modalities_correspond():
     np.testing.assert_allclose(visits.correspond(moving), fixed, atol=1e-6)
 
 
-def test_an_unknown_modality_is_refused(eye):
+def test_an_unknown_modality_is_rejected(eye):
     with pytest.raises(ValueError, match="'octa' is not a known modality; known are color, red-free"):
         render(eye, 64, modality="octa")
