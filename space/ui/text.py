@@ -19,7 +19,7 @@ reliable match. **Not a medical device.** For research; no decision about a pati
 """
 LIMITS = (
     f"JPEG, PNG, TIFF, WebP or BMP; at most {MOST_BYTES // 1_000_000} MB and {MOST_PIXELS // 1_000_000} megapixels "
-    f"each. Only you see them; they are deleted {LIFETIME / 60:.0f} minutes later, and nothing is learnt from them."
+    f"each. Only you see them; they are deleted {LIFETIME / 60:.0f} minutes later, and nothing is learned from them."
 )
 # The figures stand in README.md with the commands that print them.
 ERROR_RATES = """**How often this is wrong**, measured with the default thresholds and the model
@@ -57,7 +57,7 @@ over all of them.
 ## What happens to your photographs
 
 They are kept on this computer for your session only, in a folder whose name nobody can guess, and are deleted
-after {LIFETIME / 60:.0f} minutes, at the latest ten minutes later. Nothing is learnt from them. What you get
+after {LIFETIME / 60:.0f} minutes, at the latest ten minutes later. Nothing is learned from them. What you get
 back carries no EXIF data: no place, no date, no camera.
 
 ## Use it from a program

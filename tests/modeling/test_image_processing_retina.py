@@ -68,7 +68,7 @@ def processor():
         (611, 611, None, None),
         (1001, 777, (391.3, 500.2), 350),
         (733, 1205, (600, 366), 500),  # cut at the top and bottom
-        (512, 640, (400, 200), 250),  # off centre, cut at the top and right
+        (512, 640, (400, 200), 250),  # off center, cut at the top and right
         (101, 137, (60, 50), 45),  # enlarged
     ],
 )
@@ -100,14 +100,14 @@ def test_the_frame_is_exact(height, width):
     np.testing.assert_allclose(back, points, atol=0.002)
 
 
-def test_canvas_of_rgb_and_grey():
+def test_canvas_of_rgb_and_gray():
     photo = photograph(500, 700)
     view = find_field_of_view(photo)
     pixels, mask, frame = canvas(photo, view, (128, 192))
-    grey, _, same = canvas(photo[..., 1], view, (128, 192))
+    gray, _, same = canvas(photo[..., 1], view, (128, 192))
     assert pixels.shape == (128, 192, 3) and pixels.dtype == np.uint8 and mask.dtype == bool
-    assert grey.dtype == np.float32 and same == frame
-    np.testing.assert_allclose(pixels[..., 1], grey, atol=1)  # RGB is rounded
+    assert gray.dtype == np.float32 and same == frame
+    np.testing.assert_allclose(pixels[..., 1], gray, atol=1)  # RGB is rounded
     assert pixels[mask][:, 0].min() > 120 and mask.sum() == pytest.approx(np.pi * 63.5**2, rel=0.02)
     assert (pixels[:, :32] == 0).all() and (pixels[:, -32:] == 0).all()  # padding
     np.testing.assert_array_equal(mask, view.mask(frame, (128, 192)))
@@ -187,10 +187,10 @@ def test_as_published():
     batch = RetinaImageProcessor(**PUBLISHED_ENHANCEMENT)(photo, **options)
     plain = RetinaImageProcessor(do_local_normalize=False, do_rescale=False)(photo, **options)
     mask = batch.pixel_mask[0].numpy() > 0
-    grey = plain.pixel_values[0, 0].numpy()
-    grey = np.where(mask, (grey - grey[mask].min()) / np.ptp(grey[mask]), 0) * 255
-    grey = cv2.createCLAHE(2.0, (8, 8)).apply(np.clip(np.rint(grey), 0, 255).astype(np.uint8))
-    np.testing.assert_allclose(batch.pixel_values[0, 0], np.where(mask, (grey / 255) ** (1 / 1.2), 0), atol=1e-5)
+    gray = plain.pixel_values[0, 0].numpy()
+    gray = np.where(mask, (gray - gray[mask].min()) / np.ptp(gray[mask]), 0) * 255
+    gray = cv2.createCLAHE(2.0, (8, 8)).apply(np.clip(np.rint(gray), 0, 255).astype(np.uint8))
+    np.testing.assert_allclose(batch.pixel_values[0, 0], np.where(mask, (gray / 255) ** (1 / 1.2), 0), atol=1e-5)
 
 
 @pytest.mark.parametrize("step", ["do_min_max", "do_clahe", "do_gamma", "do_green_channel", "do_local_normalize"])

@@ -85,7 +85,7 @@ class TestDetect:
         radius = (axis[None] ** 2 + axis[:, None] ** 2).sqrt()
         keypoints, _, mask = detect_keypoints(logits, (radius < 28)[None], **SETTINGS)
         distance = (keypoints[mask] - 31.5).norm(dim=-1)
-        assert mask.sum() > 10 and distance.max() < 28 - 4 + 1  # one pixel of refinement and rasterisation
+        assert mask.sum() > 10 and distance.max() < 28 - 4 + 1  # one pixel of refinement and rasterization
 
     def test_the_highest_first_and_no_more_than_asked(self):
         logits = torch.randn(2, 1, 64, 64)

@@ -108,7 +108,7 @@ class TestDense:
     @pytest.mark.parametrize("head_class, cells", [(DescriptorHead, 24), (FineDescriptorHead, 48)])
     @pytest.mark.parametrize("shift", [0, 5])
     def test_cells_see_where_they_are_said_to_lie(self, head_class, cells, shift):
-        """The receptive field of a cell, weighted by gradient, is centred on the pixel that stride and offset name."""
+        """The receptive field of a cell, weighted by gradient, is centered on the pixel that stride and offset name."""
         torch.manual_seed(1)
         config = LKSuperRetinaConfig(**TINY, descriptor_stride=head_class.stride, align_corners=False)
         head = LKSuperRetinaModel(config).descriptor_head
@@ -117,7 +117,7 @@ class TestDense:
             parameter.data.fill_(1.0 if parameter.ndim > 1 else 0.0)
         stage3, stage4 = torch.ones(1, 8, 48, 48), torch.ones(1, 10, 24, 24)
         stage3.requires_grad_(), stage4.requires_grad_()
-        # Without normalisation, which would hide the size of the features.
+        # Without normalization, which would hide the size of the features.
         features = stage4
         if head_class is DescriptorHead:
             features = head.upsample(head.conv3(head.conv2(head.conv1(features))))
@@ -130,7 +130,7 @@ class TestDense:
         weight = gradient[0].sum((0, 1))
         seen = float((weight * (torch.arange(24) * 8 + 3.5)).sum() / weight.sum())
         said = head.offset + (middle + 0.5) * head.stride
-        # Within an even pair the published head sees one common window; an odd pair joins two neighbouring windows.
+        # Within an even pair the published head sees one common window; an odd pair joins two neighboring windows.
         assert abs(seen - said) < 0.01
 
     def test_shifts_by_whole_cells_move_everything_along(self):

@@ -16,7 +16,7 @@ def rgb(rng):
 
 
 @pytest.fixture
-def grey(rgb):
+def gray(rgb):
     return np.repeat(rgb[..., 1:2], 3, 2)
 
 
@@ -39,22 +39,22 @@ def test_color_modes(rgb, mode):
     assert np.abs(photo.astype(int) - rgb).mean() < (4 if mode == "P" else 2)
 
 
-def test_grey_modes(grey):
-    level = Image.fromarray(grey[..., 0])
+def test_gray_modes(gray):
+    level = Image.fromarray(gray[..., 0])
     for image in (level, level.convert("LA"), level.convert("P")):
-        np.testing.assert_array_equal(read_photograph(image), grey)
+        np.testing.assert_array_equal(read_photograph(image), gray)
     black_and_white = read_photograph(level.point(lambda v: 255 * (v > 100), "1"))
-    np.testing.assert_array_equal(black_and_white, np.where(grey > 100, 255, 0))
+    np.testing.assert_array_equal(black_and_white, np.where(gray > 100, 255, 0))
 
 
-def test_16_bit_files(grey, tmp_path):
-    wide = grey[..., 0].astype(np.uint16) * 257
+def test_16_bit_files(gray, tmp_path):
+    wide = gray[..., 0].astype(np.uint16) * 257
     Image.fromarray(wide).save(tmp_path / "deep.png")
     Image.fromarray(wide).save(tmp_path / "deep.tif")
     for name in ("deep.png", "deep.tif"):
-        np.testing.assert_array_equal(read_photograph(tmp_path / name), grey)
-    np.testing.assert_array_equal(read_photograph(Image.fromarray(wide.astype(np.int32))), grey)
-    np.testing.assert_array_equal(read_photograph(Image.fromarray(grey[..., 0] / np.float32(255))), grey)
+        np.testing.assert_array_equal(read_photograph(tmp_path / name), gray)
+    np.testing.assert_array_equal(read_photograph(Image.fromarray(wide.astype(np.int32))), gray)
+    np.testing.assert_array_equal(read_photograph(Image.fromarray(gray[..., 0] / np.float32(255))), gray)
 
 
 @pytest.mark.parametrize("kind", ["RGBA", "palette", "RGB with a transparent color"])
@@ -104,22 +104,22 @@ def test_arrays_and_tensors(rgb, library, layout, dtype):
     np.testing.assert_array_equal(photo, rgb)
 
 
-def test_grey_arrays_and_alpha(rgb, grey):
-    level = grey[..., 0]
+def test_gray_arrays_and_alpha(rgb, gray):
+    level = gray[..., 0]
     for array in (level, level[..., None], level[None], torch.from_numpy(level), torch.from_numpy(level)[None]):
-        np.testing.assert_array_equal(read_photograph(array), grey)
+        np.testing.assert_array_equal(read_photograph(array), gray)
     alpha = np.full((70, 90, 1), 255, np.uint8)
     alpha[:5] = 0
     photo = read_photograph(np.concatenate([rgb, alpha], 2))
     assert (photo[:5] == 0).all()
     np.testing.assert_array_equal(photo[5:], rgb[5:])
-    np.testing.assert_array_equal(read_photograph(level > 100), np.where(grey > 100, 255, 0))
+    np.testing.assert_array_equal(read_photograph(level > 100), np.where(gray > 100, 255, 0))
     np.testing.assert_array_equal(read_photograph(torch.from_numpy(rgb / 255).bfloat16())[0, 0], [20, 0, 10])
 
 
-def test_12_bits_are_told_from_16(grey):
-    np.testing.assert_array_equal(read_photograph(np.rint(grey[..., 0] / 255 * 4095).astype(np.uint16)), grey)
-    overshoot = grey[..., 0] / 255
+def test_12_bits_are_told_from_16(gray):
+    np.testing.assert_array_equal(read_photograph(np.rint(gray[..., 0] / 255 * 4095).astype(np.uint16)), gray)
+    overshoot = gray[..., 0] / 255
     overshoot[0, 0], overshoot[0, 1] = 1.0005, -0.0005  # as cubic resampling leaves behind
     assert read_photograph(overshoot)[0, :2, 0].tolist() == [255, 0]
 

@@ -151,7 +151,7 @@ def test_no_model_of_the_package_accepts_another_eye(model, visits, other_eye):
 
 
 def test_model_keypoints_are_pixels_of_the_photograph(random_model, visits):
-    photo = visits.fixed.image[31:500, 20:]  # odd sides, off-centre
+    photo = visits.fixed.image[31:500, 20:]  # odd sides, off-center
     registrar = Registrar(random_model)
     found = registrar.keypoints([photo])[0]
     inputs = registrar.extractor.processor([photo], return_tensors="pt")

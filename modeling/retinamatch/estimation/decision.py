@@ -23,8 +23,7 @@ from .guided_matching import guided_matches
 from .settings import EstimationSettings
 
 
-# How far the displaced searches look away from the predicted place, in working pixels: far more than an inlier's
-# radius.
+# How far the displaced searches look from the predicted place, in working pixels: far more than an inlier's radius.
 DISPLACEMENT = 24.0
 DIRECTIONS = 8
 
@@ -34,17 +33,17 @@ class Evidence:
     """The figures behind a decision.
 
     Attributes:
-        agreeing: given matches within the inlier radius of the place that the transform predicts.
-        share: of the given matches in the overlap, those that agree.
-        inliers: matches of a guided search with the inlier radius.
-        chance: mean number of matches of the displaced searches.
+        agreeing: Given matches within the inlier radius of the place that the transform predicts.
+        share: Of the given matches in the overlap, those that agree.
+        inliers: Matches of a guided search with the inlier radius.
+        chance: Mean number of matches of the displaced searches.
         excess: (inliers - chance) / sqrt(chance + 1): about the number of standard deviations beyond chance.
-        span: area of the convex hull of the inliers as a share of the fixed field of view.
-        overlap: share of the fixed field of view that the moving one covers.
-        smallest_scale: least local magnification in the overlap, between photographs at working size.
-        largest_scale: largest local magnification in the overlap.
-        stretch: largest quotient of the magnifications in two directions at one place.
-        folded: whether the transform mirrors or folds the retina anywhere in the overlap.
+        span: Area of the convex hull of the inliers as a fraction of the fixed field of view.
+        overlap: Fraction of the fixed field of view that the moving one covers.
+        smallest_scale: Least local magnification in the overlap, between photographs at working size.
+        largest_scale: Largest local magnification in the overlap.
+        stretch: Largest quotient of the magnifications in two directions at one place.
+        folded: Whether the transform mirrors or folds the retina anywhere in the overlap.
     """
 
     agreeing: int
@@ -113,8 +112,8 @@ def gather_evidence(
     )
 
 
-def reason_to_refuse(evidence: Evidence, settings: EstimationSettings) -> str:
-    """Give the reason why there is no reliable match, in words; empty when nothing speaks against the transform."""
+def reason_to_reject(evidence: Evidence, settings: EstimationSettings) -> str:
+    """Say why there is no reliable match, in words; empty when nothing speaks against the transform."""
     low, high = settings.scale_range
     if evidence.agreeing < settings.minimum_agreeing:
         return (
@@ -150,7 +149,7 @@ def _count(predicted: np.ndarray, moving: Keypoints, fixed: Keypoints, settings:
 
 
 def _overlap(moving: Keypoints, fixed: Keypoints, transform: Transform) -> tuple[np.ndarray, float]:
-    """Give a grid, (G, 2), of the moving field in the fixed one, and the share of the fixed one covered."""
+    """Lay a grid, (G, 2), of the moving field in the fixed one; return the fraction of the fixed one covered too."""
     steps = np.linspace(-1, 1, 41)
     grid = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
     grid = moving.denormalize(grid[np.hypot(*grid.T) <= 1])
@@ -169,7 +168,7 @@ def _in_picture(points: np.ndarray, keypoints: Keypoints) -> np.ndarray:
 
 
 def _shape(transform: Transform, grid: np.ndarray, scale: float) -> tuple[float, float, float, bool]:
-    """Give the smallest and largest magnification, the largest stretch, and whether the transform folds anywhere."""
+    """Compute the smallest and largest magnification, the largest stretch, and whether the transform folds anywhere."""
     if len(grid) == 0:
         return 0.0, 0.0, 0.0, True
     jacobian = transform.jacobian(grid) * scale
@@ -179,4 +178,4 @@ def _shape(transform: Transform, grid: np.ndarray, scale: float) -> tuple[float,
     return float(values[:, 1].min()), float(values[:, 0].max()), stretch, folded
 
 
-__all__ = ["Evidence", "gather_evidence", "reason_to_refuse"]
+__all__ = ["Evidence", "gather_evidence", "reason_to_reject"]

@@ -2,25 +2,32 @@
 
 The way of a pair:
 
-1. The turn of the eye that most matches agree with; a homography instead where that explains clearly more. 2. Guided
-matching: every keypoint looks for its partner near the place that this predicts, so that many more matches are found
-   than by descriptor alone.
-3. A quadratic transform, by iteratively reweighted least squares. Where no match lies, points that the turn predicts
-hold it. 4. The class that was asked for, or with "auto" the richest one that the matches support. 5. The decision, in
-`decision.py`.
+1. The rotation of the eye that most matches agree with; a homography instead where that explains clearly more.
+2. Guided matching: every keypoint looks for its partner near the place that this predicts, so that many more matches
+   are found than by descriptor alone.
+3. A quadratic transform, by iteratively reweighted least squares. Where no match lies, prior points that the rotation
+   predicts hold it.
+4. Dense refinement: every keypoint is looked for in the dense descriptors of the other photograph.
+5. The class that was asked for, or with "auto" the richest one that the matches support.
+6. The decision, in `decision.py`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ..keypoint_set import Keypoints
 from ..transforms import TRANSFORMS, Polynomial, Quadratic, Transform, transform_class
-from .decision import gather_evidence, reason_to_refuse
+from .decision import gather_evidence, reason_to_reject
 from .guided_matching import guided_matches
 from .hypotheses import Hypothesis, find_hypothesis
 from .refinement import locate
 from .settings import EstimationSettings
+
+
+# Prior points: pixels of the moving photograph and of the fixed one, (P, 2) each.
+Prior = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(eq=False, repr=False)
@@ -37,7 +44,7 @@ class Estimate:
         inliers: (M,) bool, the matches that agree with each other.
         residual: Median distance of the inliers after the transform, in pixels of the fixed photograph; NaN without
             one.
-        overlap: Share of the fixed field of view that the moving one covers, 0 to 1.
+        overlap: Fraction of the fixed field of view that the moving one covers, 0 to 1.
         reason: Why there is no reliable match, in words; empty when accepted.
         evidence: The figures behind the decision.
     """
@@ -82,18 +89,18 @@ def estimate(
     transform: str = "auto",
     settings: EstimationSettings | None = None,
 ) -> Estimate:
-    """Estimates the transform from the moving photograph to the fixed one, and decides whether to believe it.
+    """Estimate the transform from the moving photograph to the fixed one, and decides whether to believe it.
 
     Args:
-        moving: keypoints of the moving photograph.
-        fixed: keypoints of the fixed photograph.
+        moving: Keypoints of the moving photograph.
+        fixed: Keypoints of the fixed photograph.
         matches: (M, 2) rows of the moving and of the fixed keypoints; most of them may be wrong.
         match_scores: (M,) scores of the matches.
-        transform: a name of `TRANSFORMS`, or "auto" for the richest class that the matches support.
-        settings: the default ones when None.
+        transform: A name of `TRANSFORMS`, or "auto" for the richest class that the matches support.
+        settings: The default ones when None.
 
     Raises:
-        ValueError: the name of the transform is not known.
+        ValueError: The name of the transform is not known.
     """
     settings = settings or EstimationSettings()
     kind = None if transform == "auto" else transform_class(transform)
@@ -101,23 +108,23 @@ def estimate(
     scores = np.asarray(match_scores, dtype=np.float32).reshape(-1)
     for name, keypoints in (("moving", moving), ("fixed", fixed)):
         if len(keypoints) < settings.minimum_matches:
-            return _refused(matches, scores, f"the {name} photograph shows only {len(keypoints)} keypoints")
+            return _rejected(matches, scores, f"the {name} photograph shows only {len(keypoints)} keypoints")
     if len(matches) < settings.minimum_matches:
-        return _refused(matches, scores, f"only {len(matches)} keypoints look alike in the two photographs")
+        return _rejected(matches, scores, f"only {len(matches)} keypoints look alike in the two photographs")
     base = find_hypothesis(moving, fixed, matches, settings)
     if base is None:
-        return _refused(matches, scores, f"no two of the {len(matches)} matches fit one turn of an eye")
+        return _rejected(matches, scores, f"no two of the {len(matches)} matches fit one rotation of an eye")
     for radius in settings.search_radii:
         base = _search_around(base, moving, fixed, radius, settings)
     prior = _prior_points(base, moving, fixed)
     agreed = _agree(base, prior, moving, fixed, settings)
     if agreed is None:
-        return _refused(matches, scores, f"too few of the {len(matches)} matches agree on one transform")
+        return _rejected(matches, scores, f"too few of the {len(matches)} matches agree on one transform")
     inliers = agreed.matches[agreed.inliers]
     evidence = gather_evidence(moving, fixed, matches, agreed.transform, inliers, settings)
-    reason = reason_to_refuse(evidence, settings)
-    fine = agreed if reason else _look_again(agreed, prior, moving, fixed, settings)
-    held_out = {}
+    reason = reason_to_reject(evidence, settings)
+    fine = agreed if reason else _refine_densely(agreed, prior, moving, fixed, settings)
+    held_out: dict[str, float] = {}
     if kind is None:
         kind, held_out = _richest_class(fine, prior, settings)
     fitted = _fit(kind, fine.moving, fine.fixed, fine.weights, prior, settings)
@@ -144,8 +151,8 @@ def estimate(
 def _search_around(
     base: Hypothesis, moving: Keypoints, fixed: Keypoints, radius: float, settings: EstimationSettings
 ) -> Hypothesis:
-    found, _ = guided_matches(base(moving.points), moving, fixed, radius, settings.ratio)
-    p, q = moving.points[found[:, 0]], fixed.points[found[:, 1]]
+    guided, _ = guided_matches(base(moving.points), moving, fixed, radius, settings.ratio)
+    p, q = moving.points[guided[:, 0]], fixed.points[guided[:, 1]]
     for _ in range(4):
         weights, noise = _tukey_weights(np.linalg.norm(base(p) - q, axis=1) / fixed.scale, settings)
         base = base.refit(p, q, weights, noise)
@@ -166,25 +173,27 @@ class _Agreed:
 
 
 def _agree(
-    base: Hypothesis, prior, moving: Keypoints, fixed: Keypoints, settings: EstimationSettings
+    base: Hypothesis, prior: Prior, moving: Keypoints, fixed: Keypoints, settings: EstimationSettings
 ) -> _Agreed | None:
-    predict = base
+    predict: Callable[[np.ndarray], np.ndarray] = base
     for radius in settings.final_radii:
-        found, scores = guided_matches(predict(moving.points), moving, fixed, radius, settings.ratio)
-        p, q = moving.points[found[:, 0]], fixed.points[found[:, 1]]
+        matches, scores = guided_matches(predict(moving.points), moving, fixed, radius, settings.ratio)
+        p, q = moving.points[matches[:, 0]], fixed.points[matches[:, 1]]
         for _ in range(5):
             weights, _ = _tukey_weights(np.linalg.norm(predict(p) - q, axis=1) / fixed.scale, settings)
             if np.count_nonzero(weights) < settings.minimum_matches:
                 return None
-            predict = _fit(Quadratic, p, q, weights, prior, settings)
+            predict = transform = _fit(Quadratic, p, q, weights, prior, settings)
     inliers = np.linalg.norm(predict(p) - q, axis=1) < settings.inlier_radius * fixed.scale
-    return _Agreed(found, scores, p, q, weights, inliers, predict)
+    return _Agreed(matches, scores, p, q, weights, inliers, transform)
 
 
-def _look_again(agreed: _Agreed, prior, moving: Keypoints, fixed: Keypoints, settings: EstimationSettings) -> _Agreed:
-    """Looks for every keypoint of either photograph in the dense descriptors of the other one, and fits again.
+def _refine_densely(
+    agreed: _Agreed, prior: Prior, moving: Keypoints, fixed: Keypoints, settings: EstimationSettings
+) -> _Agreed:
+    """Look for every keypoint of either photograph in the dense descriptors of the other one, and fit again.
 
-    Gives what was agreed before when the features are not dense, or too little is found.
+    Returns what was agreed before when the features are not dense, or too few places are found.
     """
     if moving.describe is None or fixed.describe is None:
         return agreed
@@ -205,7 +214,8 @@ def _look_again(agreed: _Agreed, prior, moving: Keypoints, fixed: Keypoints, set
 def _locate(
     here: Keypoints, there: Keypoints, predicted: np.ndarray, reach: float, settings: EstimationSettings
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Gives keypoints of one photograph, (K, 2), and the places of the other one that look most like them, (K, 2)."""
+    """Find keypoints of one photograph, (K, 2), and the places of the other one that look most like them, (K, 2)."""
+    assert there.describe is not None
     height, width = there.size
     with np.errstate(invalid="ignore"):
         seen = ((predicted >= 0) & (predicted <= (width - 1, height - 1))).all(1)
@@ -216,15 +226,15 @@ def _locate(
 
 
 def _tukey_weights(distance: np.ndarray, settings: EstimationSettings) -> tuple[np.ndarray, float]:
-    """Gives Tukey's biweight of distances in working pixels, and the noise of a coordinate behind it."""
+    """Compute Tukey's biweight of distances in working pixels, and the noise of a coordinate behind it."""
     # The median distance in the plane is 1.18 standard deviations of a coordinate.
     noise = float(np.clip(np.median(distance) / 1.1774, *settings.noise)) if len(distance) else settings.noise[1]
     weights = np.maximum(1 - (distance / (4.685 * noise)) ** 2, 0) ** 2
     return np.where(weights > 1e-6, weights, 0.0), noise
 
 
-def _prior_points(base: Hypothesis, moving: Keypoints, fixed: Keypoints) -> tuple[np.ndarray, np.ndarray]:
-    """Gives a grid over the part of the moving field that lies in the fixed one, and where it goes."""
+def _prior_points(base: Hypothesis, moving: Keypoints, fixed: Keypoints) -> Prior:
+    """Lay a grid over the part of the moving field that lies in the fixed one, and predict where it goes."""
     steps = np.linspace(-1, 1, 12)
     grid = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
     grid = moving.denormalize(grid[np.hypot(*grid.T) <= 1])
@@ -233,19 +243,23 @@ def _prior_points(base: Hypothesis, moving: Keypoints, fixed: Keypoints) -> tupl
     return grid[shared], mapped[shared]
 
 
-def _fit(kind: type[Transform], p, q, weights, prior, settings: EstimationSettings) -> Transform:
-    """Fits a class to weighted matches; a polynomial also to the points that hold it."""
+def _fit(
+    kind: type[Transform], p: np.ndarray, q: np.ndarray, weights: np.ndarray, prior: Prior, settings: EstimationSettings
+) -> Transform:
+    """Fit a class to weighted matches; a polynomial also to the prior points."""
     if issubclass(kind, Polynomial) and len(prior[0]):
-        share = np.full(len(prior[0]), settings.prior_weight / len(prior[0]))
-        p, q, weights = np.vstack([p, prior[0]]), np.vstack([q, prior[1]]), np.concatenate([weights, share])
+        each = np.full(len(prior[0]), settings.prior_weight / len(prior[0]))
+        p, q, weights = np.vstack([p, prior[0]]), np.vstack([q, prior[1]]), np.concatenate([weights, each])
     return kind.fit(p, q, weights)
 
 
-def _richest_class(agreed: _Agreed, prior, settings: EstimationSettings) -> tuple[type[Transform], dict[str, float]]:
-    """Chooses the richest class of which the held-out error is not above the smallest one; also gives those errors.
+def _richest_class(
+    agreed: _Agreed, prior: Prior, settings: EstimationSettings
+) -> tuple[type[Transform], dict[str, float]]:
+    """Choose the richest class of which the held-out error is not above the smallest one; return those errors too.
 
     Matches are held out in blocks of the plane, one fifth at a time, because a match hardly tests a transform that was
-    fitted to its neighbours.
+    fitted to its neighbors.
     """
     used = agreed.weights > 0
     p, q, weights = agreed.moving[used], agreed.fixed[used], agreed.weights[used]
@@ -271,7 +285,7 @@ def _richest_class(agreed: _Agreed, prior, settings: EstimationSettings) -> tupl
     return TRANSFORMS[good[-1]], errors
 
 
-def _refused(matches: np.ndarray, scores: np.ndarray, reason: str) -> Estimate:
+def _rejected(matches: np.ndarray, scores: np.ndarray, reason: str) -> Estimate:
     nothing = np.zeros(len(matches), dtype=bool)
     return Estimate(False, None, matches, scores, nothing, float("nan"), 0.0, reason, {"given": len(matches)})
 

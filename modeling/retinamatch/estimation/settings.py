@@ -12,23 +12,23 @@ class EstimationSettings:
     come from.
 
     Attributes:
-        minimum_matches: fewer matches are not looked at.
-        trials: turns of the eye tried on random pairs of matches.
-        start_radius: distance at which a match agrees with a turn.
-        search_radii: of the guided search around the turn, one round each.
-        final_radii: of the guided search around the quadratic transform, one round each.
-        ratio: of the guided search; see `guided_matches`.
-        noise: range of the standard deviation of a coordinate that the reweighting believes.
-        prior_weight: the points that hold the polynomial where no match lies weigh as much as so many matches.
-        refine_reaches: half the side of the window of the second look, one round each.
-        minimum_similarity: cosine of two descriptors below which the second look has found nothing.
-        inlier_radius: distance at which a match agrees with the quadratic transform.
-        minimum_agreeing: least number of the given matches that agree.
-        minimum_share: least share of them among the given matches that lie in the overlap.
-        minimum_excess: least excess of the guided matches over what chance gives; see `decision.Evidence`.
-        minimum_span: least share of the fixed field of view that the guided matches span.
-        scale_range: of the local magnification, between photographs at working size.
-        maximum_stretch: largest quotient of the magnifications in two directions at one place.
+        minimum_matches: Fewer matches are not looked at.
+        trials: Rotations of the eye tried on random pairs of matches.
+        start_radius: Distance at which a match agrees with a rotation.
+        search_radii: Of the guided search around the rotation, one round each.
+        final_radii: Of the guided search around the quadratic transform, one round each.
+        ratio: Of the guided search; see `guided_matches`.
+        noise: Range of the standard deviation of a coordinate that the reweighting believes.
+        prior_weight: The prior points, which hold the polynomial where no match lies, weigh as much as so many matches.
+        refine_reaches: Half the side of the window of the dense refinement, one round each.
+        minimum_similarity: Cosine of two descriptors below which the dense refinement has found nothing.
+        inlier_radius: Distance at which a match agrees with the quadratic transform.
+        minimum_agreeing: Least number of the given matches that agree.
+        minimum_share: Least fraction of them among the given matches that lie in the overlap.
+        minimum_excess: Least excess of the guided matches over what chance gives; see `decision.Evidence`.
+        minimum_span: Least fraction of the fixed field of view that the guided matches span.
+        scale_range: Of the local magnification, between photographs at working size.
+        maximum_stretch: Largest quotient of the magnifications in two directions at one place.
     """
 
     minimum_matches: int = 6

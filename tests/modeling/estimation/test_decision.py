@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from retinamatch.estimation import EstimationSettings
-from retinamatch.estimation.decision import Evidence, reason_to_refuse
+from retinamatch.estimation.decision import Evidence, reason_to_reject
 
 
 SETTINGS = EstimationSettings()
@@ -23,7 +23,7 @@ CLEAR = Evidence(
 
 
 def test_clear_evidence_is_believed():
-    assert reason_to_refuse(CLEAR, SETTINGS) == ""
+    assert reason_to_reject(CLEAR, SETTINGS) == ""
 
 
 @pytest.mark.parametrize(
@@ -40,18 +40,18 @@ def test_clear_evidence_is_believed():
     ],
 )
 def test_each_condition_has_its_words(change, words):
-    reason = reason_to_refuse(replace(CLEAR, **change), SETTINGS)
+    reason = reason_to_reject(replace(CLEAR, **change), SETTINGS)
     assert words in reason and "\n" not in reason and not reason.endswith(".")
 
 
 @pytest.mark.parametrize("name", ["agreeing", "share", "excess", "span"])
 def test_thresholds_are_the_least_that_passes(name):
     least = getattr(SETTINGS, f"minimum_{name}")
-    assert reason_to_refuse(replace(CLEAR, **{name: least}), SETTINGS) == ""
-    assert reason_to_refuse(replace(CLEAR, **{name: 0.99 * least}), SETTINGS) != ""
+    assert reason_to_reject(replace(CLEAR, **{name: least}), SETTINGS) == ""
+    assert reason_to_reject(replace(CLEAR, **{name: 0.99 * least}), SETTINGS) != ""
 
 
 def test_worst_of_mirror_images_is_refused():
     """The strongest evidence between RootSIFT keypoints of a photograph and its mirror image; see `impostors.py`."""
     mirror = replace(CLEAR, agreeing=8, share=0.14, inliers=302, chance=215.0, excess=5.2)
-    assert reason_to_refuse(mirror, SETTINGS) != ""
+    assert reason_to_reject(mirror, SETTINGS) != ""

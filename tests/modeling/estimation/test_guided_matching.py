@@ -22,7 +22,7 @@ def test_guided_matches_are_near_and_best(pair):
     matches, scores = guided_matches(predicted, moving, fixed, 2.0, 0.95)
     assert len(matches) == 200 and (order[matches[:, 1]] == matches[:, 0]).all()
     assert scores.min() > 0.9
-    # Displaced by more than the radius, only chance neighbours are left.
+    # Displaced by more than the radius, only chance neighbors are left.
     assert len(guided_matches(predicted + 4, moving, fixed, 2.0, 0.95)[0]) < 10
 
 
