@@ -7,12 +7,14 @@ Their components are on the page but not shown: they give the endpoints their ty
 
 import gradio as gr
 
+from retinamatch.transforms import TRANSFORM_NAMES
+
 from .files.results import as_outputs
 from .service.handlers import ESTIMATE, NETWORK, estimate_again, in_sentences, register_pair, register_visits_of, relay
 from .service.models import model_names
 from .service.pictures import write_history, write_pair
 from .service.session import MEMORY
-from .service.work import DEFAULTS, TRANSFORMS, Choices
+from .service.work import DEFAULTS, Choices
 from .ui.components import Photograph, Photographs
 from .ui.text import history_status, identity_rule, identity_status, pair_numbers, pair_status
 
@@ -148,7 +150,7 @@ def add_endpoints(key: gr.State) -> None:
         fixed = Photograph(type="filepath", label="Fixed photograph")
         photographs = Photographs(file_count="multiple", label="Photographs, in order")
         model = gr.Dropdown(names, value=names[0], label="Model")
-        transform = gr.Dropdown(list(TRANSFORMS), value=DEFAULTS.transform, label="Transform")
+        transform = gr.Dropdown(list(TRANSFORM_NAMES), value=DEFAULTS.transform, label="Transform")
         thresholds = [
             gr.Number(DEFAULTS.least_score, label="Least keypoint score"),
             gr.Number(DEFAULTS.ratio, label="Descriptor ratio"),

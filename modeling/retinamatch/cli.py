@@ -25,10 +25,12 @@ from .memory import keep_freed_memory
 from .photographs import IMAGE_SUFFIXES, PhotographError
 from .registrar import Registrar, Step, finish
 from .series import SeriesError, gather, list_photographs, register_visits, write_series
+from .transforms import TRANSFORM_NAMES
 
 
 NO_MATCH = 1
 BAD_INPUT = 2
+COMPARED = [DEFAULT_MODEL, ROOTSIFT]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 evaluate = typer.Typer(help="Measure on annotated photographs.", no_args_is_help=True)
@@ -36,9 +38,7 @@ app.add_typer(evaluate, name="evaluate")
 
 Moving = Annotated[Path, typer.Argument(help="The photograph that is mapped.")]
 Fixed = Annotated[Path, typer.Argument(help="The photograph that it is mapped onto.")]
-TransformName = Annotated[
-    str, typer.Option("--transform", help="auto, similarity, affine, homography, quadratic or cubic.")
-]
+TransformName = Annotated[str, typer.Option("--transform", help=f"One of {', '.join(TRANSFORM_NAMES)}.")]
 Model = Annotated[str, typer.Option("--model", help="A name from `retinamatch models`, or a folder of a saved model.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")]
 
@@ -219,7 +219,7 @@ def impostors(
 @evaluate.command()
 def table(
     root: Annotated[Path, typer.Argument(help="Folder in FIRE's layout.")],
-    model: Annotated[list[str], typer.Option("--model", help="Models to compare.")] = (DEFAULT_MODEL, ROOTSIFT),
+    model: Annotated[list[str], typer.Option("--model", help="Models to compare.")] = COMPARED,
 ):
     """Compare models, transforms and degradations on FIRE: a table of mean AUC, and failed pairs in brackets."""
     with _bad_input(ValueError, OSError):
@@ -236,7 +236,7 @@ def table(
 @evaluate.command()
 def stress(
     root: Annotated[Path, typer.Argument(help="Folder in FIRE's layout.")],
-    model: Annotated[list[str], typer.Option("--model", help="Models to compare.")] = (DEFAULT_MODEL, ROOTSIFT),
+    model: Annotated[list[str], typer.Option("--model", help="Models to compare.")] = COMPARED,
     condition: Annotated[
         list[str] | None, typer.Option("--condition", help="Names of conditions, such as 'degraded 5'; else all.")
     ] = None,
@@ -305,9 +305,10 @@ def _report(figures: dict, json_file: Path | None):
 @contextmanager
 def _bad_input(*more: type[Exception]):
     """Turn what is wrong with the input into one sentence and exit code 2."""
+    errors: tuple[type[Exception], ...] = (PhotographError, UnknownNameError, OutputError, *more)
     try:
         yield
-    except (PhotographError, UnknownNameError, OutputError, *more) as error:
+    except errors as error:
         typer.echo(f"retinamatch: {error}", err=True)
         raise typer.Exit(BAD_INPUT) from error
 

@@ -23,6 +23,8 @@ from .keypoints import RetinaKeypointOutput, RetinaMatchingOutput
 from .photographs import PhotographLike, read_photograph
 
 
+#: The working size: this many pixels across the field of view, on the canvas and in all lengths of matching.
+WORKING_SIZE = 768
 _MARGIN = 0.005  # of the field of view's longer side, kept around it, so that its rim is on the canvas
 
 #: (height, width) of photographs in any nesting of sequences, or as a tensor or an array.
@@ -38,7 +40,7 @@ PUBLISHED_ENHANCEMENT: dict[str, Any] = {
 
 
 def canvas(
-    photo: np.ndarray, field_of_view: FieldOfView | None = None, size: tuple[int, int] = (768, 768)
+    photo: np.ndarray, field_of_view: FieldOfView | None = None, size: tuple[int, int] = (WORKING_SIZE, WORKING_SIZE)
 ) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float, float]]:
     """Show the field of view on a canvas of fixed size: crop, antialiased resize with the aspect ratio kept, pad.
 
@@ -186,7 +188,7 @@ class RetinaImageProcessor(PilBackend):
     valid_kwargs = RetinaImageProcessorKwargs
     model_input_names = ["pixel_values", "pixel_mask", "image_frames"]
     resample = PILImageResampling.BILINEAR
-    size = {"height": 768, "width": 768}
+    size = {"height": WORKING_SIZE, "width": WORKING_SIZE}
     do_resize = True
     do_pad = True
     do_rescale = True
@@ -417,4 +419,11 @@ def _draw_pair(left: np.ndarray, right: np.ndarray, result: dict[str, torch.Tens
     return picture
 
 
-__all__ = ["PUBLISHED_ENHANCEMENT", "RetinaBatch", "RetinaImageProcessor", "RetinaImageProcessorKwargs", "canvas"]
+__all__ = [
+    "PUBLISHED_ENHANCEMENT",
+    "RetinaBatch",
+    "RetinaImageProcessor",
+    "RetinaImageProcessorKwargs",
+    "WORKING_SIZE",
+    "canvas",
+]

@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .image_processing_retina import WORKING_SIZE
 
-# The working size: this many pixels across the field of view.
-WORKING_SIZE = 768
 
 #: Gives the descriptors (M, D) at places (M, 2), pixels of the photograph.
 Describe = Callable[[np.ndarray], np.ndarray]
@@ -22,7 +21,7 @@ class Keypoints:
         descriptors: (N, D) float32 of unit length.
         scores: (N,) float32, strength of the keypoints.
         size: (height, width) of the photograph in pixels.
-        scale: Pixels of the photograph per working pixel: the width of its field of view / 768.
+        scale: Pixels of the photograph per working pixel: the width of its field of view / `WORKING_SIZE`.
         center: (x, y), the center of the field of view in pixels; the middle of the photograph when None.
         describe: Gives the descriptors (M, D) at any places (M, 2), pixels of the photograph; None when the features
             are not dense.

@@ -22,7 +22,7 @@ from .keypoint_set import Keypoints
 from .matching import match_keypoints
 from .photographs import PhotographError, PhotographLike, read_photograph
 from .registration import FailedRegistration, Registration, timed
-from .transforms import TRANSFORMS
+from .transforms import TRANSFORM_NAMES
 
 
 Result = TypeVar("Result")
@@ -58,7 +58,7 @@ class Registrar:
     Args:
         model: Name of a model of the package (see `known_models`), a folder written by `save_pretrained`, a repository
             of the Hub, "rootsift" for the classical baseline, or an extractor.
-        transform: "auto" (the richest class that the matches support) or the name of a class of `TRANSFORMS`.
+        transform: "auto" (the richest class that the matches support) or the name of a class of transforms.
         device: Where the network runs and keypoints are matched; a GPU when there is one by default.
 
     Raises:
@@ -110,7 +110,7 @@ class Registrar:
 
     def steps(
         self, moving: PhotographLike, fixed: PhotographLike, transform: str | None = None
-    ) -> Generator[Step, None, tuple[Registration, list[np.ndarray]]]:
+    ) -> Generator[Step, None, tuple[Registration, tuple[np.ndarray, np.ndarray]]]:
         """Register a pair step by step; see `register`.
 
         Returns:
@@ -124,7 +124,7 @@ class Registrar:
         photographs, keypoints, timings = yield from self.find_steps([moving, fixed], names)
         registration = yield from self.estimate_steps(keypoints[0], keypoints[1], transform)
         registration.timings = {**timings, **registration.timings}
-        return registration, photographs
+        return registration, (photographs[0], photographs[1])
 
     def find_steps(
         self, sources: Sequence[PhotographLike | Callable[[], np.ndarray]], names: Sequence[str]
@@ -261,7 +261,7 @@ def register(
     Args:
         moving: The photograph that is mapped: path, PIL image, array or tensor.
         fixed: The photograph that it is mapped onto.
-        transform: "auto" or the name of a class of `TRANSFORMS`.
+        transform: "auto" or the name of a class of transforms.
         model: As for `Registrar`.
 
     Returns:
@@ -277,9 +277,8 @@ def register(
 
 def check_transform(name: str) -> str:
     """Return the name of a transform class or "auto", or raise `UnknownNameError`, which lists them."""
-    known = ("auto", *TRANSFORMS)
-    if name not in known:
-        raise UnknownNameError(f"Unknown transform {name!r}; known are: {', '.join(known)}.")
+    if name not in TRANSFORM_NAMES:
+        raise UnknownNameError(f"Unknown transform {name!r}; known are: {', '.join(TRANSFORM_NAMES)}.")
     return name
 
 

@@ -6,7 +6,7 @@ into a folder.
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -156,7 +156,7 @@ def register_series(
     return gather(register_visits(photographs, fixed, registrar or Registrar(), names), fixed)
 
 
-def gather(visits: Iterator[Visit], fixed: int) -> Series:
+def gather(visits: Iterable[Visit], fixed: int) -> Series:
     """Put the visits that `register_visits` gives into the order of the photographs."""
     first, *others = visits
     return Series([*others[:fixed], first, *others[fixed:]], fixed)

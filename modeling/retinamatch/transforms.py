@@ -371,6 +371,9 @@ TRANSFORMS: dict[str, type[Transform]] = {
     known.name: known for known in (Similarity, Affine, Homography, Quadratic, Cubic)
 }
 
+# What can be asked for: the class that the matches support, or one of them.
+TRANSFORM_NAMES = ("auto", *TRANSFORMS)
+
 
 def transform_class(name: str) -> type[Transform]:
     """Look up the class of that name.
@@ -520,6 +523,7 @@ __all__ = [
     "Quadratic",
     "Similarity",
     "TRANSFORMS",
+    "TRANSFORM_NAMES",
     "Transform",
     "transform_class",
 ]

@@ -19,9 +19,6 @@ from .models import registrar
 from .session import Pair
 
 
-TRANSFORMS = ("auto", "similarity", "affine", "homography", "quadratic", "cubic")
-
-
 @dataclass(frozen=True)
 class Choices:
     """What can be changed without running the network again; the defaults are right for most.
@@ -125,4 +122,4 @@ def _surest(keypoints: Keypoints, least_score: float) -> Keypoints:
     )
 
 
-__all__ = ["Choices", "DEFAULTS", "Outcome", "TRANSFORMS", "estimate_pair", "find_pair", "register_history"]
+__all__ = ["Choices", "DEFAULTS", "Outcome", "estimate_pair", "find_pair", "register_history"]

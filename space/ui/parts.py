@@ -5,10 +5,12 @@ from pathlib import Path
 
 import gradio as gr
 
+from retinamatch.transforms import TRANSFORM_NAMES
+
 from ..files.uploads import Upload, UploadError, clean
 from ..service.handlers import relay, sentence
 from ..service.models import model_names
-from ..service.work import DEFAULTS, TRANSFORMS
+from ..service.work import DEFAULTS
 from .components import Photograph
 from .html import answer_html
 
@@ -60,7 +62,7 @@ def transform_choice(elem_id: str) -> gr.Dropdown:
     """Make the choice of the class of transforms."""
     info = "auto takes the richest one that the matches support"
     return gr.Dropdown(
-        list(TRANSFORMS), value=DEFAULTS.transform, label="Transform", info=info, min_width=260, elem_id=elem_id
+        list(TRANSFORM_NAMES), value=DEFAULTS.transform, label="Transform", info=info, min_width=260, elem_id=elem_id
     )
 
 

@@ -16,7 +16,7 @@ from ..data.views import Views, make_views, pixel_grid, sample_at
 
 # Whole photographs at the working resolution, as far apart as visits are; fixed, so that runs can be compared.
 VALIDATION_VIEWS = ViewSettings(
-    size=768,
+    size=WORKING_SIZE,
     scale=(0.98, 1.02),
     tilt=5,
     rotation=15,
