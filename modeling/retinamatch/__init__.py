@@ -6,6 +6,29 @@
         aligned = registration.warp("followup.jpg")
 
 Importing this package makes its models known to transformers' Auto classes and pipelines.
+
+The files in the order to read them:
+
+    photographs               any file, array or PIL image becomes an upright RGB photograph, or one clear error
+    field_of_view             where in the picture the retina is
+    enhancement               what the networks see: the green channel, locally normalized
+    image_processing_retina   photographs to `pixel_values`, and coordinates back
+    keypoints                 dense maps to keypoints, descriptors and mutual matches
+    keypoint_heads            what both networks share: their heads and losses
+    modeling_lk_superretina   the small CNN, the teacher; its sizes stand in configuration_lk_superretina
+    modeling_swin_retina      the transformer, its student; configuration_swin_retina
+    pipeline                  matches by `transformers.pipeline`
+    keypoint_set              the keypoints of one photograph in its own pixels
+    extractor, rootsift       photographs to keypoint sets, by a network or by RootSIFT
+    matching                  two keypoint sets to matches
+    transforms, polynomials   similarity, affine, homography, quadratic, cubic: fit, apply, invert, warp
+    estimation/               matches to the transform that the evidence supports, and whether to believe it
+    registration, registrar   the answer for a pair; one pair, many, step by step
+    drawing, results, series  pictures, files, a history of visits
+    evaluation/               figures: FIRE, harder conditions, identity, impostors
+    hub, publishing           repositories of the Hub; conversion: checkpoints of others
+    memory                    freed memory, kept
+    cli                       words on the command line to the functions above
 """
 
 from transformers import AutoConfig, AutoModel, AutoModelForKeypointDetection, AutoModelForKeypointMatching
