@@ -17,6 +17,7 @@ from transformers import AutoModelForKeypointDetection
 from .image_processing_retina import RetinaImageProcessor
 from .keypoint_set import Keypoints
 from .keypoints import RetinaKeypointOutput, sample_descriptors
+from .normalized_picture import NormalizedPicture
 from .rootsift import rootsift_keypoints
 
 
@@ -92,7 +93,7 @@ class ModelExtractor:
         output = self.detect(inputs)
         frames = inputs["image_frames"].double().cpu().numpy()
         return [
-            self._keypoints(output, i, frame, photograph.shape, inputs["pixel_values"].shape[-2:])
+            self._keypoints(output, i, frame, photograph, inputs["pixel_values"].shape[-2:])
             for i, (frame, photograph) in enumerate(zip(frames, photographs))
         ]
 
@@ -109,7 +110,7 @@ class ModelExtractor:
             return self.model(**inputs, output_descriptor_map=True, output_heatmap=self.heatmaps)
 
     def _keypoints(
-        self, output: RetinaKeypointOutput, i: int, frame: np.ndarray, shape: Sequence[int], canvas: Sequence[int]
+        self, output: RetinaKeypointOutput, i: int, frame: np.ndarray, photograph: np.ndarray, canvas: Sequence[int]
     ) -> Keypoints:
         """Bring the padded keypoints of one image of a batch back to the pixels of its photograph.
 
@@ -118,11 +119,11 @@ class ModelExtractor:
             i: Which image of it.
             frame: (4,) the rectangle of the photograph that the canvas shows, (x0, y0, x1, y1) relative to the
                 photograph.
-            shape: Of the photograph, (height, width, 3).
+            photograph: (height, width, 3) uint8 RGB.
             canvas: (height, width) of the network's input.
         """
         assert output.descriptor_map is not None
-        size, (height, width) = (shape[0], shape[1]), canvas
+        size, (height, width) = (photograph.shape[0], photograph.shape[1]), canvas
         span, mask, head = np.array(size[::-1]), output.mask[i].bool(), self.model.base_model.descriptor_head
         return Keypoints(
             points=output.keypoints[i][mask].double().cpu().numpy() * span - 0.5,
@@ -136,6 +137,7 @@ class ModelExtractor:
                 output.descriptor_map[i : i + 1].half(), head.stride, head.offset, frame, size, (height, width)
             ),
             heatmap=None if output.heatmap is None else output.heatmap[i, 0].half().cpu().numpy(),
+            picture=NormalizedPicture.from_photo(photograph),
         )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .image_processing_retina import WORKING_SIZE
+from .normalized_picture import NormalizedPicture
 
 
 #: Gives the descriptors (M, D) at places (M, 2), pixels of the photograph.
@@ -27,6 +28,8 @@ class Keypoints:
             are not dense.
         heatmap: (h, w) float16, the network's certainty of a keypoint on its input, which shows the field of view in
             its middle; None when it is not kept.
+        picture: The photograph itself, small and locally normalized; without it nothing but keypoints can tell a right
+            transform from a wrong one.
     """
 
     points: np.ndarray
@@ -37,6 +40,7 @@ class Keypoints:
     center: tuple[float, float] | None = None
     describe: Describe | None = None
     heatmap: np.ndarray | None = None
+    picture: NormalizedPicture | None = None
 
     def __len__(self) -> int:
         return len(self.points)
@@ -47,7 +51,7 @@ class Keypoints:
 
     def without_maps(self) -> "Keypoints":
         """Return the same keypoints without what is large and serves to find the transform alone."""
-        return replace(self, describe=None, heatmap=None)
+        return replace(self, describe=None, heatmap=None, picture=None)
 
     @property
     def radius(self) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 
 from .field_of_view import find_field_of_view
 from .keypoint_set import WORKING_SIZE, Keypoints
+from .normalized_picture import NormalizedPicture
 
 
 MAXIMUM_KEYPOINTS = 2000
@@ -50,7 +51,15 @@ def rootsift_keypoints(photo: np.ndarray, maximum: int = MAXIMUM_KEYPOINTS) -> K
     order = order[inner[order]][:maximum]
     descriptors = np.sqrt(descriptors[order] / np.maximum(descriptors[order].sum(1, keepdims=True), 1e-12))
     center = view.center or ((x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2)
-    return Keypoints(points[order], descriptors.astype(np.float32), scores[order], (height, width), scale, center)
+    return Keypoints(
+        points[order],
+        descriptors.astype(np.float32),
+        scores[order],
+        (height, width),
+        scale,
+        center,
+        picture=NormalizedPicture.from_photo(photo, view),
+    )
 
 
 __all__ = ["MAXIMUM_KEYPOINTS", "rootsift_keypoints"]

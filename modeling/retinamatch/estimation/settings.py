@@ -27,6 +27,15 @@ class EstimationSettings:
         minimum_share: Least fraction of them among the given matches that lie in the overlap.
         minimum_excess: Least excess of the guided matches over what chance gives; see `decision.Evidence`.
         minimum_span: Least fraction of the fixed field of view that the guided matches span.
+        minimum_alike: Least share of places at which the photographs look alike, where the keypoints pass.
+        promising_alike: Share from which on it is worth refining a transform of which the keypoints do not pass.
+        sufficient_alike: Share from which on the photographs are believed where the keypoints do not pass.
+        sufficient_correlation: Least median of their correlations for that.
+        minimum_cells: Least number of places for that.
+        settling_rounds: Dense refinements, one after the other, where there are too few keypoints.
+        plenty: Number of located matches from which on their scatter alone tells the precision.
+        test_displacement: Of the transform, to see how much of it a dense refinement keeps.
+        roughly: Standard error of the transform over the overlap beyond which a registration is called a rough one.
         scale_range: Of the local magnification, between photographs at working size.
         maximum_stretch: Largest quotient of the magnifications in two directions at one place.
     """
@@ -46,6 +55,15 @@ class EstimationSettings:
     minimum_share: float = 0.12
     minimum_excess: float = 3.0
     minimum_span: float = 0.02
+    minimum_alike: float = 0.3
+    promising_alike: float = 0.2
+    sufficient_alike: float = 0.45
+    sufficient_correlation: float = 0.2
+    minimum_cells: int = 16
+    settling_rounds: int = 3
+    plenty: int = 350
+    test_displacement: float = 4.0
+    roughly: float = 5.0
     scale_range: tuple[float, float] = (0.5, 2.0)
     maximum_stretch: float = 2.0
 

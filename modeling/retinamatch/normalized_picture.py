@@ -1,0 +1,100 @@
+"""What is kept of a photograph to compare it with another one place by place: small, gray, locally normalized."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+
+from .enhancement import local_normalize
+from .field_of_view import FieldOfView, find_field_of_view
+from .image_processing_retina import WORKING_SIZE, canvas
+
+
+#: Pixels across the field of view: half the working size, at which vessels are still several pixels wide.
+PICTURE_SIZE = WORKING_SIZE // 2
+# In pixels of the picture: the light blur that takes noise away, and the neighborhood of the local normalization.
+_BLUR, _NEIGHBORHOOD = 1.0, 12.0
+# What stands out this many times as much as the faint parts of the retina do (the lower quartile of the local standard
+# deviation where there is any) is none of it: a letter, a watermark, the border of a bright surround. Marks are bright
+# and vessels are dark, so the bright ones are held to less. Some strong vessels and the disc go with them; without
+# this, marks that both photographs show made half of the places of different eyes agree.
+_FOREIGN_BRIGHT, _FOREIGN_DARK = 4.0, 6.0
+# In gray levels: a local standard deviation that is nothing but rounding and compression.
+_FLAT = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class NormalizedPicture:
+    """A photograph at half the working size, locally normalized and lightly blurred.
+
+    Attributes:
+        values: (H, W) float32 in [-1, 1], dark below 0 and bright above; 0 where no retina is seen.
+        mask: (H, W) bool, where retina is seen: inside the field of view, and nothing foreign.
+        origin: (x, y) of the center of the top-left pixel, in pixels of the photograph.
+        scale: Pixels of the photograph per pixel.
+    """
+
+    values: np.ndarray
+    mask: np.ndarray
+    origin: tuple[float, float]
+    scale: float
+
+    @classmethod
+    def from_photo(cls, photo: np.ndarray, field_of_view: FieldOfView | None = None) -> "NormalizedPicture":
+        """Normalize the green channel of a photograph.
+
+        Args:
+            photo: (H, W, 3) uint8 RGB.
+            field_of_view: Where the retina lies; found when None.
+        """
+        view = field_of_view or find_field_of_view(photo)
+        green = cv2.extractChannel(photo, 1)
+        gray, mask, (x0, y0, x1, y1) = canvas(green, view, (PICTURE_SIZE, PICTURE_SIZE))
+        gray = _masked_blur(gray, mask, _BLUR)
+        mask &= ~_foreign(gray, mask)
+        tensors = torch.from_numpy(gray)[None, None], torch.from_numpy(mask)[None, None]
+        values = local_normalize(*tensors, sigma=_NEIGHBORHOOD)[0, 0].numpy()
+        height, width = photo.shape[:2]
+        scale = (x1 - x0) * width / PICTURE_SIZE
+        origin = (x0 * width + (scale - 1) / 2, y0 * height + (scale - 1) / 2)
+        return cls(values, mask, origin, scale)
+
+    def __getstate__(self) -> dict:
+        # Half the memory where many photographs are kept or sent to other processes.
+        return {**self.__dict__, "values": self.values.astype(np.float16)}
+
+    def __setstate__(self, state: dict):
+        self.__dict__.update(state, values=state["values"].astype(np.float32))
+
+    def to_photograph(self, pixels: np.ndarray) -> np.ndarray:
+        """Bring pixels of this picture, (N, 2), to pixels of the photograph."""
+        return np.asarray(self.origin) + self.scale * pixels
+
+    def to_picture(self, pixels: np.ndarray) -> np.ndarray:
+        """Bring pixels of the photograph, (N, 2), to pixels of this picture."""
+        return (pixels - np.asarray(self.origin)) / self.scale
+
+
+def _masked_blur(image: np.ndarray, mask: np.ndarray, sigma: float) -> np.ndarray:
+    """Blur inside a mask; what lies outside does not leak in."""
+    seen = mask.astype(np.float32)
+    weight = np.maximum(cv2.GaussianBlur(seen, (0, 0), sigma), 1e-3)
+    return cv2.GaussianBlur(image * seen, (0, 0), sigma) / weight
+
+
+def _foreign(gray: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Mark what stands out far more than anything of the retina does, with a little around it, (H, W) bool."""
+    if not mask.any():
+        return mask
+    detail = gray - _masked_blur(gray, mask, _NEIGHBORHOOD)
+    deviation = np.sqrt(_masked_blur(detail**2, mask, _NEIGHBORHOOD))
+    textured = deviation[mask & (deviation > _FLAT)]
+    if len(textured) == 0:
+        return np.zeros_like(mask)
+    least = np.percentile(textured, 25)
+    strong = mask & ((detail > _FOREIGN_BRIGHT * least) | (detail < -_FOREIGN_DARK * least))
+    return cv2.dilate(strong.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+
+
+__all__ = ["PICTURE_SIZE", "NormalizedPicture"]
