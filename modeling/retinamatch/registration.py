@@ -134,6 +134,7 @@ class Registration:
         return {
             "status": self.status,
             "reason": self.reason,
+            "rough": self.estimate.rough,
             "transform": self.transform.to_dict(),
             "residual": float(self.residual),
             "overlap": float(self.overlap),

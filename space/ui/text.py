@@ -162,7 +162,10 @@ def identity_status(outcome: Outcome) -> str:
 
 
 def identity_rule(outcome: Outcome) -> list[dict]:
-    """Collect the three conditions of the rule: what is wanted, what was measured; without figures when none were."""
+    """Collect the conditions of the rule: what is wanted, what was measured; without figures when none were.
+
+    Where the photographs look alike beyond doubt, they are believed without the conditions on keypoints.
+    """
     evidence, settings = outcome.registration.evidence, EstimationSettings()
     conditions = (
         (
@@ -186,6 +189,17 @@ def identity_rule(outcome: Outcome) -> list[dict]:
                 "met": bool(known and value >= least),
             }
         )
+    least = settings.minimum_alike if all(one["met"] for one in rule) else settings.sufficient_alike
+    alike = evidence.get("alike")
+    alike = None if alike is None else max(alike, evidence["alike_reversed"])
+    rule.append(
+        {
+            "condition": "Places that look alike in the photographs themselves",
+            "at_least": f"{least:.0%}",
+            "found": "nothing to compare" if alike is None else f"{alike:.0%}",
+            "met": alike is not None and alike >= least,
+        }
+    )
     shape = outcome.registration.registered or all(one["met"] for one in rule)
     plausible = outcome.registration.registered
     rule.append(
@@ -205,7 +219,11 @@ def identity_table(outcome: Outcome) -> str:
         [one["condition"], one["at_least"], one["found"], "✓ met" if one["met"] else "✗ not met"]
         for one in identity_rule(outcome)
     ]
-    return table_html(["condition", "at least", "here", ""], rows, "The rule: all conditions have to be met")
+    return table_html(
+        ["condition", "at least", "here", ""],
+        rows,
+        "The rule: all conditions, or photographs that look alike beyond doubt",
+    )
 
 
 def _or_none(value, form: str) -> str:

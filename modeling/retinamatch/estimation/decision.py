@@ -1,24 +1,32 @@
 """Whether to believe a transform: the evidence in figures, and the rule in words.
 
 Two photographs of different eyes also have keypoints that look alike, and the estimator finds the transform that most
-of them agree with. A true transform differs in three ways, and the rule asks for all three:
+of them agree with. Two independent kinds of evidence tell a true transform from such a one.
+
+The keypoints:
 
 1. Of the matches that were found by descriptor alone, before any transform, at least `minimum_agreeing` agree with it.
 2. They are at least `minimum_share` of those matches that lie in the overlap.
 3. Far more keypoints find a partner at the place that it predicts than at places that it does not predict: the same
    guided search, displaced by more than its own reach, shows what chance gives with these very keypoints.
 
+The photographs themselves, compared place by place; see `dense_agreement.py`. Keypoints that pass all three conditions
+are believed where at least `minimum_alike` of the places look alike: what is not retina (a rim, a line of text, a
+watermark) can make keypoints agree, but not the photographs. Keypoints that do not pass are believed all the same where
+the photographs alone leave no doubt: `sufficient_alike` of at least `minimum_cells` places.
+
 Beside that, the transform has to be one that two photographs of an eye can have: no mirror image, no fold, no wild
 scale. `evaluation/impostors.py` says where the thresholds come from.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import cv2
 import numpy as np
 
 from ..keypoint_set import Keypoints
 from ..transforms import Transform
+from .dense_agreement import DenseAgreement
 from .guided_matching import guided_matches
 from .settings import EstimationSettings
 
@@ -44,6 +52,13 @@ class Evidence:
         largest_scale: Largest local magnification in the overlap.
         stretch: Largest quotient of the magnifications in two directions at one place.
         folded: Whether the transform mirrors or folds the retina anywhere in the overlap.
+        cells: Number of places at which the photographs can be compared; see `DenseAgreement`. None, like the following
+            three, when the photographs themselves were not there to be compared.
+        alike: Share of them that look alike under the transform.
+        alike_reversed: Share of them that look alike with the contrast reversed.
+        correlation: Median of their correlations.
+        precision: Standard error of the transform over the overlap, in pixels of the fixed photograph; None unless it
+            is believed.
     """
 
     agreeing: int
@@ -57,6 +72,21 @@ class Evidence:
     largest_scale: float
     stretch: float
     folded: bool
+    cells: int | None = None
+    alike: float | None = None
+    alike_reversed: float | None = None
+    correlation: float | None = None
+    precision: float | None = None
+
+    def with_agreement(self, agreement: DenseAgreement) -> "Evidence":
+        """Add what the photographs themselves say."""
+        return replace(
+            self,
+            cells=agreement.cells,
+            alike=agreement.share,
+            alike_reversed=agreement.reversed_share,
+            correlation=agreement.median,
+        )
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -94,7 +124,7 @@ def gather_evidence(
     if len(inliers) > 2:
         hull = cv2.convexHull(fixed.normalize(fixed.points[inliers[:, 1]]).astype(np.float32))
         span = float(cv2.contourArea(hull) / np.pi)
-    grid, overlap = _overlap(moving, fixed, transform)
+    grid, overlap = overlap_grid(moving, fixed, transform)
     smallest, largest, stretch, folded = _shape(transform, grid, moving.scale / fixed.scale)
     excess = (number - chance) / np.sqrt(chance + 1)
     return Evidence(
@@ -114,7 +144,32 @@ def gather_evidence(
 
 def reason_to_reject(evidence: Evidence, settings: EstimationSettings) -> str:
     """Say why there is no reliable match, in words; empty when nothing speaks against the transform."""
-    low, high = settings.scale_range
+    return _too_little_evidence(evidence, settings) or impossible_shape(evidence, settings)
+
+
+def _too_little_evidence(evidence: Evidence, settings: EstimationSettings) -> str:
+    """Give what keypoints and photographs lack to be believed, in words; empty when they lack nothing."""
+    few = few_keypoints(evidence, settings)
+    if evidence.alike is None:
+        return few
+    alike = max(evidence.alike, evidence.alike_reversed)
+    if few:
+        alone = (
+            alike >= settings.sufficient_alike
+            and abs(evidence.correlation) >= settings.sufficient_correlation
+            and evidence.cells >= settings.minimum_cells
+        )
+        return "" if alone else few
+    if alike < settings.minimum_alike:
+        return (
+            f"{evidence.agreeing} matches agree on one transform, but under it the photographs look alike in only "
+            f"{100 * alike:.0f} per cent of the places that both show"
+        )
+    return ""
+
+
+def few_keypoints(evidence: Evidence, settings: EstimationSettings) -> str:
+    """Give what the keypoints alone lack to be believed, in words; empty when they lack nothing."""
     if evidence.agreeing < settings.minimum_agreeing:
         return (
             f"only {evidence.agreeing} matches agree on one transform, "
@@ -132,6 +187,12 @@ def reason_to_reject(evidence: Evidence, settings: EstimationSettings) -> str:
         )
     if evidence.span < settings.minimum_span:
         return f"the matches that agree span only {100 * evidence.span:.1f} per cent of the field of view"
+    return ""
+
+
+def impossible_shape(evidence: Evidence, settings: EstimationSettings) -> str:
+    """Give why no two photographs of an eye differ by such a transform, in words; empty when they can."""
+    low, high = settings.scale_range
     if evidence.folded:
         return "the transform that most matches agree on folds or mirrors the retina"
     if not (low <= evidence.smallest_scale and evidence.largest_scale <= high):
@@ -148,7 +209,7 @@ def _count(predicted: np.ndarray, moving: Keypoints, fixed: Keypoints, settings:
     return len(guided_matches(predicted, moving, fixed, settings.inlier_radius, settings.ratio)[0])
 
 
-def _overlap(moving: Keypoints, fixed: Keypoints, transform: Transform) -> tuple[np.ndarray, float]:
+def overlap_grid(moving: Keypoints, fixed: Keypoints, transform: Transform) -> tuple[np.ndarray, float]:
     """Lay a grid, (G, 2), of the moving field in the fixed one; return the fraction of the fixed one covered too."""
     steps = np.linspace(-1, 1, 41)
     grid = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
@@ -178,4 +239,4 @@ def _shape(transform: Transform, grid: np.ndarray, scale: float) -> tuple[float,
     return float(values[:, 1].min()), float(values[:, 0].max()), stretch, folded
 
 
-__all__ = ["Evidence", "gather_evidence", "reason_to_reject"]
+__all__ = ["Evidence", "few_keypoints", "gather_evidence", "impossible_shape", "overlap_grid", "reason_to_reject"]

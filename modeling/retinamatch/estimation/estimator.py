@@ -7,7 +7,8 @@ The way of a pair:
    are found than by descriptor alone.
 3. A quadratic transform, by iteratively reweighted least squares. Where no match lies, prior points that the rotation
    predicts hold it.
-4. Dense refinement: every keypoint is looked for in the dense descriptors of the other photograph.
+4. Dense refinement: every keypoint is looked for in the dense descriptors of the other photograph. Where matches are
+   few and the photographs look alike all the same, the pictures themselves are aligned too.
 5. The class that was asked for, or with "auto" the richest one that the matches support.
 6. The decision, in `decision.py`.
 """
@@ -19,15 +20,19 @@ import numpy as np
 
 from ..keypoint_set import Keypoints
 from ..transforms import TRANSFORMS, Polynomial, Quadratic, Transform, transform_class
-from .decision import gather_evidence, reason_to_reject
+from .decision import few_keypoints, gather_evidence, impossible_shape, overlap_grid, reason_to_reject
+from .dense_agreement import DenseAgreement, dense_agreement
 from .guided_matching import guided_matches
 from .hypotheses import Hypothesis, find_hypothesis
+from .image_alignment import align_where_better
 from .refinement import locate
 from .settings import EstimationSettings
 
 
 # Prior points: pixels of the moving photograph and of the fixed one, (P, 2) each.
 Prior = tuple[np.ndarray, np.ndarray]
+# So few of them, of more than a hundred, do not determine a transform.
+_FEW_PRIOR_POINTS = 10
 
 
 @dataclass(eq=False, repr=False)
@@ -47,6 +52,9 @@ class Estimate:
         overlap: Fraction of the fixed field of view that the moving one covers, 0 to 1.
         reason: Why there is no reliable match, in words; empty when accepted.
         evidence: The figures behind the decision.
+        rough: Whether the transform is believed but known poorly: the place is right, pixels are not.
+        agreement: (R, C) float32, how alike the photographs look, cell by cell of the moving one's field of view; NaN
+            where they cannot be compared. None when they were not.
     """
 
     accepted: bool
@@ -58,6 +66,8 @@ class Estimate:
     overlap: float
     reason: str
     evidence: dict = field(default_factory=dict)
+    rough: bool = False
+    agreement: np.ndarray | None = None
 
     @property
     def transform(self) -> Transform | None:
@@ -72,8 +82,9 @@ class Estimate:
     def __str__(self) -> str:
         if self.transform is None:
             return f"{self.status}: {self.reason}"
+        how = f"{self.status} roughly" if self.rough else self.status
         return (
-            f"{self.status}: {self.transform.name}, {self.inliers.sum()} inliers of {len(self.matches)} matches, "
+            f"{how}: {self.transform.name}, {self.inliers.sum()} inliers of {len(self.matches)} matches, "
             f"residual {self.residual:.2f} px, overlap {self.overlap:.0%}"
         )
 
@@ -120,14 +131,24 @@ def estimate(
     agreed = _agree(base, prior, moving, fixed, settings)
     if agreed is None:
         return _rejected(matches, scores, f"too few of the {len(matches)} matches agree on one transform")
-    inliers = agreed.matches[agreed.inliers]
-    evidence = gather_evidence(moving, fixed, matches, agreed.transform, inliers, settings)
-    reason = reason_to_reject(evidence, settings)
-    fine = agreed if reason else _refine_densely(agreed, prior, moving, fixed, settings)
+    evidence = gather_evidence(moving, fixed, matches, agreed.transform, agreed.matches[agreed.inliers], settings)
+    fine, agreement, enough = agreed, None, not few_keypoints(evidence, settings)
+    if not impossible_shape(evidence, settings):
+        fine, prior, agreement = _look_closer(agreed, prior, moving, fixed, enough, settings)
     held_out: dict[str, float] = {}
     if kind is None:
         kind, held_out = _richest_class(fine, prior, settings)
     fitted = _fit(kind, fine.moving, fine.fixed, fine.weights, prior, settings)
+    if agreement is not None:
+        evidence = evidence.with_agreement(agreement)
+    reason, rough = reason_to_reject(evidence, settings), False
+    if not reason:
+        grid, _ = overlap_grid(moving, fixed, fitted)
+        error = _standard_error(kind, fine, prior, grid, settings)
+        if not enough or len(fine.moving) < settings.plenty:
+            error = float(np.hypot(error, _remaining_error(fine, grid, moving, fixed, settings)))
+        rough = error > settings.roughly * fixed.scale
+        evidence = replace(evidence, precision=error if np.isfinite(error) else None)
     distances = np.linalg.norm(fitted(fine.moving) - fine.fixed, axis=1)
     return Estimate(
         accepted=not reason,
@@ -145,6 +166,8 @@ def estimate(
             "located": len(fine.moving),
             "held_out": held_out,
         },
+        rough=rough,
+        agreement=None if agreement is None else agreement.correlation,
     )
 
 
@@ -186,6 +209,37 @@ def _agree(
             predict = transform = _fit(Quadratic, p, q, weights, prior, settings)
     inliers = np.linalg.norm(predict(p) - q, axis=1) < settings.inlier_radius * fixed.scale
     return _Agreed(matches, scores, p, q, weights, inliers, transform)
+
+
+def _look_closer(
+    agreed: _Agreed, prior: Prior, moving: Keypoints, fixed: Keypoints, enough: bool, settings: EstimationSettings
+) -> tuple[_Agreed, Prior, DenseAgreement | None]:
+    """Refine what was agreed and the prior points, and say how alike the photographs look under it.
+
+    Where there are not `enough` keypoints, the pictures are aligned too, and the prior points follow the transform
+    from round to round; without pictures nothing is refined then, because nothing could tell whether to believe it.
+    """
+    pictures = moving.picture, fixed.picture
+    if pictures[0] is None or pictures[1] is None:
+        return (_refine_densely(agreed, prior, moving, fixed, settings) if enough else agreed), prior, None
+    if enough:
+        fine = _refine_densely(agreed, prior, moving, fixed, settings)
+        return fine, prior, dense_agreement(pictures[0], pictures[1], fine.transform)
+    agreement = dense_agreement(pictures[0], pictures[1], agreed.transform)
+    if agreement.best_share < settings.promising_alike:
+        return agreed, prior, agreement
+    fine = _refine_densely(agreed, prior, moving, fixed, settings)
+    predict = align_where_better(pictures[0], pictures[1], fine.transform) or fine.transform
+    for _ in range(settings.settling_rounds if len(prior[0]) > _FEW_PRIOR_POINTS else 0):
+        prior = prior[0], predict(prior[0])
+        fine = _refine_densely(_displace(fine, prior), prior, moving, fixed, settings)
+        predict = fine.transform
+    return fine, prior, dense_agreement(pictures[0], pictures[1], fine.transform)
+
+
+def _displace(agreed: _Agreed, points: Prior) -> _Agreed:
+    """Put the transform where points, (G, 2), go."""
+    return replace(agreed, transform=Quadratic.fit(*points))
 
 
 def _refine_densely(
@@ -261,10 +315,7 @@ def _richest_class(
     Matches are held out in blocks of the plane, one fifth at a time, because a match hardly tests a transform that was
     fitted to its neighbors.
     """
-    used = agreed.weights > 0
-    p, q, weights = agreed.moving[used], agreed.fixed[used], agreed.weights[used]
-    blocks = np.floor((p - p.min(0)) / np.maximum(np.ptp(p, axis=0).max() / 6, 1e-9)).astype(int)
-    fold = (blocks[:, 0] + 2 * blocks[:, 1]) % 5
+    p, q, weights, fold = _in_folds(agreed)
     errors = {}
     for name, kind in TRANSFORMS.items():
         squares = np.zeros(len(p))
@@ -283,6 +334,54 @@ def _richest_class(
     # One per cent is far below what the errors vary by; of equals the richest is taken.
     good = [name for name, error in errors.items() if error <= 1.01 * min(errors.values())]
     return TRANSFORMS[good[-1]], errors
+
+
+def _in_folds(agreed: _Agreed) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Give the matches that count, their weights, and the fifth of the plane in blocks that each one lies in."""
+    used = agreed.weights > 0
+    p, q, weights = agreed.moving[used], agreed.fixed[used], agreed.weights[used]
+    blocks = np.floor((p - p.min(0)) / np.maximum(np.ptp(p, axis=0).max() / 6, 1e-9)).astype(int)
+    return p, q, weights, (blocks[:, 0] + 2 * blocks[:, 1]) % 5
+
+
+def _standard_error(
+    kind: type[Transform], agreed: _Agreed, prior: Prior, grid: np.ndarray, settings: EstimationSettings
+) -> float:
+    """Give the standard error over places, (G, 2), in pixels of the fixed photograph, by the jackknife over blocks."""
+    p, q, weights, fold = _in_folds(agreed)
+    folds = np.unique(fold)
+    try:
+        left = [_fit(kind, p[fold != k], q[fold != k], weights[fold != k], prior, settings)(grid) for k in folds]
+    except ValueError:
+        return float("inf")
+    squares = ((np.array(left) - np.mean(left, axis=0)) ** 2).sum(2).sum(0) * (len(folds) - 1) / len(folds)
+    return float(np.sqrt(squares.mean()))
+
+
+def _remaining_error(
+    agreed: _Agreed, grid: np.ndarray, moving: Keypoints, fixed: Keypoints, settings: EstimationSettings
+) -> float:
+    """Give how far more dense refinement would move the transform over places, (G, 2), in pixels of the fixed one.
+
+    In a poor photograph the descriptors near the predicted place are all alike, and the dense refinement finds what it
+    expects: no scatter of its matches tells that. So it starts from two displaced places as well. What it keeps of the
+    displacement, it also keeps of the error that it began with: of a series of looks, each one moves the transform that
+    fraction of the move before, and their sum is what remains.
+    """
+    if moving.describe is None or fixed.describe is None:
+        return 0.0
+    mapped, step = agreed.transform(grid), settings.test_displacement * fixed.scale
+    looks = []
+    for shift in ((0.0, 0.0), (step, 0.0), (0.0, step)):
+        prior = grid, mapped + shift
+        try:
+            looks.append(_refine_densely(_displace(agreed, prior), prior, moving, fixed, settings))
+        except ValueError:  # hardly any overlap
+            return float("inf")
+    ends = [look.transform(grid) for look in looks]
+    move = np.sqrt(((ends[0] - mapped) ** 2).sum(1).mean())
+    kept = np.mean([np.median(ends[1 + axis][:, axis] - ends[0][:, axis]) / step for axis in (0, 1)])
+    return float(move / (1 - np.clip(kept, 0, 0.95)))
 
 
 def _rejected(matches: np.ndarray, scores: np.ndarray, reason: str) -> Estimate:

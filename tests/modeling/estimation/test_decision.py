@@ -51,7 +51,41 @@ def test_thresholds_are_the_least_that_passes(name):
     assert reason_to_reject(replace(CLEAR, **{name: 0.99 * least}), SETTINGS) != ""
 
 
-def test_worst_of_mirror_images_is_refused():
+def test_worst_of_mirror_images_is_rejected():
     """The strongest evidence between RootSIFT keypoints of a photograph and its mirror image; see `impostors.py`."""
     mirror = replace(CLEAR, agreeing=8, share=0.14, inliers=302, chance=215.0, excess=5.2)
     assert reason_to_reject(mirror, SETTINGS) != ""
+
+
+ALIKE = {"cells": 60, "alike": 0.9, "alike_reversed": 0.0, "correlation": 0.6}
+UNLIKE = {"cells": 60, "alike": 0.12, "alike_reversed": 0.08, "correlation": 0.02}
+FEW = [{"agreeing": 4}, {"agreeing": 30, "share": 0.08}, {"inliers": 61, "excess": 0.1}, {"span": 0.004}]
+
+
+def test_keypoints_alone_are_not_believed():
+    """What both photographs show that is not retina makes keypoints agree, but not the photographs."""
+    assert reason_to_reject(replace(CLEAR, **ALIKE), SETTINGS) == ""
+    reason = reason_to_reject(replace(CLEAR, **UNLIKE), SETTINGS)
+    assert "80 matches agree" in reason and "look alike in only 12 per cent of the places" in reason
+
+
+@pytest.mark.parametrize("few", FEW)
+def test_photographs_that_leave_no_doubt_are_believed(few):
+    assert reason_to_reject(replace(CLEAR, **few), SETTINGS) != ""
+    assert reason_to_reject(replace(CLEAR, **few, **ALIKE), SETTINGS) == ""
+    assert reason_to_reject(replace(CLEAR, **few, **UNLIKE), SETTINGS) == reason_to_reject(
+        replace(CLEAR, **few), SETTINGS
+    )
+
+
+@pytest.mark.parametrize(
+    "lacking", [{"cells": 8}, {"alike": 0.4}, {"correlation": 0.1}, {"folded": True}, {"stretch": 2.4}]
+)
+def test_each_condition_on_photographs_alone(lacking):
+    assert reason_to_reject(replace(CLEAR, **FEW[0], **{**ALIKE, **lacking}), SETTINGS) != ""
+
+
+def test_reversed_contrast_is_evidence_as_well():
+    turned = {"cells": 60, "alike": 0.0, "alike_reversed": 0.9, "correlation": -0.6}
+    assert reason_to_reject(replace(CLEAR, **turned), SETTINGS) == ""
+    assert reason_to_reject(replace(CLEAR, **FEW[0], **turned), SETTINGS) == ""

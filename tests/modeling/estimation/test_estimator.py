@@ -8,6 +8,7 @@ from retinamatch.estimation import EstimationSettings, estimate
 from retinamatch.estimation.eye_model import EyeModel
 from retinamatch.keypoint_set import Keypoints
 from retinamatch.matching import match_keypoints
+from retinamatch.rootsift import rootsift_keypoints
 from retinamatch.transforms import TRANSFORMS, Homography, Similarity
 
 
@@ -220,3 +221,34 @@ def test_all_matches_at_one_place(rng):
 def test_unknown_transform(pair):
     with pytest.raises(ValueError, match="'spline'.*similarity, affine"):
         run(*pair, "spline")
+
+
+def with_pictures(visits):
+    return tuple(rootsift_keypoints(one.image) for one in (visits.moving, visits.fixed))
+
+
+def test_photographs_are_looked_at_before_a_pair_is_rejected(visits):
+    moving, fixed = with_pictures(visits)
+    strict = {"minimum_agreeing": 10**6}
+    blind = run(replace(moving, picture=None), fixed, **strict)
+    assert not blind.accepted and blind.agreement is None and blind.evidence["alike"] is None
+    seen = run(moving, fixed, **strict)
+    assert (
+        seen.accepted and seen.evidence["alike"] > 0.8 and np.isfinite(seen.agreement).sum() == seen.evidence["cells"]
+    )
+    points, truth = visits.shared_keypoints()
+    assert np.linalg.norm(seen.transform(points) - truth, axis=1).mean() < 1.5
+
+
+def test_other_eye_is_rejected_by_both_kinds_of_evidence(visits, other_eye):
+    fixed, other = with_pictures(visits)[1], rootsift_keypoints(other_eye)
+    lax = {"minimum_agreeing": 0, "minimum_share": 0.0, "minimum_excess": -100.0, "minimum_span": 0.0}
+    for settings in ({}, lax):
+        assert not run(other, fixed, **settings).accepted
+
+
+def test_precision_is_in_pixels_of_the_fixed_photograph(visits):
+    found = run(*with_pictures(visits))
+    assert 0 < found.evidence["precision"] < 3 and not found.rough
+    rough = run(*with_pictures(visits), roughly=0.001)
+    assert rough.accepted and rough.rough and str(rough).startswith("registered roughly")
