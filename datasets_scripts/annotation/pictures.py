@@ -1,6 +1,5 @@
 """Photographs to annotate, from a folder or from Parquet, and the keypoints that are proposed for them."""
 
-import io
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -10,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 from retinamatch.field_of_view import find_field_of_view
 from retinamatch.photographs import PhotographError, read_photograph
@@ -73,10 +71,9 @@ class ParquetPicture:
 
     def read(self) -> np.ndarray:
         """Read the photograph, (H, W, 3) uint8, upright."""
-        stored = (self._row("image")["image"] or {}).get("bytes") or b""
         try:
-            return read_photograph(Image.open(io.BytesIO(stored)))
-        except (OSError, PhotographError) as error:
+            return read_photograph(self._row("image")["image"] or b"")
+        except PhotographError as error:
             raise AnnotationError(f"The image of {self.name} in {self.file} cannot be read.") from error
 
     def labels(self, size: tuple[int, int]) -> Annotation | None:

@@ -4,6 +4,7 @@ Exit code 0: done. 1: no reliable match. 2: bad input, with one sentence on the 
 """
 
 import json
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -256,6 +257,7 @@ def stress(
 def main():
     """Run the command line; the entry point `retinamatch`."""
     keep_freed_memory()
+    warnings.formatwarning = lambda message, *place, **line: f"retinamatch: {message}\n"
     with standard_output("retinamatch"):
         app()
 

@@ -5,6 +5,7 @@ extractor; what depends on its descriptors, the thresholds of matching, it bring
 """
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from transformers import AutoModelForKeypointDetection
+from safetensors import SafetensorError
+from transformers import AutoModelForKeypointDetection, PreTrainedConfig
+from transformers.utils import IMAGE_PROCESSOR_NAME
 
+from .conversion import PUBLISHED_INFERENCE
 from .image_processing_retina import RetinaImageProcessor
 from .keypoint_set import Keypoints
 from .keypoints import RetinaKeypointOutput, sample_descriptors
@@ -77,8 +81,12 @@ class ModelExtractor:
             self.model = AutoModelForKeypointDetection.from_pretrained(
                 source, dtype=torch.float32, trust_remote_code=False
             )
-            self.processor = RetinaImageProcessor.from_pretrained(source)
-        except (OSError, ValueError) as error:
+            self.processor = find_processor(source, self.model.config)
+        except UnknownNameError:
+            raise
+        except (OSError, ValueError, SafetensorError) as error:
+            if isinstance(source, Path):
+                raise UnknownNameError(f"{source} cannot be opened as a model: {str(error).splitlines()[0]}") from error
             raise _unknown_model(str(model)) from error
         # Channels last is what the convolutions of CPUs are fastest in.
         self.model.to(device, memory_format=self.model.base_model.memory_format).eval()
@@ -203,9 +211,36 @@ def find_model(model: str | Path) -> str | Path:
         return WEIGHTS / name
     if (Path(name) / "config.json").is_file():
         return Path(name)
+    if Path(name).is_dir():
+        raise UnknownNameError(f"{name} is no folder that save_pretrained wrote: it has no config.json.")
     if _HUB_NAME.fullmatch(name) and not Path(name).exists():
         return name
     raise _unknown_model(name)
+
+
+def find_processor(source: str | Path, config: PreTrainedConfig) -> RetinaImageProcessor:
+    """Find how photographs are prepared for a network.
+
+    A model that was saved without its processor gets the default one, with a warning, unless its settings are those of
+    the published networks, for which photographs are prepared in another way.
+
+    Args:
+        source: Where the network lies, from `find_model`.
+        config: Of the network.
+
+    Raises:
+        UnknownNameError: There is no processor, and the default one may be wrong.
+    """
+    if not isinstance(source, Path) or (source / IMAGE_PROCESSOR_NAME).is_file():
+        return RetinaImageProcessor.from_pretrained(source)
+    missing = f"{source} has no {IMAGE_PROCESSOR_NAME}, which says how photographs are prepared for the network"
+    if all(getattr(config, name, None) == value for name, value in PUBLISHED_INFERENCE.items()):
+        raise UnknownNameError(
+            f"{missing}; its settings are those of a converted checkpoint, which the default would not fit: convert it "
+            "again, or save its processor there."
+        )
+    warnings.warn(f"{missing}; the default is taken. Save the right one there with `save_pretrained`.", stacklevel=2)
+    return RetinaImageProcessor()
 
 
 def _unknown_model(name: str) -> UnknownNameError:
@@ -225,5 +260,6 @@ __all__ = [
     "UnknownNameError",
     "find_extractor",
     "find_model",
+    "find_processor",
     "known_models",
 ]

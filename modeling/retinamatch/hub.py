@@ -1,16 +1,15 @@
 """A model as a Hub repository: weights, processor, and the code that opens them where this package is not installed."""
 
 import os
-import shutil
 from pathlib import Path
 
 import torch
 from transformers import AutoModelForKeypointMatching, PreTrainedModel
 
-from . import pipeline
-from .extractor import find_model
+from .extractor import find_model, find_processor
 from .files import filling, write_text
 from .image_processing_retina import RetinaImageProcessor
+from .pipeline import TASK
 
 
 _HEADS = {
@@ -50,7 +49,7 @@ def save_repository(
         head.register_for_auto_class(next(auto for auto, end in _HEADS.items() if head.__name__.endswith(end)))
         model.config.auto_map = {auto: f"{module}.{family}{end}" for auto, end in _HEADS.items()}
         model.config.custom_pipelines = {
-            pipeline.TASK: {"impl": "pipeline.RetinaKeypointMatchingPipeline", "pt": ["AutoModelForKeypointMatching"]}
+            TASK: {"impl": "pipeline.RetinaKeypointMatchingPipeline", "pt": ["AutoModelForKeypointMatching"]}
         }
     before = model.config.dtype
     try:
@@ -59,8 +58,6 @@ def save_repository(
             model.save_pretrained(aside, state_dict=weights)
             (aside / "model.safetensors").chmod(0o644)  # safetensors writes for the owner alone
             processor.save_pretrained(aside)
-            if remote_code:
-                shutil.copy(pipeline.__file__, aside)
     finally:
         model.config.dtype = before
         if remote_code:
@@ -81,7 +78,7 @@ def export_repository(model: str | Path, folder: str | os.PathLike) -> None:
     """
     source = find_model(model)
     network = AutoModelForKeypointMatching.from_pretrained(source, dtype=torch.float32, trust_remote_code=False)
-    save_repository(network, RetinaImageProcessor.from_pretrained(source), folder)
+    save_repository(network, find_processor(source, network.config), folder)
     card = Path(source) / "README.md"
     if card.is_file():
         write_text(Path(folder) / card.name, card.read_text(encoding="utf-8"))

@@ -5,22 +5,25 @@ rectangle of the photograph the canvas covers, so every place on it has an exact
 coordinate is relative when the photograph spans 0 to 1 from edge to edge: pixel `px` lies at `(px + 0.5) / width`.
 """
 
+import base64
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from huggingface_hub.errors import HTTPError  # of httpx, or of httpx2, as in publishing
+from huggingface_hub.utils import get_session
 from PIL import Image, ImageDraw
 from transformers.image_processing_backends import PilBackend
 from transformers.image_processing_utils import BatchFeature
-from transformers.image_utils import PILImageResampling, SizeDict, load_image
+from transformers.image_utils import PILImageResampling, SizeDict
 from transformers.processing_utils import ImagesKwargs
 
 from .enhancement import local_normalize
 from .field_of_view import FieldOfView, find_field_of_view
 from .keypoints import RetinaKeypointOutput, RetinaMatchingOutput
-from .photographs import PhotographLike, read_photograph
+from .photographs import PhotographError, PhotographLike, read_photograph
 
 
 #: The working size: this many pixels across the field of view, on the canvas and in all lengths of matching.
@@ -171,8 +174,8 @@ class RetinaBatch(BatchFeature):
 class RetinaImageProcessor(PilBackend):
     """Prepare fundus photographs for the models, and bring their keypoints back to pixels of the photographs.
 
-    An image is a path, an address, a PIL image, an array or a tensor, of any mode and size. Pairs are consecutive
-    images: `[a, b]`, `[[a, b], [c, d]]` and `[a, b, c, d]` are all taken. Calling the processor gives
+    An image is an address (http, https, data) or anything that `read_photograph` reads, of any mode and size. Pairs are
+    consecutive images: `[a, b]`, `[[a, b], [c, d]]` and `[a, b, c, d]` are all taken. Calling the processor gives
 
     - `pixel_values` (batch, 1, height, width) float32, zero outside the field of view: in [-1, 1] after local
       normalization, else in [0, 1], or gray levels without `do_rescale`;
@@ -219,10 +222,14 @@ class RetinaImageProcessor(PilBackend):
         # One after the other: of many large photographs only one lies in memory at full size.
         return (self.process_image(image) for image in self._prepare_images_structure(images))
 
-    def process_image(self, image: PhotographLike, *args: Any, **kwargs: Any) -> np.ndarray:  # type: ignore[override]
-        """Read one image of any kind as (H, W, 3) uint8 RGB, upright."""
+    def process_image(  # type: ignore[override]
+        self, image: PhotographLike, *args: Any, timeout: float | None = None, **kwargs: Any
+    ) -> np.ndarray:
+        """Read one image of any kind as (H, W, 3) uint8 RGB, upright; `timeout` seconds to fetch an address."""
         if isinstance(image, str) and image.startswith(("http://", "https://")):
-            image = load_image(image)
+            image = _fetch(image, timeout)
+        elif isinstance(image, str) and image.startswith("data:image/"):
+            image = base64.b64decode(image.partition(",")[2])
         return read_photograph(image)
 
     def _preprocess(  # type: ignore[override]  # transformers calls it by keyword alone
@@ -342,6 +349,15 @@ class RetinaImageProcessor(PilBackend):
             _draw_pair(self.process_image(images[2 * i]), self.process_image(images[2 * i + 1]), result)
             for i, result in enumerate(keypoint_matching_output)
         ]
+
+
+def _fetch(address: str, timeout: float | None) -> bytes:
+    try:
+        answer = get_session().get(address, timeout=timeout, follow_redirects=True)
+        answer.raise_for_status()
+    except (HTTPError, OSError) as error:
+        raise PhotographError(f"{address} cannot be fetched ({error}).") from error
+    return answer.content
 
 
 def _height_and_width(size: SizeDict) -> tuple[int, int]:

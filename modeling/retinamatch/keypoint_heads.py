@@ -4,8 +4,9 @@ A network is a `PreTrainedModel` with `DenseKeypoints` that returns `RetinaDense
 `KeypointDetection` and `KeypointMatching`; they have no parameters, so any saved class opens as any other.
 """
 
+import warnings
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,12 @@ from .keypoints import (
     sample_descriptors,
 )
 from .losses import contrastive_loss, dice_loss
+
+
+if TYPE_CHECKING:
+    # A model that is saved takes the files along that are imported here, and the pipeline is one of those that its
+    # configuration names (transformers#29714).
+    from .pipeline import RetinaKeypointMatchingPipeline  # noqa: F401
 
 
 class KeypointConfig(Protocol):
@@ -106,15 +113,19 @@ class DenseKeypoints(nn.Module):
     Attributes:
         config: The configuration of the network.
         descriptor_head: The layer that makes the descriptor map; it knows where on the input a cell lies.
+        heatmap: The layer that makes the heat-map logits.
         memory_format: In which the network runs fastest on a CPU.
     """
 
     config: KeypointConfig
+    heatmap: ScaledConvolution
     descriptor_head: DescriptorHead | FineDescriptorHead
     memory_format = torch.channels_last
 
-    def check_input(self, pixel_values: Tensor, smallest: int) -> None:
-        """Reject what the network cannot take.
+    def take_input(self, pixel_values: Tensor, smallest: int) -> Tensor:
+        """Bring the input to the precision of the weights; reject what the network cannot take.
+
+        Half precision takes minutes on a CPU: there the weights become float32 for good, with a warning.
 
         Raises:
             ValueError: When the input has the wrong number of axes or channels or is too small.
@@ -125,6 +136,11 @@ class DenseKeypoints(nn.Module):
         height, width = pixel_values.shape[-2:]
         if min(height, width) < smallest:
             raise ValueError(f"`pixel_values` must be at least {smallest} x {smallest} pixels, got {height} x {width}.")
+        if self.heatmap.weight.dtype == torch.float16 and pixel_values.device.type == "cpu":
+            warnings.warn("A CPU takes minutes in float16: the weights are brought to float32.", stacklevel=2)
+            with torch.inference_mode(False):  # weights that can be trained still
+                self.float()
+        return pixel_values.to(self.heatmap.weight.dtype)
 
     def sample_descriptors(self, descriptor_map: Tensor, keypoints: Tensor) -> Tensor:
         """Read unit-length descriptors at keypoints (batch, num_keypoints, 2) given in input pixels."""

@@ -133,9 +133,9 @@ class LKSuperRetinaModel(LKSuperRetinaPreTrainedModel, DenseKeypoints):
         Raises:
             ValueError: When the input has the wrong number of axes or channels or is too small.
         """
-        self.check_input(pixel_values, self.descriptor_head.smallest_input)
+        pixel_values = self.take_input(pixel_values, self.descriptor_head.smallest_input)
         height, width = pixel_values.shape[-2:]
-        features = F.pad(pixel_values.to(self.dtype), (0, -width % 8, 0, -height % 8))
+        features = F.pad(pixel_values, (0, -width % 8, 0, -height % 8))
         stages = []
         for stage, layer in enumerate(self.encoder):
             features = layer(F.max_pool2d(features, 2) if stage else features, self.activation)

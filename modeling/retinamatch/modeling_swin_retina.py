@@ -157,8 +157,7 @@ class SwinRetinaModel(SwinRetinaPreTrainedModel, DenseKeypoints):
         Raises:
             ValueError: When the input has the wrong number of axes or channels or is too small.
         """
-        self.check_input(pixel_values, smallest=16 * self.config.window_size + 1)
-        pixel_values = pixel_values.to(self.dtype)
+        pixel_values = self.take_input(pixel_values, smallest=16 * self.config.window_size + 1)
         *maps, deepest = self.encoder(pixel_values)
         skips = [block(features) for block, features in zip(self.skips, (pixel_values, *maps))] + maps[3:]
         features, decoded = self.bottleneck(deepest), []

@@ -1,8 +1,15 @@
 """Any file, PIL image, array or tensor becomes an upright RGB photograph, or one clear error."""
 
+import io
 import os
+import re
 import struct
 import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -16,35 +23,49 @@ MAXIMUM_PIXELS = 400_000_000  # 20,000 x 20,000: 1.2 GB as RGB; more is taken fo
 
 _PIXELS_AT_ONCE = 2_000_000  # copied out of PIL in one go, so that a huge photograph lies in memory once, not thrice
 _DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, LookupError, ArithmeticError, struct.error)
-_opening = threading.Lock()
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/|data:", re.IGNORECASE)  # one letter alone would be a drive
+_limit, _limits = threading.Lock(), []  # the limits of PIL that were met, the real one first
 
 #: What `read_photograph` reads.
-PhotographLike = str | os.PathLike | Image.Image | np.ndarray | torch.Tensor
+PhotographLike = str | os.PathLike | bytes | BinaryIO | Mapping[str, Any] | Image.Image | np.ndarray | torch.Tensor
 
 
 class PhotographError(ValueError):
     """A picture that cannot be read or cannot be a fundus photograph; the message is one sentence for the user."""
 
 
+class PhotographWarning(UserWarning):
+    """Something that a reader of results should know about a picture; the message is one sentence for the user."""
+
+
 def read_photograph(source: PhotographLike) -> np.ndarray:
     """Read any picture into the one form that the library works on.
 
-    Files and PIL images: every mode of PIL, with the EXIF orientation applied and transparent places black. Arrays and
-    tensors: (H, W), (H, W, C) or (C, H, W) with 1, 3 or 4 channels; bool, integers or floats. White is the least of
-    255, 4095 and 65535 (floats: 1, 255 and 65535) that no value passes.
+    Files and PIL images: every mode of PIL, with the EXIF orientation applied and transparent places black; of a file
+    of several pages the largest one, with a `PhotographWarning`. Arrays and tensors: (H, W), (H, W, C) or (C, H, W)
+    with 1, 3 or 4 channels; bool, integers or floats. White is the least of 255, 4095 and 65535 (floats: 1, 255 and
+    65535) that no value passes.
 
     Args:
-        source: Path, PIL image, NumPy array or torch tensor.
+        source: Path, the bytes of a file, a file open for reading bytes, a row {"bytes", "path"} of `datasets`, PIL
+            image, NumPy array or torch tensor.
 
     Returns:
         (height, width, 3) uint8 RGB, upright. An array that has this form already is returned as it is, not copied.
 
     Raises:
-        PhotographError: The file is missing, a directory, truncated or not an image; a side is shorter than 64 pixels;
-            the picture has more than 400 million pixels; an array has another shape, NaN or values out of range.
+        PhotographError: The file is missing, a directory, truncated or not an image; it is an address of the web; a
+            side is shorter than 64 pixels; the picture has more than 400 million pixels; an array has another shape,
+            NaN or values out of range.
     """
     if isinstance(source, (str, os.PathLike)):
         return _read_file(os.fspath(source))
+    if isinstance(source, Mapping):
+        return _read_row(source)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _decode(io.BytesIO(source), "The photograph")
+    if hasattr(source, "read"):
+        return _read_open_file(source)
     if isinstance(source, Image.Image):
         return _from_pil(source, getattr(source, "filename", "") or "The picture")
     if isinstance(source, torch.Tensor):
@@ -52,40 +73,132 @@ def read_photograph(source: PhotographLike) -> np.ndarray:
         source = (source.float() if source.is_floating_point() else source).numpy()
     if isinstance(source, np.ndarray):
         return _from_array(source, "The array")
-    raise PhotographError(f"A photograph is a path, a PIL image, an array or a tensor, not {type(source).__name__}.")
+    raise PhotographError(
+        "A photograph is a path, the bytes of a file, an open file, a PIL image, an array or a tensor, not "
+        f"{type(source).__name__}."
+    )
+
+
+def photograph_name(source: Any) -> str:
+    """Say what the file of a photograph is called, without its folder; "" for what is no file."""
+    if isinstance(source, Mapping):
+        source = source.get("path")
+    elif not isinstance(source, str | os.PathLike):
+        source = getattr(source, "filename", "") or getattr(source, "name", "")
+    return Path(source).name if isinstance(source, str | os.PathLike) else ""
 
 
 def _read_file(path: str) -> np.ndarray:
+    if _ADDRESS.match(path) and not os.path.exists(path):
+        raise PhotographError(
+            f"{path[:80]} is an address (URL), not a file: download the photograph and name its file."
+        )
     if os.path.isdir(path):
         raise PhotographError(f"{path} is a directory, not a photograph.")
     try:
-        image = _open_any_size(path)
+        if os.path.exists(path) and not os.path.isfile(path):  # a pipe, in which nothing can be looked up
+            return _decode(io.BytesIO(Path(path).read_bytes()), path)
+        return _decode(path, path)
     except FileNotFoundError:
         raise PhotographError(f"{path} does not exist.") from None
     except PermissionError:
         raise PhotographError(f"{path} may not be read: permission denied.") from None
+
+
+def _read_row(row: Mapping[str, Any]) -> np.ndarray:
+    stored, path = row.get("bytes"), row.get("path")
+    if stored is not None:
+        return _decode(io.BytesIO(stored), str(path or "The photograph"))
+    if path is not None:
+        return _read_file(os.fspath(path))
+    raise PhotographError(f'A row of a photograph has "bytes" or a "path"; this one has: {", ".join(map(str, row))}.')
+
+
+def _read_open_file(file: Any) -> np.ndarray:
+    name = photograph_name(file) or "The open file"
+    try:
+        place = file.tell() if file.seekable() else None
+        content = file.read()
+        if place is not None:
+            file.seek(place)  # so that it can be read again
+    except (AttributeError, OSError, ValueError) as error:  # no file after all, no right, closed
+        raise PhotographError(f"{name} cannot be read ({error}).") from None
+    if isinstance(content, str):
+        raise PhotographError(f'{name} is open as text; a photograph is read as bytes: open it with mode "rb".')
+    return _decode(io.BytesIO(content), name)
+
+
+def _decode(file: str | BinaryIO, name: str) -> np.ndarray:
+    try:
+        with _any_size():
+            image = Image.open(file)
+    except (FileNotFoundError, PermissionError):
+        raise
     except UnidentifiedImageError:
-        raise PhotographError(f"{path} is not an image that can be read.") from None
+        raise PhotographError(f"{name} is not an image that can be read.") from None
     except _DECODER_ERRORS as error:
-        raise PhotographError(f"{path} is truncated or damaged ({error}).") from None
+        raise PhotographError(f"{name} is truncated or damaged ({error}).") from None
     with image:
-        return _from_pil(image, path)
+        take_largest_page(image, name)
+        return _from_pil(image, name)
 
 
-def _open_any_size(path: str) -> Image.Image:
-    """Open a file without PIL's own limit of size, which warns at 89 megapixels; ours is checked before decoding."""
-    with _opening:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            return Image.open(path)
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+def take_largest_page(image: Image.Image, name: str) -> None:
+    """Turn a TIFF file of several pages to the largest one, the first of them: a thumbnail may come before it.
+
+    Args:
+        image: As it was opened, nothing decoded.
+        name: What to call it.
+
+    Raises:
+        PhotographError: It is damaged.
+
+    Warns:
+        PhotographWarning: There are several pages; it says which one is taken.
+    """
+    if image.format != "TIFF":  # pages of other formats are frames of an animation, or previews after the photograph
+        return
+    try:
+        sizes = []
+        for page in range(image.n_frames):
+            image.seek(page)
+            sizes.append(image.size)
+        if len(sizes) == 1:
+            return
+        largest = max(range(len(sizes)), key=lambda page: sizes[page][0] * sizes[page][1])
+        image.seek(largest)
+    except _DECODER_ERRORS as error:
+        raise PhotographError(f"{name} is truncated or damaged ({error}).") from None
+    width, height = sizes[largest]
+    warnings.warn(
+        f"{name} has {len(sizes)} pages; the largest one is taken, page {largest + 1} of {width} x {height} pixels.",
+        PhotographWarning,
+        stacklevel=2,
+    )
+
+
+@contextmanager
+def _any_size() -> Iterator[None]:
+    """Lift PIL's own limit of size, which warns at 89 megapixels, while any thread decodes; ours is checked before."""
+    with _limit:
+        _limits.append(Image.MAX_IMAGE_PIXELS)
+        Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        with _limit:
+            first = _limits.pop(0)
+            if not _limits:
+                Image.MAX_IMAGE_PIXELS = first
+            else:
+                _limits[0] = first
 
 
 def _from_pil(image: Image.Image, name: str) -> np.ndarray:
     _check_size(image.height, image.width, name)
     try:
-        image.load()
+        with _any_size():
+            image.load()
     except _DECODER_ERRORS as error:
         raise PhotographError(f"{name} is truncated or damaged ({error}).") from None
     orientation = _orientation(image)  # after loading: PIL rotates TIFF files itself then
@@ -188,4 +301,14 @@ def _check_size(height: int, width: int, name: str) -> None:
         )
 
 
-__all__ = ["IMAGE_SUFFIXES", "MAXIMUM_PIXELS", "MINIMUM_SIDE", "PhotographError", "PhotographLike", "read_photograph"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAXIMUM_PIXELS",
+    "MINIMUM_SIDE",
+    "PhotographError",
+    "PhotographLike",
+    "PhotographWarning",
+    "photograph_name",
+    "read_photograph",
+    "take_largest_page",
+]

@@ -5,49 +5,79 @@ transformers' own (5.17 and 5.23) hands PIL's (width, height) where (height, wid
 upstream has caught up.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import AutoModelForKeypointMatching
-from transformers.image_utils import load_image
 from transformers.pipelines import PIPELINE_REGISTRY, KeypointMatchingPipeline, Pipeline
-from transformers.pipelines.keypoint_matching import ImagePair, Keypoint, Match, validate_image_pairs
+from transformers.pipelines.keypoint_matching import Keypoint, Match
 
 from .image_processing_retina import RetinaImageProcessor
+from .photographs import PhotographLike
 
 
 TASK = "retina-keypoint-matching"
+
+_WANTED = "Matching takes two photographs [a, b], a list of such pairs or a generator of them"
+
+#: Two photographs, or an array or tensor that holds both.
+ImagePair = Sequence[PhotographLike] | np.ndarray | torch.Tensor
 
 
 class RetinaKeypointMatchingPipeline(KeypointMatchingPipeline):
     """Match the keypoints of two photographs; the same calls and answers as the pipeline `keypoint-matching`.
 
-    Call it with a pair `[image0, image1]` or a list of pairs (paths, URLs or PIL images) and optionally `threshold`.
+    Call it with a pair `[image0, image1]`, a list of pairs, or anything that gives pairs one by one: a generator, a
+    data set. An image is an address or anything that `read_photograph` reads. `threshold`, `batch_size` and `timeout`
+    are taken by the constructor and by the call, which goes first.
+
     For every match it gives `{"keypoint_image_0": {"x", "y"}, "keypoint_image_1": {"x", "y"}, "score"}`, x and y in
-    pixels of the photographs, the best match first; for a list of pairs a list of such lists.
+    pixels of the photographs, the best match first. The answer to a pair, and to a list of one, is a list of matches;
+    to a list of pairs a list of such lists; a generator of pairs gets an iterator over such lists.
     """
 
     image_processor: RetinaImageProcessor
 
     # The methods take what upstream's take; those are no overrides of `Pipeline`'s that mypy accepts either.
     def __call__(  # type: ignore[override]
-        self, inputs: ImagePair | list[ImagePair], threshold: float = 0.0, batch_size: int = 1, **kwargs: Any
-    ) -> list[Match] | list[list[Match]]:
-        """Match one pair or many; `batch_size` pairs go through the network at once."""
-        pairs = validate_image_pairs(inputs)
-        chunks = [pairs[start : start + batch_size] for start in range(0, len(pairs), batch_size)]
-        matches = [pair for chunk in Pipeline.__call__(self, chunks, threshold=threshold, **kwargs) for pair in chunk]
+        self,
+        inputs: ImagePair | Iterable[ImagePair],
+        threshold: float | None = None,
+        batch_size: int | None = None,
+        **kwargs: Any,
+    ) -> list[Match] | list[list[Match]] | Iterator[list[Match]]:
+        """Match one pair or many; `batch_size` pairs go through the network at once.
+
+        Raises:
+            ValueError: What is given is no pair, or holds something that is none.
+            PhotographError: A photograph cannot be read; the sentence names it.
+        """
+        size = batch_size or self._batch_size or 1
+        if threshold is not None:
+            kwargs["threshold"] = threshold
+        if isinstance(inputs, np.ndarray | torch.Tensor):
+            inputs = list(inputs)
+        if not isinstance(inputs, list | tuple):
+            return self._match(_chunks(_iterated(inputs), size), kwargs)
+        pairs = [inputs] if len(inputs) == 2 and not any(map(_holds_images, inputs)) else inputs
+        # A list of chunks, not a generator: `num_workers` is for lists.
+        matches = list(self._match(list(_chunks(iter(pairs), size)), kwargs)) if pairs else []
         return matches[0] if len(pairs) == 1 else matches
+
+    def _match(self, chunks: Iterable[list[ImagePair]], options: dict[str, Any]) -> Iterator[list[Match]]:
+        for found in Pipeline.__call__(self, chunks, batch_size=1, **options):
+            yield from found
 
     def preprocess(  # type: ignore[override]
         self, pairs: Sequence[ImagePair], timeout: float | None = None
     ) -> dict[str, Any]:
-        """Prepare a chunk of pairs. Coordinates (`image_frames`) keep full precision whatever the model's."""
-        images = [load_image(image, timeout=timeout) for pair in pairs for image in pair]
+        """Read and prepare a chunk of pairs."""
+        images = [self.image_processor.process_image(image, timeout=timeout) for pair in pairs for image in pair]
+        sizes = [image.shape[:2] for image in images]
         inputs = self.image_processor(images=images, return_tensors="pt")
-        inputs["pixel_values"] = inputs["pixel_values"].to(self.dtype)
-        sizes = [image.size[::-1] for image in images]  # PIL says (width, height)
         return {"model_inputs": inputs, "target_sizes": list(zip(sizes[0::2], sizes[1::2], strict=True))}
 
     def _forward(self, inputs: dict[str, Any]) -> dict[str, Any]:  # type: ignore[override]
@@ -70,6 +100,32 @@ class RetinaKeypointMatchingPipeline(KeypointMatchingPipeline):
                 ]
             )
         return results
+
+
+def _holds_images(value: Any) -> bool:
+    """Tell a pair from an image: a sequence, or an array of more axes than an image has."""
+    return isinstance(value, list | tuple) or getattr(value, "ndim", 0) > 3
+
+
+def _iterated(pairs: Any) -> Iterator[ImagePair]:
+    """Go through what is not a list, such as a generator or a data set; a single image is not taken for one."""
+    if not isinstance(pairs, str | bytes | dict) and not hasattr(pairs, "read"):
+        try:
+            return iter(pairs)
+        except TypeError:
+            pass
+    raise ValueError(f"{_WANTED}, got a single {type(pairs).__name__}.")
+
+
+def _chunks(pairs: Iterator[ImagePair], size: int) -> Iterator[list[ImagePair]]:
+    """Give pairs in lists of `size`, as they come; each is made sure to be a pair."""
+    while chunk := list(islice(pairs, size)):
+        for pair in chunk:
+            if not _holds_images(pair):
+                raise ValueError(f"{_WANTED}, got {type(pair).__name__} in place of a pair.")
+            if len(pair) != 2:
+                raise ValueError(f"{_WANTED}, got {len(pair)} photographs in place of a pair.")
+        yield chunk
 
 
 PIPELINE_REGISTRY.register_pipeline(

@@ -6,7 +6,6 @@ matches it rests on, or the status "no reliable match" with a reason in words.
 """
 
 import functools
-import os
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from .estimation import EstimationSettings, estimate
 from .extractor import DEFAULT_MODEL, Extractor, UnknownNameError, find_extractor
 from .keypoint_set import Keypoints
 from .matching import match_keypoints
-from .photographs import PhotographError, PhotographLike, read_photograph
+from .photographs import PhotographError, PhotographLike, photograph_name, read_photograph
 from .registration import FailedRegistration, Registration, timed
 from .transforms import TRANSFORM_NAMES
 
@@ -118,7 +117,7 @@ class Registrar:
         """
         transform = self.transform if transform is None else check_transform(transform)
         names = [
-            Path(source).name if isinstance(source, str | os.PathLike) else f"the {which} photograph"
+            photograph_name(source) or f"the {which} photograph"
             for source, which in ((moving, "moving"), (fixed, "fixed"))
         ]
         photographs, keypoints, timings = yield from self.find_steps([moving, fixed], names)

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .drawing import flicker
 from .files import put_results, written_aside
-from .photographs import IMAGE_SUFFIXES, PhotographError, read_photograph
+from .photographs import IMAGE_SUFFIXES, PhotographError, photograph_name, read_photograph
 from .registrar import Registrar
 from .registration import FailedRegistration, Registration
 from .results import save_picture, write_animation
@@ -133,7 +133,7 @@ def register_visits(
         raise SeriesError(f"A series takes {LEAST_PHOTOGRAPHS} photographs or more, got {count}.")
     if not 0 <= fixed < count:
         raise SeriesError(f"There is no photograph number {fixed + 1}: the series has {count}.")
-    names = [Path(str(photo)).name for photo in photographs] if names is None else names
+    names = names or [photograph_name(photo) or f"photograph {n}" for n, photo in enumerate(photographs, 1)]
     # Read when their turn comes, and again when they are drawn: a history of large photographs fits in no memory.
     readers = [photo if callable(photo) else partial(read_photograph, photo) for photo in photographs]
     target = registrar.keypoints([readers[fixed]()])[0]

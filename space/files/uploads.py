@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from retinamatch.photographs import PhotographError, read_photograph
+from retinamatch.photographs import PhotographError, read_photograph, take_largest_page
 
 from .metadata import strip_jpeg
 from .results import ResultFolder, root
@@ -123,6 +123,10 @@ def _opened(path: str, name: str):
     except _BROKEN:
         raise UploadError(f"{name} is truncated or damaged.") from None
     with image:
+        try:
+            take_largest_page(image, name)
+        except PhotographError as error:
+            raise UploadError(str(error)) from None
         yield image
 
 

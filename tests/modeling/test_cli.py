@@ -306,13 +306,19 @@ def test_convert_refuses_what_is_no_checkpoint(tmp_path):
 
 
 def test_a_process_of_its_own(photographs, tmp_path):
-    command = [sys.executable, "-c", "from retinamatch.cli import main; main()", "register", "missing.png", "b.png"]
+    pages = [Image.new("RGB", size) for size in ((80, 80), (300, 200))]
+    pages[0].save(tmp_path / "two.tif", save_all=True, append_images=pages[1:])
+    words = ["register", "two.tif", "missing.png", "--model", "rootsift"]
+    command = [sys.executable, "-c", "from retinamatch.cli import main; main()", *words]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.strip().splitlines() == ["retinamatch: missing.png does not exist."]
-    assert os.listdir(tmp_path) == []
+    assert done.stderr.strip().splitlines() == [
+        "retinamatch: two.tif has 2 pages; the largest one is taken, page 2 of 300 x 200 pixels.",
+        "retinamatch: missing.png does not exist.",
+    ]
+    assert os.listdir(tmp_path) == ["two.tif"]
 
 
 def test_evaluate_table_is_markdown(fire_folder, monkeypatch):

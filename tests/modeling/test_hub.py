@@ -112,6 +112,16 @@ with torch.inference_mode():
     found = model(**inputs)
 matcher = pipeline("retina-keypoint-matching", model=folder, trust_remote_code=True)
 matches = matcher(photos)
+deep = [Image.fromarray(np.asarray(photo)[..., 1].astype(np.uint16) * 257) for photo in photos]
+for name, photo in zip("ab", deep):
+    photo.save(f"{name}.png")
+assert matcher(["a.png", "b.png"]) == matcher([np.asarray(photo)[..., 1] for photo in photos])
+matcher.save_pretrained("pipeline")
+model.save_pretrained("parts")
+processor.save_pretrained("parts")
+for saved in ("pipeline", "parts"):
+    again = pipeline("retina-keypoint-matching", model=saved, trust_remote_code=True)
+    assert type(again).__name__ == type(matcher).__name__ and again(photos) == matches, saved
 print(json.dumps([names, found.keypoints.double().sum().item(), len(matches), type(matcher).__name__]))
 """
 
@@ -130,6 +140,9 @@ def test_the_same_as_remote_code_without_the_package(family, repository, photos,
     names, total, matches, matcher = json.loads(done.stdout.splitlines()[-1])
     prefix = {"lk_superretina": "LKSuperRetina", "swin_retina": "SwinRetina"}[family]
     assert names == [f"{prefix}{end}" for end in ("Model", "ForKeypointDetection", "ForKeypointMatching")]
+    for saved in ("pipeline", "parts"):
+        files = set(os.listdir(tmp_path / saved))
+        assert files == {name for name in os.listdir(repository) if name.endswith((".py", ".json", ".safetensors"))}
     other = next(name for name in FAMILIES if name != family)
     assert not any(other in file for file in os.listdir(repository)), "only the files of the family travel"
     assert matcher == "RetinaKeypointMatchingPipeline" and matches > 3

@@ -242,3 +242,18 @@ class TestSaved:
         torch.manual_seed(0)
         heat = LKSuperRetinaModel(LKSuperRetinaConfig.small())(torch.randn(1, 1, 64, 64)).heatmap_logits.sigmoid()
         assert 0.02 < heat.mean() < 0.4
+
+
+@pytest.mark.parametrize(
+    "model_class", [LKSuperRetinaModel, LKSuperRetinaForKeypointDetection, LKSuperRetinaForKeypointMatching]
+)
+def test_float16_on_a_cpu_is_computed_in_float32_with_a_warning(model_class):
+    half, image = peaky(model_class).half(), torch.rand(2, 1, 96, 96)
+    exact = peaky(model_class).half().float()  # what the weights in float16 say
+    with torch.inference_mode():
+        with pytest.warns(UserWarning, match="A CPU takes minutes in float16: the weights are brought to float32"):
+            found = half(image.half())
+        wanted = exact(image.half().float())
+    for value, other in zip(found.to_tuple(), wanted.to_tuple()):
+        torch.testing.assert_close(value, other)
+    assert not any(parameter.is_inference() for parameter in half.parameters()), "it can be trained still"

@@ -386,3 +386,16 @@ class TestSaved:
         done = CliRunner().invoke(app, [*words, str(tmp_path / "out")])
         assert done.exit_code == 0, done.output
         assert (tmp_path / "out" / "registration.json").is_file()
+
+
+@pytest.mark.parametrize("model_class", CLASSES)
+def test_float16_on_a_cpu_is_computed_in_float32_with_a_warning(model_class):
+    half, image = peaky(model_class).half(), torch.rand(2, 1, 96, 96)
+    exact = peaky(model_class).half().float()  # what the weights in float16 say
+    with torch.inference_mode():
+        with pytest.warns(UserWarning, match="A CPU takes minutes in float16: the weights are brought to float32"):
+            found = half(image.half())
+        wanted = exact(image.half().float())
+    for value, other in zip(found.to_tuple(), wanted.to_tuple()):
+        torch.testing.assert_close(value, other)
+    assert not any(parameter.is_inference() for parameter in half.parameters()), "it can be trained still"

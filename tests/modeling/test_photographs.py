@@ -1,12 +1,18 @@
 """Every kind of picture becomes the same upright RGB array, and what cannot be read is named in one sentence."""
 
+import contextlib
+import io
+import os
+import threading
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
 
 from retinamatch import photographs
-from retinamatch.photographs import PhotographError, read_photograph
+from retinamatch.photographs import PhotographError, PhotographWarning, photograph_name, read_photograph
 
 
 @pytest.fixture
@@ -186,9 +192,10 @@ def test_bad_objects(source, words):
         read_photograph(source)
 
 
-def test_sizes_beyond_the_limit_of_pil(tmp_path, monkeypatch, recwarn):
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sizes_beyond_the_limit_of_pil(tmp_path, monkeypatch, recwarn, suffix):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2_000_000)  # far below the file: PIL alone would refuse it
-    path = tmp_path / "large.png"
+    path = tmp_path / f"large.{suffix}"
     Image.new("L", (3000, 2000), 77).save(path)
     photo = read_photograph(path)
     assert photo.shape == (2000, 3000, 3) and (photo == 77).all()
@@ -196,3 +203,132 @@ def test_sizes_beyond_the_limit_of_pil(tmp_path, monkeypatch, recwarn):
     monkeypatch.setattr(photographs, "MAXIMUM_PIXELS", 5_000_000)
     with pytest.raises(PhotographError, match="3000 x 2000 pixels; more than 5 megapixels"):
         read_photograph(path)
+
+
+DISGUISES = {
+    "bytes": lambda path: path.read_bytes(),
+    "bytearray": lambda path: bytearray(path.read_bytes()),
+    "memoryview": lambda path: memoryview(path.read_bytes()),
+    "in memory": lambda path: io.BytesIO(path.read_bytes()),
+    "open file": lambda path: open(path, "rb"),
+    "open without a buffer": lambda path: open(path, "rb", buffering=0),
+    "row of bytes": lambda path: {"bytes": path.read_bytes(), "path": None},
+    "row of a path": lambda path: {"bytes": None, "path": str(path)},
+    "row of both": lambda path: {"bytes": path.read_bytes(), "path": "gone.png"},
+}
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+@pytest.mark.parametrize("deep", [False, True])
+def test_files_that_are_not_paths(rgb, grey, tmp_path, disguise, deep):
+    path = tmp_path / "photo.png"
+    Image.fromarray(grey[..., 0].astype(np.uint16) * 257 if deep else rgb).save(path)
+    source = DISGUISES[disguise](path)
+    for _ in range(2):  # an open file can be read again
+        np.testing.assert_array_equal(read_photograph(source), grey if deep else rgb)
+    assert photograph_name(source) == {"row of both": "gone.png"}.get(
+        disguise, "photo.png" if "open" in disguise or "path" in disguise else ""
+    )
+
+
+def test_names_of_photographs(rgb, tmp_path):
+    Image.fromarray(rgb).save(tmp_path / "a.png")
+    for source in (tmp_path / "a.png", str(tmp_path / "a.png"), Image.open(tmp_path / "a.png")):
+        assert photograph_name(source) == "a.png"
+    for source in (rgb, torch.from_numpy(rgb), Image.fromarray(rgb), b"", lambda: rgb, None, {"bytes": b""}):
+        assert photograph_name(source) == ""
+
+
+def test_a_pipe_is_read(rgb, tmp_path):
+    Image.fromarray(rgb).save(tmp_path / "photo.png")
+    os.mkfifo(tmp_path / "pipe")
+    content = (tmp_path / "photo.png").read_bytes()
+    threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(content,), daemon=True).start()
+    np.testing.assert_array_equal(read_photograph(tmp_path / "pipe"), rgb)
+
+
+@pytest.mark.parametrize("as_path", [str, Path])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://example.org/eye.jpg",
+        "HTTP://example.org/eye.jpg",
+        "ftp://example.org/a/eye.tif",
+        "s3://bucket/eye.png",
+        "hf://datasets/owner/name/eye.png",
+        "file:///tmp/eye.png",
+        "data:image/png;base64,iVBORw0KGgo=",
+    ],
+)
+def test_an_address_is_refused_as_an_address(address, as_path):
+    with pytest.raises(PhotographError, match=r"is an address \(URL\), not a file: download"):
+        read_photograph(as_path(address))
+
+
+@pytest.mark.parametrize("name", ["C:/eyes/left.png", "a:b.png", "left eye.png", "https.png"])
+def test_a_file_is_not_taken_for_an_address(name):
+    with pytest.raises(PhotographError, match="does not exist"):
+        read_photograph(name)
+
+
+@pytest.mark.parametrize(
+    "source,words",
+    [
+        (b"", "not an image"),
+        (b"not a picture", "not an image"),
+        ({"bytes": b"x", "path": "a.png"}, "a.png is not an image"),
+        ({"bytes": None, "path": "a.png"}, "a.png does not exist"),
+        ({"bytes": None, "path": None}, 'has "bytes" or a "path"'),
+        ({"image": 3}, "this one has: image"),
+        (io.StringIO("text"), "open as text"),
+        (io.BytesIO(b"x"), "not an image"),
+    ],
+)
+def test_bad_files_that_are_not_paths(source, words):
+    with pytest.raises(PhotographError, match=words):
+        read_photograph(source)
+
+
+def test_closed_files(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"x")
+    with open(tmp_path / "a.png", "rb") as closed, open(tmp_path / "b.png", "wb") as writing:
+        closed.close()
+        for file, name in ((closed, "a.png"), (writing, "b.png")):
+            with pytest.raises(PhotographError, match=f"{name} cannot be read"):
+                read_photograph(file)
+
+
+def pages(shades, sizes, path, **options):
+    first, *rest = (Image.new("RGB", size, (shade,) * 3) for shade, size in zip(shades, sizes))
+    first.save(path, save_all=True, append_images=rest, **options)
+
+
+@pytest.mark.parametrize("source", ["path", "bytes", "open file"])
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "jpeg"])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (0, 2, 1)])
+def test_the_largest_page_of_a_file_is_taken_and_that_is_said(tmp_path, source, compression, order):
+    sizes, shades = [(20, 10), (90, 70), (300, 200)], [200, 100, 50]
+    path = tmp_path / "pages.tif"
+    pages([shades[i] for i in order], [sizes[i] for i in order], path, compression=compression)
+    with contextlib.ExitStack() as stack:
+        given = {"path": path, "bytes": path.read_bytes(), "open file": stack.enter_context(open(path, "rb"))}[source]
+        words = rf"has 3 pages; the largest one is taken, page {order.index(2) + 1} of 300 x 200 pixels"
+        with pytest.warns(PhotographWarning, match=words):
+            photo = read_photograph(given)
+    assert photo.shape == (200, 300, 3) and abs(int(photo.mean()) - 50) < 3
+
+
+def test_pages_of_one_size_and_damaged_ones(tmp_path, recwarn):
+    path = tmp_path / "pages.tif"
+    pages([70, 80], [(90, 70)] * 2, path)
+    with pytest.warns(PhotographWarning, match="2 pages; the largest one is taken, page 1"):
+        assert read_photograph(path).mean() == 70
+    pages([70, 80], [(90, 70), (100, 80)], path)
+    path.write_bytes(path.read_bytes()[:-3000])
+    with pytest.warns(PhotographWarning), pytest.raises(PhotographError, match="truncated or damaged"):
+        read_photograph(path)
+    recwarn.clear()
+    for name in ("one.tif", "animation.gif", "animation.png", "animation.webp"):
+        pages([70] if "one" in name else [70, 80], [(90, 70)] * 2, tmp_path / name)
+        assert abs(read_photograph(tmp_path / name).mean() - 70) < 2
+    assert not [warning for warning in recwarn if warning.category is PhotographWarning]

@@ -160,6 +160,16 @@ def test_photographs_shown_on_the_page_lose_their_metadata_and_keep_their_pixels
     assert Image.open(clean(take(str(tmp_path / "page.tif"))).path).format == "PNG"
 
 
+def test_the_largest_page_of_a_file_counts(tmp_path, monkeypatch):
+    thumbnail, photograph = Image.new("RGB", (80, 70), (9, 9, 9)), Image.new("RGB", (400, 300), (90, 90, 90))
+    thumbnail.save(tmp_path / "pages.tif", save_all=True, append_images=[photograph])
+    upload = take(str(tmp_path / "pages.tif"))
+    assert upload.read().shape == (300, 400, 3) == clean(upload).read().shape
+    monkeypatch.setattr(uploads, "MOST_PIXELS", 100_000)
+    with pytest.raises(UploadError, match="400 x 300 pixels"):
+        take(str(tmp_path / "pages.tif"))
+
+
 def test_second_pictures_behind_a_jpeg_are_cut_off():
     content = (EXAMPLES / "visit_1.jpg").read_bytes()
     assert strip_jpeg(content + b"thumbnail " + PLACE).endswith(b"\xff\xd9")
