@@ -7,6 +7,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,8 @@ from transformers.utils import logging
 from . import results
 from .conversion import CONVERTED, convert_checkpoint
 from .evaluation import calibrate, compare_on_fire, evaluate_fire, evaluate_identity
+from .evaluation.agreement import DIFFERENT, agreement_table, judge_right_pairs, judge_wrong_pairs
+from .evaluation.conditions import CONDITIONS
 from .evaluation.stress import outcomes_to_dicts, run_stress, stress_table, summarize_stress
 from .extractor import DEFAULT_MODEL, ROOTSIFT, UnknownNameError, find_model, known_models
 from .files import OutputError, check_output_file, check_output_folder, standard_output, write_text
@@ -209,12 +212,35 @@ def impostors(
 ):
     """Register photographs of different eyes and mirror images: how many are accepted, and by what margin."""
     with _bad_input(ValueError, OSError):
-        photographs = []
-        for path in folders:
-            pictures = path.iterdir() if path.is_dir() else [path]
-            photographs += sorted(p for p in pictures if p == path or p.suffix.lower() in IMAGE_SUFFIXES)[::every]
+        photographs = _photographs_in(folders, every)
         _check_json(json_file, photographs, model)
         _report(calibrate(photographs, Registrar(model), pairs, progress=True), json_file)
+
+
+@evaluate.command()
+def agreement(
+    root: Annotated[Path, typer.Argument(help="Folder in FIRE's layout: the right pairs.")],
+    folders: Annotated[list[Path], typer.Argument(help="Photographs or folders of them, each of another eye.")],
+    pairs: Annotated[int, typer.Option(help="How many pairs of different eyes to draw for each condition.")] = 200,
+    every: Annotated[int, typer.Option(min=1, help="Take every n-th photograph of a folder.")] = 1,
+    condition: Annotated[
+        list[str] | None, typer.Option("--condition", help="Names of conditions of right and wrong pairs; else all.")
+    ] = None,
+    model: Model = DEFAULT_MODEL,
+    json_file: JsonFile = None,
+):
+    """Compare the photographs themselves under right and wrong transforms: least, median and greatest figures."""
+    with _bad_input(ValueError, OSError):
+        photographs = _photographs_in(folders, every)
+        _check_json(json_file, [*root.glob("*/*"), *photographs], model)
+        registrar = Registrar(model)
+        right, wrong = ([name for name in condition or known if name in known] for known in (CONDITIONS, DIFFERENT))
+        if unknown := [name for name in condition or () if name not in {*right, *wrong}]:
+            raise ValueError(f"Unknown conditions {unknown}; known are: {', '.join((*CONDITIONS, *DIFFERENT))}.")
+        judged = judge_right_pairs(root, registrar, right, progress=True)
+        judged += judge_wrong_pairs(photographs, registrar, pairs, conditions=wrong, progress=True)
+        _write_figures({"pairs": [asdict(one) for one in judged]}, json_file)
+    typer.echo(agreement_table(judged))
 
 
 @evaluate.command()
@@ -272,6 +298,14 @@ def _progress() -> Iterator[Callable[[Step], None]]:
             bar.update(step.fraction - bar.n)
 
         yield show
+
+
+def _photographs_in(folders: list[Path], every: int) -> list[Path]:
+    photographs = []
+    for path in folders:
+        pictures = path.iterdir() if path.is_dir() else [path]
+        photographs += sorted(p for p in pictures if p == path or p.suffix.lower() in IMAGE_SUFFIXES)[::every]
+    return photographs
 
 
 def _check_json(json_file: Path | None, photographs: Iterable[Path], *models: str):

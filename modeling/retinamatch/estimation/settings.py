@@ -55,7 +55,7 @@ class EstimationSettings:
     minimum_share: float = 0.12
     minimum_excess: float = 3.0
     minimum_span: float = 0.02
-    minimum_alike: float = 0.3
+    minimum_alike: float = 0.25
     promising_alike: float = 0.2
     sufficient_alike: float = 0.45
     sufficient_correlation: float = 0.2
