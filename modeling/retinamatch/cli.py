@@ -47,7 +47,7 @@ Model = Annotated[str, typer.Option("--model", help="A name from `retinamatch mo
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")]
 
 
-def _print_version(wanted: bool):
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(version("retinamatch"))
         raise typer.Exit
@@ -58,7 +58,7 @@ def common(
     show_version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
     ] = False,
-):
+) -> None:
     """Registration of retinal fundus photographs. Not a medical device."""
     logging.disable_progress_bar()  # of transformers, for the loading of weights: over in a moment
 
@@ -70,14 +70,14 @@ def register(
     out: Annotated[Path, typer.Option("--out", help="Folder for the pictures and registration.json.")] = Path("out"),
     transform: TransformName = "auto",
     model: Model = DEFAULT_MODEL,
-):
+) -> None:
     """Map one photograph onto another: aligned image, overlay, checkerboard, difference, matches, record."""
     with _bad_input():
         check_output_folder(out, [moving, fixed, *_files_of(model)], results.FILES)
         with _progress() as show:
-            registration, photographs = finish(Registrar(model, transform).steps(moving, fixed), show)
+            registration, (image, onto) = finish(Registrar(model, transform).steps(moving, fixed), show)
             show(Step("pictures", "drawing", 0.85))
-            written = results.write_registration(registration, *photographs, out)
+            written = results.write_registration(registration, image, onto, out)
     typer.echo(registration.estimate)
     if not registration:
         raise typer.Exit(NO_MATCH)
@@ -93,7 +93,7 @@ def match(
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of CSV; a file .json is JSON anyway.")] = False,
     transform: TransformName = "auto",
     model: Model = DEFAULT_MODEL,
-):
+) -> None:
     """Print the matches of two photographs: x_moving, y_moving, x_fixed, y_fixed, score, inlier."""
     with _bad_input():
         if out is not None:
@@ -119,7 +119,7 @@ def series(
     ] = "",
     transform: TransformName = "auto",
     model: Model = DEFAULT_MODEL,
-):
+) -> None:
     """Register a history to one photograph: aligned images, strip, animation, series.json; what fails is named."""
     with _bad_input(SeriesError):
         photographs = list_photographs(folder)
@@ -128,7 +128,7 @@ def series(
             raise SeriesError("The results go to another folder than that of the photographs; name one with --out.")
         check_output_folder(out, [*photographs, *_files_of(model)])
         visits = register_visits(photographs, number, Registrar(model, transform))
-        outcome = gather(tqdm(visits, total=len(photographs), unit="visit", disable=None, leave=False), number)
+        outcome = gather(iter(tqdm(visits, total=len(photographs), unit="visit", disable=None, leave=False)), number)
         written = write_series(outcome, out)
     for visit in outcome.failed:
         typer.echo(f"{visit.name} is left out: {visit.problem}", err=True)
@@ -145,7 +145,7 @@ def series(
 def convert(
     checkpoint: Annotated[Path, typer.Argument(help="Official .pth checkpoint of SuperRetina, LKUNET or SwinEncoder.")],
     out: Annotated[Path, typer.Argument(help="Folder for the converted model.")],
-):
+) -> None:
     """Convert a published checkpoint, downloaded by yourself, to a folder that --model takes."""
     with _bad_input(ValueError, OSError):
         check_output_folder(out, [checkpoint], CONVERTED)
@@ -157,7 +157,7 @@ def convert(
 def export(
     model: Annotated[str, typer.Argument(help="A name from `retinamatch models`, or a folder.")],
     out: Annotated[Path, typer.Argument(help="Folder for the repository.")],
-):
+) -> None:
     """Write a model as a repository for the Hub, with the code that opens it where this package is not installed."""
     with _bad_input(ValueError, OSError):
         check_output_folder(out, _files_of(model))
@@ -166,7 +166,7 @@ def export(
 
 
 @app.command()
-def models():
+def models() -> None:
     """List the models that travel with the package, and the baseline that needs none."""
     for name in known_models():
         typer.echo(f"{name} (default)" if name == DEFAULT_MODEL else name)
@@ -180,7 +180,7 @@ def fire(
     model: Model = DEFAULT_MODEL,
     degrade: Annotated[int, typer.Option(min=0, max=3, help="How much the moving images are made worse.")] = 0,
     json_file: JsonFile = None,
-):
+) -> None:
     """Measure registration on FIRE: mean error of the control points, area under the curve for each class."""
     with _bad_input(ValueError, OSError):
         _check_json(json_file, root.glob("*/*"), model)
@@ -194,7 +194,7 @@ def identity(
     transform: TransformName = "auto",
     model: Model = DEFAULT_MODEL,
     json_file: JsonFile = None,
-):
+) -> None:
     """Count the pairs of one eye that are registered, and the pairs of different eyes that are accepted."""
     with _bad_input(ValueError, OSError):
         _check_json(json_file, root.glob("*/*"), model)
@@ -209,7 +209,7 @@ def impostors(
     every: Annotated[int, typer.Option(min=1, help="Take every n-th photograph of a folder.")] = 1,
     model: Model = DEFAULT_MODEL,
     json_file: JsonFile = None,
-):
+) -> None:
     """Register photographs of different eyes and mirror images: how many are accepted, and by what margin."""
     with _bad_input(ValueError, OSError):
         photographs = _photographs_in(folders, every)
@@ -228,7 +228,7 @@ def agreement(
     ] = None,
     model: Model = DEFAULT_MODEL,
     json_file: JsonFile = None,
-):
+) -> None:
     """Compare the photographs themselves under right and wrong transforms: least, median and greatest figures."""
     with _bad_input(ValueError, OSError):
         photographs = _photographs_in(folders, every)
@@ -247,7 +247,7 @@ def agreement(
 def table(
     root: Annotated[Path, typer.Argument(help="Folder in FIRE's layout.")],
     model: Annotated[list[str], typer.Option("--model", help="Models to compare.")] = COMPARED,
-):
+) -> None:
     """Compare models, transforms and degradations on FIRE: a table of mean AUC, and failed pairs in brackets."""
     with _bad_input(ValueError, OSError):
         figures = compare_on_fire(root, {name: Registrar(name) for name in model}, progress=True)
@@ -269,7 +269,7 @@ def stress(
     ] = None,
     transform: TransformName = "quadratic",
     json_file: JsonFile = None,
-):
+) -> None:
     """Compare models on pairs of FIRE made harder step by step: AUC, pairs registered, wrong answers."""
     with _bad_input(ValueError, OSError):
         _check_json(json_file, root.glob("*/*"), *model)
@@ -280,7 +280,7 @@ def stress(
     typer.echo(stress_table(summary))
 
 
-def main():
+def main() -> None:
     """Run the command line; the entry point `retinamatch`."""
     keep_freed_memory()
     warnings.formatwarning = lambda message, *place, **line: f"retinamatch: {message}\n"
@@ -308,7 +308,7 @@ def _photographs_in(folders: list[Path], every: int) -> list[Path]:
     return photographs
 
 
-def _check_json(json_file: Path | None, photographs: Iterable[Path], *models: str):
+def _check_json(json_file: Path | None, photographs: Iterable[Path], *models: str) -> None:
     if json_file is not None:
         check_output_file(json_file, [*photographs, *(file for model in models for file in _files_of(model))])
 
@@ -328,18 +328,18 @@ def _position(name: str, photographs: list[Path]) -> int:
     return names.index(name)
 
 
-def _write_figures(figures: dict, json_file: Path | None):
+def _write_figures(figures: dict, json_file: Path | None) -> None:
     if json_file is not None:
         write_text(json_file, json.dumps(figures, indent=2) + "\n")
 
 
-def _report(figures: dict, json_file: Path | None):
+def _report(figures: dict, json_file: Path | None) -> None:
     _write_figures(figures, json_file)
     typer.echo(json.dumps({name: value for name, value in figures.items() if name != "pairs"}, indent=2))
 
 
 @contextmanager
-def _bad_input(*more: type[Exception]):
+def _bad_input(*more: type[Exception]) -> Iterator[None]:
     """Turn what is wrong with the input into one sentence and exit code 2."""
     errors: tuple[type[Exception], ...] = (PhotographError, UnknownNameError, OutputError, *more)
     try:

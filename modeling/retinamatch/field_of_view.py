@@ -66,7 +66,7 @@ class FieldOfView:
     def _inside(self, x: np.ndarray, y: np.ndarray, margin: float) -> np.ndarray:
         x0, y0, x1, y1 = self.box
         inside = (np.minimum(x + 0.5 - x0, x1 - x - 0.5) >= margin) & (np.minimum(y + 0.5 - y0, y1 - y - 0.5) >= margin)
-        if self.center is None:
+        if self.center is None or self.radius is None:
             return inside
         reach = max(self.radius - margin, 0.0)
         return inside & ((x - self.center[0]) ** 2 + (y - self.center[1]) ** 2 <= reach**2)
@@ -141,13 +141,13 @@ def _bright_region(brightness: np.ndarray) -> tuple[float, np.ndarray | None]:
         return surround, None
     # A low share of the typical brightness: the rim is often in shadow.
     threshold = max(least, surround + 0.12 * (float(np.median(bright)) - surround))
-    region = (brightness > threshold).astype(np.uint8)
+    region: np.ndarray = (brightness > threshold).astype(np.uint8)
     region = cv2.morphologyEx(region, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))  # cuts off letters and bumps
     count, labels, stats, _ = cv2.connectedComponentsWithStats(region)
     if count < 2:
         return surround, None
     largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    area = stats[largest, cv2.CC_STAT_AREA]
+    area = int(stats[largest, cv2.CC_STAT_AREA])
     if area < 0.04 * region.size or area > 0.995 * region.size:
         return surround, None
     return surround, labels == largest
@@ -267,7 +267,7 @@ def _is_plausible(region: np.ndarray, circle: tuple[float, float, float]) -> boo
     gap = np.diff(angles, append=angles[0] + 2 * np.pi).max()
     disk = _disk(region.shape, circle)
     spill = np.count_nonzero(region & ~disk) / np.count_nonzero(region)
-    filled = np.count_nonzero(region & disk) / max(np.count_nonzero(disk), 1)
+    filled = np.count_nonzero(region & disk) / max(int(np.count_nonzero(disk)), 1)
     # Either a good part of the rim is seen or, when only the corners are dark, bits of it all around.
     rim = (arc >= 0.2 and near.mean() >= 0.4) or (arc >= 0.08 and near.mean() >= 0.7 and gap < 0.95 * np.pi)
     return bool(rim and spill < 0.05 and filled > 0.6)
@@ -298,7 +298,7 @@ def _visible_box(region: np.ndarray, circle: tuple[float, float, float]) -> tupl
 
 
 def _rectangle(region: np.ndarray) -> tuple[float, float, float, float] | None:
-    """The bounding rectangle of a region that fills it, in pixel edges; None for other shapes and the whole picture."""
+    """Find the rectangle that a region fills, in pixel edges; None for other shapes and the whole picture."""
     rows, cols = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
     y0, y1, x0, x1 = rows[0], rows[-1] + 1, cols[0], cols[-1] + 1
     if np.count_nonzero(region) < 0.95 * (y1 - y0) * (x1 - x0) or (y1 - y0) * (x1 - x0) > 0.98 * region.size:

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 
 class OutputError(OSError):
@@ -248,10 +248,10 @@ def _opened(path: Path) -> BinaryIO:
 class _Guarded:
     """A stream that tells its own failure from that of every other file."""
 
-    def __init__(self, stream):
+    def __init__(self, stream: TextIO):
         self._stream = stream
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
@@ -274,7 +274,7 @@ def standard_output(prefix: str = "Error") -> Iterator[None]:
     if stream is None:
         yield
         return
-    sys.stdout = _Guarded(stream)  # type: ignore[assignment]
+    sys.stdout = _Guarded(stream)
     try:
         try:
             yield

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .drawing import flicker
 from .files import put_results, written_aside
-from .photographs import IMAGE_SUFFIXES, PhotographError, photograph_name, read_photograph
+from .photographs import IMAGE_SUFFIXES, PhotographError, PhotographLike, photograph_name, read_photograph
 from .registrar import Registrar
 from .registration import FailedRegistration, Registration
 from .results import save_picture, write_animation
@@ -57,7 +58,7 @@ class Visit:
         return "" if self.registration is None else self.registration.reason
 
     def aligned(self) -> np.ndarray:
-        """The photograph on the pixel grid of the fixed one, at its full resolution."""
+        """Draw the photograph on the pixel grid of the fixed one, at its full resolution."""
         return self.registration.warp(self.read()) if isinstance(self.registration, Registration) else self.read()
 
 
@@ -79,7 +80,7 @@ class Series:
         return [visit for visit in self.visits if visit.registration]
 
     def words(self, index: int) -> str:
-        """What became of one visit, in a few words."""
+        """Say what became of one visit, in a few words."""
         registration = self.visits[index].registration
         return "fixed" if registration is None else registration.status
 
@@ -113,7 +114,11 @@ def _natural_order(path: Path) -> list:
 
 
 def register_visits(
-    photographs: Sequence, fixed: int, registrar: Registrar, names: Sequence[str] | None = None, **choices
+    photographs: Sequence[PhotographLike | Callable[[], np.ndarray]],
+    fixed: int,
+    registrar: Registrar,
+    names: Sequence[str] | None = None,
+    **choices: Any,
 ) -> Iterator[Visit]:
     """Register photographs one by one: first gives the fixed one, then the others in order.
 
