@@ -64,7 +64,7 @@ class NormalizedPicture:
         # Half the memory where many photographs are kept or sent to other processes.
         return {**self.__dict__, "values": self.values.astype(np.float16)}
 
-    def __setstate__(self, state: dict):
+    def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state, values=state["values"].astype(np.float32))
 
     def to_photograph(self, pixels: np.ndarray) -> np.ndarray:

@@ -24,7 +24,8 @@ MAXIMUM_PIXELS = 400_000_000  # 20,000 x 20,000: 1.2 GB as RGB; more is taken fo
 _PIXELS_AT_ONCE = 2_000_000  # copied out of PIL in one go, so that a huge photograph lies in memory once, not thrice
 _DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, LookupError, ArithmeticError, struct.error)
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/|data:", re.IGNORECASE)  # one letter alone would be a drive
-_limit, _limits = threading.Lock(), []  # the limits of PIL that were met, the real one first
+_limit = threading.Lock()
+_limits: list[int | None] = []  # the limits of PIL that were met, the real one first
 
 #: What `read_photograph` reads.
 PhotographLike = str | os.PathLike | bytes | BinaryIO | Mapping[str, Any] | Image.Image | np.ndarray | torch.Tensor
@@ -160,7 +161,7 @@ def take_largest_page(image: Image.Image, name: str) -> None:
         return
     try:
         sizes = []
-        for page in range(image.n_frames):
+        for page in range(getattr(image, "n_frames", 1)):
             image.seek(page)
             sizes.append(image.size)
         if len(sizes) == 1:

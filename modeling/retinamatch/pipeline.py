@@ -62,7 +62,7 @@ class RetinaKeypointMatchingPipeline(KeypointMatchingPipeline):
             inputs = list(inputs)
         if not isinstance(inputs, list | tuple):
             return self._match(_chunks(_iterated(inputs), size), kwargs)
-        pairs = [inputs] if len(inputs) == 2 and not any(map(_holds_images, inputs)) else inputs
+        pairs: Sequence[Any] = [inputs] if len(inputs) == 2 and not any(map(_holds_images, inputs)) else inputs
         # A list of chunks, not a generator: `num_workers` is for lists.
         matches = list(self._match(list(_chunks(iter(pairs), size)), kwargs)) if pairs else []
         return matches[0] if len(pairs) == 1 else matches

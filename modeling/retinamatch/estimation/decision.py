@@ -150,14 +150,15 @@ def reason_to_reject(evidence: Evidence, settings: EstimationSettings) -> str:
 def _too_little_evidence(evidence: Evidence, settings: EstimationSettings) -> str:
     """Give what keypoints and photographs lack to be believed, in words; empty when they lack nothing."""
     few = few_keypoints(evidence, settings)
-    if evidence.alike is None:
+    cells, correlation = evidence.cells, evidence.correlation
+    if cells is None or correlation is None or evidence.alike is None or evidence.alike_reversed is None:
         return few
     alike = max(evidence.alike, evidence.alike_reversed)
     if few:
         alone = (
             alike >= settings.sufficient_alike
-            and abs(evidence.correlation) >= settings.sufficient_correlation
-            and evidence.cells >= settings.minimum_cells
+            and abs(correlation) >= settings.sufficient_correlation
+            and cells >= settings.minimum_cells
         )
         return "" if alone else few
     if alike < settings.minimum_alike:

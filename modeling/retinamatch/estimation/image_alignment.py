@@ -48,9 +48,9 @@ def align_pictures(
     coefficients = np.zeros((3, 2))
     for sigma in LEVELS:
         step = max(int(sigma), 1)
-        template, image = _blur(moving, sigma)[::step, ::step], _blur(fixed, sigma)
-        slopes = [cv2.Sobel(image, cv2.CV_32F, dx, dy, ksize=3, scale=1 / 8) for dx, dy in ((1, 0), (0, 1))]
-        image = NormalizedPicture(image, fixed.mask, fixed.origin, fixed.scale)
+        template, smooth = _blur(moving, sigma)[::step, ::step], _blur(fixed, sigma)
+        slopes = [cv2.Sobel(smooth, cv2.CV_32F, dx, dy, ksize=3, scale=1 / 8) for dx, dy in ((1, 0), (0, 1))]
+        image = NormalizedPicture(smooth, fixed.mask, fixed.origin, fixed.scale)
         start, weights = places[::step, ::step], trust[::step, ::step]
         basis = _basis(start.reshape(-1, 2), fixed).astype(np.float32)
         for _ in range(_ITERATIONS):
@@ -133,7 +133,9 @@ def _enlarge(cells: np.ndarray, picture: NormalizedPicture) -> np.ndarray:
     return np.pad(pixels, ((0, height - pixels.shape[0]), (0, width - pixels.shape[1])))
 
 
-def _step(template, values, gradient, basis, weights) -> np.ndarray | None:
+def _step(
+    template: np.ndarray, values: np.ndarray, gradient: np.ndarray, basis: np.ndarray, weights: np.ndarray
+) -> np.ndarray | None:
     """Give the step of the coefficients, (T, 2), that raises the correlation most; None when nothing determines it."""
     template, values = template - np.average(template, weights=weights), values - np.average(values, weights=weights)
     slopes = (basis[:, :, None] * gradient[:, None, :]).reshape(len(basis), -1)
