@@ -220,12 +220,12 @@ DISGUISES = {
 
 @pytest.mark.parametrize("disguise", DISGUISES)
 @pytest.mark.parametrize("deep", [False, True])
-def test_files_that_are_not_paths(rgb, grey, tmp_path, disguise, deep):
+def test_files_that_are_not_paths(rgb, gray, tmp_path, disguise, deep):
     path = tmp_path / "photo.png"
-    Image.fromarray(grey[..., 0].astype(np.uint16) * 257 if deep else rgb).save(path)
+    Image.fromarray(gray[..., 0].astype(np.uint16) * 257 if deep else rgb).save(path)
     source = DISGUISES[disguise](path)
     for _ in range(2):  # an open file can be read again
-        np.testing.assert_array_equal(read_photograph(source), grey if deep else rgb)
+        np.testing.assert_array_equal(read_photograph(source), gray if deep else rgb)
     assert photograph_name(source) == {"row of both": "gone.png"}.get(
         disguise, "photo.png" if "open" in disguise or "path" in disguise else ""
     )
