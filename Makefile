@@ -46,9 +46,10 @@ match: $(STAMP)  ## register the example pair; pictures go to out/match
 test: $(STAMP)  ## run the tests (RETINAMATCH_DATA names the folder of real photographs)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-lint: $(STAMP)  ## check style and formatting
+lint: $(STAMP)  ## check style, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: $(STAMP)  ## apply the style
 	$(BIN)/ruff check --fix .
@@ -71,7 +72,7 @@ demo: $(STAMP)  ## serve the web page at http://127.0.0.1:7860 (PORT); asks no n
 	$(BIN)/python -m space.app --port $(PORT)
 
 clean:  ## remove results and caches, keep the virtual environment
-	rm -rf $(SMOKE) dist out .pytest_cache .ruff_cache
+	rm -rf $(SMOKE) dist out .mypy_cache .pytest_cache .ruff_cache
 
 $(BIN)/python:
 	@python=$(PYTHON); \
