@@ -58,7 +58,8 @@ def build(
     """
     options = options or BuildOptions()
     options.check()
-    check_target(out)
+    named = [source.partition("=")[2] for source in options.sources or () if "=" in source]
+    check_target(out, [source for source in (root, options.annotations, *named) if source])
     try:
         uses, left_out, fire = select(root, options)
         jobs = plan(uses, options)

@@ -17,6 +17,7 @@ import torch
 
 from retinamatch.evaluation import compare_on_fire
 from retinamatch.extractor import find_model
+from retinamatch.files import write_text
 from retinamatch.registrar import Registrar
 
 from .ablation_report import write_report
@@ -292,10 +293,7 @@ def _finish(path: Path, value) -> None:
 
 
 def _write_json(path: Path, value) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(value, indent=2))
-    os.replace(part, path)
+    write_text(path, json.dumps(value, indent=2))
 
 
 def main() -> None:

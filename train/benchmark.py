@@ -25,6 +25,7 @@ from retinamatch import (
 )
 from retinamatch.extractor import DEFAULT_MODEL, ROOTSIFT
 from retinamatch.hub import save_repository
+from retinamatch.processes import end_with_parent
 
 
 STEPS = ("read", "keypoints", "match", "estimate")
@@ -68,7 +69,7 @@ def main(
             names["published size, random weights"] = folder
         for name, place in names.items():
             # A process each, one after the other: memory is that of one model.
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            with ProcessPoolExecutor(1, get_context("spawn"), end_with_parent) as pool:
                 parameters, seconds, peak = pool.submit(measure, place, moving, fixed, repeats, keep).result()
             figures = " | ".join(f"{value:.2f}" for value in (*seconds.values(), sum(seconds.values())))
             print(f"| {name} | {parameters} | {figures} | {peak:,.0f} |", flush=True)

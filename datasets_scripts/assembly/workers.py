@@ -8,6 +8,8 @@ from typing import Any
 
 import cv2
 
+from retinamatch.processes import end_with_parent
+
 
 class Workers:
     """A pool of processes, or none; used as a context.
@@ -21,7 +23,7 @@ class Workers:
 
     def __enter__(self):
         if self.count > 1:
-            self._pool = ProcessPoolExecutor(self.count, get_context("spawn"), initializer=_quiet)
+            self._pool = ProcessPoolExecutor(self.count, get_context("spawn"), initializer=_begin)
         return self
 
     def run(self, work: Sequence[Callable[[], Any]]) -> Iterator[Any]:
@@ -47,7 +49,8 @@ class Workers:
             self._pool.shutdown(cancel_futures=True)
 
 
-def _quiet() -> None:
+def _begin() -> None:
+    end_with_parent()
     # One thread a process: the processes share the cores already.
     cv2.setNumThreads(1)
 

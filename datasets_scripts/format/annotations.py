@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retinamatch.files import OutputError, written_aside
+from retinamatch.files import OutputError, write_text
 
 from ..keypoint_types import TYPE_NAMES
 
@@ -155,12 +155,7 @@ def list_annotations(folder: str | os.PathLike) -> dict[str, Path]:
 
 def _replace(path: Path, text: str) -> None:
     try:
-        with written_aside(path.parent) as folder:
-            with (folder / path.name).open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(folder / path.name, path)
+        write_text(path, text)
     except OutputError as error:
         raise AnnotationError(f"{path} cannot be written: {error.__cause__.strerror}.") from error
 

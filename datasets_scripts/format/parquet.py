@@ -1,6 +1,7 @@
 """The folder of a data set, CONFIGURATION/SPLIT-00000-of-00001.parquet: written aside, put in place when whole."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,12 +11,17 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from retinamatch.files import OutputError, check_holds_no_input
+
 from .rows import LabelledPhotograph, decode
 from .schema import CONFIGURATIONS, SPLITS, arrow_schema
 
 
 # What a build writes last: a folder with it is a build and may be replaced by the next one.
 RECORD = "build.json"
+_WRITTEN = re.compile(
+    rf"({'|'.join(CONFIGURATIONS)})/({'|'.join(SPLITS)})-\d+-of-\d+\.parquet|figures/[^/]+|README\.md|{re.escape(RECORD)}"
+)
 ROWS_PER_FILE = 512
 # Small groups: a reader that streams holds one group in memory, about 16 photographs.
 ROWS_PER_GROUP = 16
@@ -25,18 +31,27 @@ class ParquetError(ValueError):
     """A folder or file that is not a data set of this form, or must not be overwritten."""
 
 
-def check_target(folder: str | os.PathLike) -> Path:
+def check_target(folder: str | os.PathLike, inputs: Iterable[str | os.PathLike] = ()) -> Path:
     """Make sure that a folder may be replaced by a build.
 
+    Args:
+        folder: The folder, which need not exist yet.
+        inputs: Files and folders that the build reads.
+
     Raises:
-        ParquetError: It is a file, or holds something and no build's record.
+        ParquetError: It is a file, or holds an input, or a file that no build writes, or no build's record.
     """
     folder = Path(folder)
+    try:
+        check_holds_no_input(folder, inputs)
+    except OutputError as error:
+        raise ParquetError(str(error)) from error
     if folder.exists() and not folder.is_dir():
         raise ParquetError(f"{folder} is a file; the name of a folder is wanted.")
-    names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    if names and RECORD not in names:
-        raise ParquetError(f"{folder} holds files that no build has written ({names[0]}); choose another folder.")
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+    strange = [name for name in names if RECORD not in names or not _WRITTEN.fullmatch(name)]
+    if strange:
+        raise ParquetError(f"{folder} holds files that no build has written ({strange[0]}); choose another folder.")
     return folder
 
 
@@ -49,7 +64,7 @@ def replacing(folder: str | os.PathLike) -> Iterator[Path]:
     Raises:
         ParquetError: The folder holds other files.
     """
-    folder = Path(os.path.abspath(folder))
+    folder = Path(os.path.realpath(folder))
     aside, former = (folder.with_name(f".{folder.name}.{state}") for state in ("building", "former"))
     # A kill between the two renames below leaves only the former build: put it back first.
     if former.exists() and not folder.exists():

@@ -17,6 +17,8 @@ from skimage.filters import apply_hysteresis_threshold
 from skimage.morphology import remove_small_objects
 from tqdm import tqdm
 
+from retinamatch.files import write_text
+
 from ..keypoint_types import CROSSING, TYPE_NAMES
 from ..rendering.eye import draw_eye, rendered_eye_seed
 from ..rendering.fundus import RenderedPhotograph, branch_directions, render
@@ -264,7 +266,7 @@ def main(
     result = measure(eyes, seed, size)
     typer.echo(describe(result))
     if out is not None:
-        out.write_text(json.dumps(result, indent=1) + "\n")
+        write_text(out, json.dumps(result, indent=1) + "\n")
 
 
 __all__ = ["Truth", "describe", "judge", "judge_drawing", "measure", "read_truth"]

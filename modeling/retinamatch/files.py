@@ -44,6 +44,22 @@ def check_inputs_stay(outputs: Iterable[str | os.PathLike], inputs: Iterable[str
                 )
 
 
+def check_holds_no_input(folder: str | os.PathLike, inputs: Iterable[str | os.PathLike]) -> None:
+    """Make sure that a folder that is going to be written anew is no input and holds none, at any depth.
+
+    Args:
+        folder: The folder, which need not exist yet.
+        inputs: Files and folders that the work reads.
+
+    Raises:
+        OutputError: It holds one.
+    """
+    own = Path(os.path.realpath(folder))
+    for source in inputs:
+        if Path(os.path.realpath(source)).is_relative_to(own):
+            raise OutputError(f"The output folder {folder} holds the input {source}; choose another one.")
+
+
 def _each_file(paths: Iterable[str | os.PathLike]) -> Iterator[Path]:
     for path in map(Path, paths):
         yield from (entry for entry in path.iterdir() if entry.is_file()) if path.is_dir() else [path]
@@ -291,6 +307,7 @@ def standard_output(prefix: str = "Error") -> Iterator[None]:
 __all__ = [
     "OutputError",
     "StandardOutputError",
+    "check_holds_no_input",
     "check_inputs_stay",
     "check_output_file",
     "check_output_folder",

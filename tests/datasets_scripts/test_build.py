@@ -410,3 +410,16 @@ def test_sheet_tells_the_kinds_apart_by_shape_and_colour():
     assert tuple(cell[47, 50]) != tuple(cell[146, 150])
     assert np.abs(np.argwhere(circle).mean(axis=0) - 10).max() < 1
     assert np.abs(np.argwhere(square).mean(axis=0) - 10).max() < 1
+
+
+@pytest.mark.parametrize("read", ["root", "sources", "annotations"])
+@pytest.mark.parametrize("place", [".", "eyes", "keypoints"])
+def test_an_input_is_never_replaced_by_a_build(tmp_path, read, place):
+    out = tmp_path / "set"
+    (out / place).mkdir(parents=True)
+    (out / "build.json").write_text("{}")
+    options = {"sources": [f"plain:mine={out / place}"]} if read == "sources" else {}
+    options |= {"annotations": str(out / place)} if read == "annotations" else {}
+    with pytest.raises(ParquetError, match="holds the input .*; choose another one"):
+        build(out / place if read == "root" else None, out, BuildOptions(**options))
+    assert (out / "build.json").read_text() == "{}" and (out / place).is_dir()

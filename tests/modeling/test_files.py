@@ -11,6 +11,7 @@ import pytest
 from retinamatch import files
 from retinamatch.files import (
     OutputError,
+    check_holds_no_input,
     check_inputs_stay,
     check_output_file,
     check_output_folder,
@@ -57,6 +58,17 @@ def test_an_input_is_known_under_every_name(source, tmp_path, disguise, swapped,
     read = os.path.dirname(read) if as_folder else read
     with pytest.raises(OutputError, match=r"would overwrite the input .*; choose another place for it\.$"):
         check_output_file(output, [tmp_path / "something", read])
+
+
+@pytest.mark.parametrize("disguise", [name for name in DISGUISES if name != "a hard link"])
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_a_folder_that_is_written_anew_holds_no_input(source, tmp_path, disguise, depth):
+    other = DISGUISES[disguise](source, tmp_path / "other")
+    out = [source, source.parent, tmp_path][depth]
+    with pytest.raises(OutputError, match="holds the input .*; choose another one"):
+        check_holds_no_input(out, [tmp_path.parent, other])
+    check_holds_no_input(tmp_path / "in" / "new", [source, source.parent, tmp_path])
+    check_holds_no_input(tmp_path / "i", [source])
 
 
 def test_what_is_no_input_may_be_written(source, tmp_path):

@@ -8,7 +8,6 @@ views, so it can be computed once and kept on disk.
 import hashlib
 import inspect
 import json
-import os
 import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 
 from retinamatch.enhancement import local_normalize
 from retinamatch.extractor import find_model
+from retinamatch.files import replacing
 from retinamatch.image_processing_retina import RetinaImageProcessor
 from retinamatch.keypoints import RetinaDenseOutput, detect_keypoints
 
@@ -240,9 +240,8 @@ def _read_entry(path: Path, key: str) -> tuple[Tensor, Tensor] | None:
 def _write_entry(path: Path, key: str, outputs: tuple[Tensor, Tensor]) -> None:
     names = ("heatmap_logits", "descriptor_map")
     tensors = {name: value.contiguous().cpu() for name, value in zip(names, outputs, strict=True)}
-    part = path.with_suffix(f".{os.getpid()}.part")
-    save_file(tensors, part, {"key": key, "checksum": _checksum(tensors)})
-    os.replace(part, path)
+    with replacing(path) as aside:
+        save_file(tensors, aside, {"key": key, "checksum": _checksum(tensors)})
 
 
 __all__ = ["Taught", "TeacherOutputs", "capture", "check_processor"]

@@ -18,6 +18,7 @@ from accelerate.utils import gather_object, set_seed
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import PreTrainedModel
 
+from retinamatch.files import check_holds_no_input
 from retinamatch.publishing import PublishError, check_repository_name
 
 from .configuration import TrainingConfig, errors_of_the_user, parse_config
@@ -36,6 +37,9 @@ def launch(kind: type[TrainingConfig], prepare: Callable[..., "Trainer"]) -> Non
     """
     with errors_of_the_user(OSError, ValueError):
         config, resume = parse_config(kind)
+        read = [name for name in (*config.data, config.start_from, getattr(config, "teacher", None)) if name]
+        for name in ("best", "last", "hub"):
+            check_holds_no_input(os.path.join(config.output_dir, name), read)
         set_seed(config.seed)  # of the initial weights
         trainer = prepare(config)
     with errors_of_the_user(FloatingPointError, PublishError, ResumeError):

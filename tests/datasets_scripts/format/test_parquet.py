@@ -72,6 +72,36 @@ def test_a_folder_that_no_build_wrote_is_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["notes.txt", "keypoints/mine.parquet", "keypoints/photo.png", "figures/more/a.png", ".git/config", "eyes/a.jpg"],
+)
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_former_build_that_holds_what_no_build_writes_is_left_alone(tmp_path, name, linked):
+    folder = tmp_path / "set"
+    ours = [RECORD, "README.md", "figures/a.png", "keypoints/train-00000-of-00002.parquet"]
+    for file in (*ours, name):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text("mine")
+    if linked:
+        (folder / name).rename(tmp_path / "elsewhere")
+        (folder / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ParquetError, match=rf"files that no build has written \({name}\)"):
+        make(folder, "new")
+    assert (folder / name).read_text() == "mine" and (folder / RECORD).read_text() == "mine"
+    (folder / name).unlink()
+    make(folder, "new")
+    assert [path.name for path in folder.rglob("*")] == [RECORD]
+
+
+def test_a_linked_folder_is_written_through(tmp_path):
+    make(tmp_path / "far", "one")
+    (tmp_path / "set").symlink_to(tmp_path / "far")
+    make(tmp_path / "set", "two")
+    assert (tmp_path / "set").is_symlink() and (tmp_path / "far" / RECORD).read_text() == "two"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["far", "set"]
+
+
 def make(folder, content):
     with replacing(folder) as aside:
         (aside / RECORD).write_text(content)

@@ -467,3 +467,17 @@ def test_pushes_the_weights_when_all_went_well_and_resumes_a_push(pack, tmp_path
         load_file(tmp_path / "run" / "last" / "model.safetensors"),
     )
     assert torch.equal(pushed["lk_superretina.heatmap.weight"], saved["heatmap.weight"].half())
+
+
+@pytest.mark.parametrize("name", ["best", "last", "hub"])
+@pytest.mark.parametrize("read", ["--start_from", "--teacher", "--data"])
+def test_what_a_run_reads_is_not_overwritten(tmp_path, monkeypatch, capsys, name, read):
+    place = tmp_path / "run" / name
+    words = ["train", "--output_dir", str(tmp_path / "run"), read, f"[{place}]" if read == "--data" else str(place)]
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(SystemExit) as left:
+        launch(DistillConfig, lambda config: pytest.fail("the work has begun"))
+    assert left.value.code == 2
+    assert capsys.readouterr().err == (
+        f"Error: The output folder {place} holds the input {place}; choose another one.\n"
+    )

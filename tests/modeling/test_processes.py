@@ -1,0 +1,60 @@
+"""However a process ends that has a pool, the processes of the pool end with it, busy or idle."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from retinamatch import processes
+
+
+PARENT = """
+import os, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from runpy import run_path
+
+def begin():
+    run_path(sys.argv[1])["end_with_parent"]()
+
+def compute(seconds):
+    end = time.time() + seconds
+    while time.time() < end:
+        pass
+    return os.getpid()
+
+if __name__ == "__main__":
+    pool = ProcessPoolExecutor(2, get_context("spawn"), begin)
+    first = [pool.submit(compute, 0.5) for _ in range(2)]
+    print(*{job.result() for job in first}, flush=True)
+    for _ in range(6 if sys.argv[2] == "busy" else 0):
+        pool.submit(compute, 100)
+    time.sleep(100)
+"""
+
+
+def running(number):
+    try:
+        with open(f"/proc/{number}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL, signal.SIGHUP])
+@pytest.mark.parametrize("state", ["busy", "idle"])
+def test_the_processes_of_a_pool_end_with_their_parent(tmp_path, end, state):
+    (tmp_path / "parent.py").write_text(PARENT)
+    command = [sys.executable, tmp_path / "parent.py", processes.__file__, state]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        workers = [int(number) for number in parent.stdout.readline().split()]
+        assert workers and all(map(running, workers))
+        parent.send_signal(end)
+    deadline = time.time() + 60
+    while any(map(running, workers)) and time.time() < deadline:
+        time.sleep(0.1)
+    assert not any(map(running, workers))
