@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import threading
+from multiprocessing.process import BaseProcess
 
 
 def end_with_parent() -> None:
@@ -16,7 +17,7 @@ def end_with_parent() -> None:
         threading.Thread(target=_watch, args=(parent,), name="end_with_parent", daemon=True).start()
 
 
-def _watch(parent) -> None:
+def _watch(parent: BaseProcess) -> None:
     parent.join()
     os._exit(1)
 

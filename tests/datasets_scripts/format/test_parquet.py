@@ -45,7 +45,7 @@ def test_files_of_a_split_read_back_in_order(tmp_path):
         f"photograph_{k}" for k in range(5)
     ]
     read = list(read_photographs(tmp_path, "train"))
-    assert [one.config for one in read] == ["keypoints"] * 5 + ["unlabelled"] * 2
+    assert [one.keypoints is not None for one in read] == [True] * 5 + [False] * 2
     assert np.array_equal(read[3].keypoints, np.float32(photograph(3).keypoints))
 
 
