@@ -151,7 +151,7 @@ def test_same_eye_tells_the_rule(address, photographs):
 
 
 def test_error_rates_are_those_of_the_readme():
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    readme = (REPOSITORY / "modeling" / "README.md").read_text(encoding="utf-8")
     for figure in ("100 of 100 pairs of one eye registered", "0 of 1,125 pairs", "0 of 400 pairs", "0 of 73 mirror"):
         assert figure in readme
     for row in ("| 100 | 100 registered |", "| 1,125 | 0 accepted |", "| 400 | 0 accepted |", "| 73 | 0 accepted |"):
