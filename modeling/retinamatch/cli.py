@@ -22,6 +22,7 @@ from .evaluation import calibrate, compare_on_fire, evaluate_fire, evaluate_iden
 from .evaluation.agreement import DIFFERENT, agreement_table, judge_right_pairs, judge_wrong_pairs
 from .evaluation.conditions import CONDITIONS
 from .evaluation.stress import outcomes_to_dicts, run_stress, stress_table, summarize_stress
+from .evaluation.surrounds import evaluate_surrounds, surrounds_table
 from .extractor import DEFAULT_MODEL, ROOTSIFT, UnknownNameError, find_model, known_models
 from .files import OutputError, check_output_file, check_output_folder, standard_output, write_text
 from .hub import export_repository
@@ -278,6 +279,23 @@ def stress(
         summary = summarize_stress(outcomes)
         _write_figures({**summary, "outcomes": outcomes_to_dicts(outcomes)}, json_file)
     typer.echo(stress_table(summary))
+
+
+@evaluate.command()
+def surrounds(
+    folders: Annotated[list[Path], typer.Argument(help="Photographs with round fields of view, or folders of them.")],
+    photographs: Annotated[int, typer.Option(min=1, help="How many photographs to take, evenly over all.")] = 30,
+    seed: Annotated[int, typer.Option(help="Of the pictures made from them.")] = 0,
+    model: Model = DEFAULT_MODEL,
+    json_file: JsonFile = None,
+) -> None:
+    """Set photographs on 12 kinds of surround: how well the field of view is found, and keypoints that lie on rims."""
+    with _bad_input(ValueError, OSError):
+        pictures = _photographs_in(folders, 1)
+        _check_json(json_file, pictures, model)
+        rows = evaluate_surrounds(pictures, Registrar(model), photographs, seed, progress=True)
+        _write_figures({"surrounds": rows}, json_file)
+    typer.echo(surrounds_table(rows))
 
 
 def main() -> None:

@@ -1,29 +1,43 @@
-"""Where the photograph of the retina lies in the picture: a circle, often cut by straight edges, on a dark surround."""
+"""Where the photograph of the retina lies in the picture: a circle or an ellipse, often cut by straight edges.
 
-from dataclasses import dataclass
+Most photographs have a dark surround, and the circle of what is brighter is the answer. Where that is not clear, the
+search for a rim on any surround (`rim`) decides; without a rim, what stands out from a dark or smooth surround is the
+field of view, whatever its shape.
+"""
+
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 
+from .not_retina import find_marks, why_no_retina
+from .rim import Ellipse, contrast_to_surround, find_rim, fit_circle
+
 
 _SEARCH_SIDE = 512  # the search runs on a copy with at most this many pixels a side
-_LEAST_CONTRAST = 4.0  # grey levels between retina and surround; below, the picture counts as black or uniform
+_LEAST_CONTRAST = 4.0  # gray levels between retina and surround; below, the picture counts as black or uniform
+_CLEAR = 0.85  # share of the outline that circle and box explain; below, a rim is searched on any surround
 _INSET = 0.005  # of the radius: the light falls off over the rim, which is left out
 
 
 @dataclass(frozen=True)
 class FieldOfView:
-    """The part of a picture that shows the retina: a circle cut by an upright rectangle.
+    """The part of a picture that shows the retina: a circle or an ellipse, cut by an upright rectangle.
 
     Attributes:
         width: Width of the picture in pixels.
         height: Height of the picture in pixels.
-        center: (x, y) of the circle in pixels of the picture, (0, 0) being the centre of the top-left pixel; None when
-            the field of view is a plain rectangle.
-        radius: Radius of the circle in pixels; None when the field of view is a plain rectangle.
+        center: (x, y) of the circle or ellipse in pixels of the picture, (0, 0) being the center of the top-left pixel;
+            None when the field of view has another shape.
+        radius: Radius in pixels of the circle, or of the circle with the area of the ellipse; None without a center.
         box: (x0, y0, x1, y1), the rectangle around the visible part, in pixel edges: the whole picture is
             (0, 0, width, height). It cuts the circle where the camera or the picture does.
-        found: False when no field of view stands out from a dark surround; `box` is the whole picture then.
+        found: False when no field of view stands out from a surround; `box` is the whole picture then.
+        stretch: ((a, b), (c, d)), the ellipse is the circle around `center` under this matrix of determinant 1; None
+            for a circle.
+        left_out: (rows, columns) bool, a coarse picture of what else is not retina: writing, marks, rulers and logos;
+            None when there is nothing. It takes no part in comparisons.
+        problem: Why the picture evidently shows no retina (noise, a pattern, a page, one color), in words; else "".
     """
 
     width: int
@@ -32,6 +46,23 @@ class FieldOfView:
     radius: float | None
     box: tuple[float, float, float, float]
     found: bool
+    stretch: tuple[tuple[float, float], tuple[float, float]] | None = None
+    left_out: np.ndarray | None = field(default=None, compare=False, repr=False)
+    problem: str = ""
+
+    @property
+    def shows_retina(self) -> bool:
+        """Whether the picture may show a retina; when not, `problem` says why."""
+        return not self.problem
+
+    def reach(self, angles: np.ndarray) -> np.ndarray:
+        """Distance in pixels from the center to the rim in (N,) directions, radians from the x to the y axis."""
+        directions = np.stack([np.cos(angles), np.sin(angles)], -1)
+        return self.radius / np.hypot(*(directions @ self._circled().T).T)
+
+    def _circled(self) -> np.ndarray:
+        """Give the matrix that makes the ellipse a circle."""
+        return np.eye(2) if self.stretch is None else np.linalg.inv(self.stretch)
 
     def contains(self, points: np.ndarray, margin: float = 0.0) -> np.ndarray:
         """Tell which points lie in the field of view.
@@ -55,7 +86,7 @@ class FieldOfView:
             size: (height, width) of the drawing.
 
         Returns:
-            (height, width) bool, True where a pixel's centre lies in the field of view.
+            (height, width) bool, True where a pixel's center lies in the field of view.
         """
         x0, y0, x1, y1 = frame
         height, width = size
@@ -66,63 +97,179 @@ class FieldOfView:
     def _inside(self, x: np.ndarray, y: np.ndarray, margin: float) -> np.ndarray:
         x0, y0, x1, y1 = self.box
         inside = (np.minimum(x + 0.5 - x0, x1 - x - 0.5) >= margin) & (np.minimum(y + 0.5 - y0, y1 - y - 0.5) >= margin)
-        if self.center is None or self.radius is None:
+        if self.center is not None and self.radius is not None:
+            x_, y_ = x - self.center[0], y - self.center[1]
+            if self.stretch is None:
+                inside = inside & (x_**2 + y_**2 <= max(self.radius - margin, 0.0) ** 2)
+            else:
+                # Distance from the rim to first order: how far inside the circle, by how fast that grows.
+                (a, b), (c, d) = self._circled()
+                u, v = a * x_ + b * y_, c * x_ + d * y_
+                length = np.maximum(np.hypot(u, v), 1e-9)
+                growth = np.hypot(a * u + c * v, b * u + d * v) / length
+                inside = inside & (self.radius - length >= margin * growth)
+        if self.left_out is None:
             return inside
-        reach = max(self.radius - margin, 0.0)
-        return inside & ((x - self.center[0]) ** 2 + (y - self.center[1]) ** 2 <= reach**2)
+        # Nearest cell of the coarse picture, and how far from there the next one lies that is left out.
+        rows, columns = self.left_out.shape
+        column = np.clip(np.floor((x + 0.5) * (columns / self.width)).astype(int), 0, columns - 1)
+        row = np.clip(np.floor((y + 0.5) * (rows / self.height)).astype(int), 0, rows - 1)
+        away = cv2.distanceTransform((~self.left_out).astype(np.uint8), cv2.DIST_L2, 5) * (self.width / columns)
+        return inside & (away[row, column] > margin)
 
 
 def find_field_of_view(photo: np.ndarray) -> FieldOfView:
-    """Find the circle of the retina in a picture.
+    """Find the field of view of a picture on whatever surround.
 
     The surround is what is as dark as the darkest corners; the largest bright region against it is the candidate. A
     circle is fitted to its outline (sample consensus, then radial edge positions with robust weights), so cuts,
-    notches and writing do not pull it. Straight cuts inside the picture become edges of the box. A bright rectangle
-    without a circle is a field of view too.
+    notches and writing do not pull it. Straight cuts inside the picture become edges of the box. When a circle does not
+    explain the outline well, a rim is searched on a surround of any color or texture, see `find_rim`. Without one, what
+    stands out from a dark or smooth surround is the field of view, as a rectangle or, coarsely, in its own shape.
 
     Args:
-        photo: (height, width, 3) uint8 RGB, or (height, width) grey.
+        photo: (height, width, 3) uint8 RGB, or (height, width) gray.
 
     Returns:
-        The field of view; the whole picture with `found=False` when nothing of such a shape stands out from a dark
-        surround (black or uniform pictures, photographs without a surround, photographs of something else).
+        The field of view; the whole picture with `found=False` when nothing stands out from a surround (black or
+        uniform pictures, photographs without a surround, photographs of something else).
     """
+    small = _reduced(photo)
+    view = _field(small, *photo.shape[:2])
+    inside = view.mask((0.0, 0.0, 1.0, 1.0), small.shape[:2])
+    marks = find_marks(small, inside)
+    if marks is not None:
+        view = replace(view, left_out=marks if view.left_out is None else marks | view.left_out)
+    return replace(view, problem=why_no_retina(small, inside))
+
+
+def _field(small: np.ndarray, height: int, width: int) -> FieldOfView:
+    """Find the field of view on the small copy of a picture of the given size."""
+    # From the small copy to the picture; edges scale as they are, pixel centers with half a pixel.
+    steps = np.array([width / small.shape[1], height / small.shape[0]])
+    brightness = cv2.max(cv2.max(*cv2.split(small)[:2]), small[..., 2]) if small.ndim == 3 else small
+    candidate = _Candidate.search(cv2.medianBlur(np.ascontiguousarray(brightness), 5).astype(np.float32))
+    if candidate.circle is not None and candidate.is_clear():
+        return _round_view(width, height, steps, _circle(candidate.circle), candidate.box)
+    other = _Candidate.search(contrast_to_surround(cv2.medianBlur(small, 5)))
+    rim = find_rim(small, candidate.region if other.region is None else other.region)
+    if rim is not None:
+        return _round_view(width, height, steps, rim.ellipse, rim.box)
+    if candidate.circle is not None:
+        return _round_view(width, height, steps, _circle(candidate.circle), candidate.box)
+    for found in (candidate, other):
+        box = None if found.region is None else _rectangle(found.region)
+        if box is not None and (found is candidate or found.rises):
+            return FieldOfView(width, height, None, None, _scaled(box, steps), True)
+    for found in (candidate, other):
+        if found.rises and found.region is not None:
+            filled = _filled(found.region)
+            rows, columns = np.flatnonzero(filled.any(1)), np.flatnonzero(filled.any(0))
+            box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+            return FieldOfView(width, height, None, None, _scaled(box, steps), True, left_out=~filled)
+    return FieldOfView(width, height, None, None, (0.0, 0.0, float(width), float(height)), False)
+
+
+def _reduced(photo: np.ndarray) -> np.ndarray:
+    """Reduce a picture to the copy that is searched."""
     height, width = photo.shape[:2]
-    whole = FieldOfView(width, height, None, None, (0.0, 0.0, float(width), float(height)), False)
-
     scale = min(1.0, _SEARCH_SIDE / max(height, width))
-    small = photo
-    if scale < 1:
-        small = cv2.resize(
-            photo, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA
-        )
-    brightness = small.max(2) if small.ndim == 3 else small
-    brightness = cv2.medianBlur(np.ascontiguousarray(brightness), 5).astype(np.float32)  # noise and JPEG ringing
+    if scale == 1:
+        return photo
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    while scale < 0.5 and height % 2 == width % 2 == 0:  # by halves is several times as fast
+        height, width, scale = height // 2, width // 2, scale * 2
+        photo = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
+    return cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
 
-    surround, region = _bright_region(brightness)
-    if region is None:
-        return whole
-    circle = _fit_circle(_outline(region))
-    if circle is not None:
-        circle = _refine_circle(brightness, surround, circle)
-    if circle is not None:
-        circle = (*circle[:2], circle[2] * (1 - _INSET)) if _is_plausible(region, circle) else None
-    box = _rectangle(region) if circle is None else _visible_box(region, circle)
-    if box is None:
-        return whole
 
-    # From the small copy to the picture; edges scale as they are, pixel centres with half a pixel.
-    sx, sy = width / region.shape[1], height / region.shape[0]
-    box = (box[0] * sx, box[1] * sy, box[2] * sx, box[3] * sy)
-    if circle is None:
-        return FieldOfView(width, height, None, None, box, True)
-    x, y, radius = circle
-    center = ((x + 0.5) * sx - 0.5, (y + 0.5) * sy - 0.5)
-    return FieldOfView(width, height, center, radius * (sx + sy) / 2, box, True)
+def _circle(circle: tuple[float, float, float]) -> Ellipse:
+    return Ellipse(np.array(circle[:2]), circle[2] * np.eye(2))
+
+
+def _scaled(box: tuple[float, float, float, float], steps: np.ndarray) -> tuple[float, float, float, float]:
+    x, y = map(float, steps)
+    return (box[0] * x, box[1] * y, box[2] * x, box[3] * y)
+
+
+def _round_view(
+    width: int, height: int, steps: np.ndarray, ellipse: Ellipse, box: tuple[float, float, float, float]
+) -> FieldOfView:
+    """Make the field of view of an ellipse in pixels of the small copy, a little within its rim."""
+    within = Ellipse(ellipse.center, ellipse.frame * (1 - _INSET)).scaled(steps)
+    reach = np.sqrt((within.frame**2).sum(1))  # half the sides of the upright rectangle around it
+    low, high = within.center + 0.5 - reach, within.center + 0.5 + reach
+    x0, y0, x1, y1 = _scaled(box, steps)
+    x0, y0, x1, y1 = max(x0, low[0], 0.0), max(y0, low[1], 0.0), min(x1, high[0], width), min(y1, high[1], height)
+    box = (float(x0), float(y0), float(x1), float(y1))
+    axes = np.linalg.svd(within.frame, compute_uv=False)
+    stretch = None
+    if axes[1] < 0.985 * axes[0]:
+        (a, b), (c, d) = (within.frame / within.radius).tolist()
+        stretch = ((a, b), (c, d))
+    center = (float(within.center[0]), float(within.center[1]))
+    return FieldOfView(width, height, center, within.radius, box, True, stretch)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """What stands out from the surround of a small copy.
+
+    Attributes:
+        region: The largest bright region, or None.
+        circle: The circle that explains its outline, or None.
+        box: The rectangle around the visible part of the circle.
+        rises: The region ends at once and does not fade into the surround.
+    """
+
+    region: np.ndarray | None
+    circle: tuple[float, float, float] | None
+    box: tuple[float, float, float, float]
+    rises: bool = False
+
+    @classmethod
+    def search(cls, brightness: np.ndarray) -> "_Candidate":
+        whole = (0.0, 0.0, float(brightness.shape[1]), float(brightness.shape[0]))
+        surround, region = _bright_region(brightness)
+        circle = None if region is None else _fit_circle(_outline(region))
+        circle = circle and _refine_circle(brightness, surround, circle)
+        if region is None or not circle or not _is_plausible(region, (*circle[:2], circle[2] * (1 - _INSET))):
+            return cls(region, None, whole, region is not None and _rises(brightness - surround, region))
+        return cls(region, circle, _visible_box(region, (*circle[:2], circle[2] * (1 - _INSET))))
+
+    def is_clear(self) -> bool:
+        """Tell whether circle and box together explain nearly all of the outline."""
+        if self.region is None or self.circle is None:
+            return False
+        points = _outline(self.region)
+        x0, y0, x1, y1 = self.box
+        free = (points + 0.5 > [x0 + 4, y0 + 4]).all(1) & (points + 0.5 < [x1 - 4, y1 - 4]).all(1)
+        near = np.abs(_distance(points[free], self.circle)) < max(3.0, 0.012 * self.circle[2])
+        return bool(len(near) > 20 and near.mean() > _CLEAR)
+
+
+def _rises(contrast: np.ndarray, region: np.ndarray) -> bool:
+    """Tell whether a region has a good part of its contrast near its outline, and all around it there is little."""
+    inner = cv2.erode(region.astype(np.uint8), np.ones((7, 7), np.uint8), borderValue=1)
+    core = cv2.erode(inner, np.ones((7, 7), np.uint8), borderValue=1)
+    ring, around = (inner > 0) & (core == 0), cv2.erode((~_filled(region)).astype(np.uint8), np.ones((7, 7), np.uint8))
+    if not ring.any() or not around.any():
+        return False
+    usual = float(np.median(contrast[region]))
+    flat = np.percentile(contrast[around > 0], 90) < max(_LEAST_CONTRAST, 0.1 * usual)
+    return bool(flat and np.percentile(contrast[ring], 20) > 0.35 * usual)
+
+
+def _filled(region: np.ndarray) -> np.ndarray:
+    """Close the holes of a region: what the retina shows is not surround, however dark."""
+    contours, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    filled = np.zeros(region.shape, np.uint8)
+    cv2.drawContours(filled, contours, -1, 1, cv2.FILLED)
+    return cv2.erode(filled, np.ones((3, 3), np.uint8)) > 0
 
 
 def _bright_region(brightness: np.ndarray) -> tuple[float, np.ndarray | None]:
-    """Separate the largest bright region from the dark surround; returns the surround's grey level and the region."""
+    """Separate the largest bright region from the dark surround; returns the surround's gray level and the region."""
     height, width = brightness.shape
     side = max(4, min(height, width) // 32)
     top, bottom = brightness[:side], brightness[-side:]
@@ -154,7 +301,7 @@ def _bright_region(brightness: np.ndarray) -> tuple[float, np.ndarray | None]:
 
 
 def _outline(region: np.ndarray) -> np.ndarray:
-    """Outline of a region, (N, 2) float pixel centres, without what lies on the border of the picture."""
+    """Outline of a region, (N, 2) float pixel centers, without what lies on the border of the picture."""
     contours, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     points = max(contours, key=len)[:, 0].astype(np.float64)
     height, width = region.shape
@@ -185,23 +332,13 @@ def _fit_circle(points: np.ndarray, tolerance: float = 2.0) -> tuple[float, floa
         support = np.abs(_distance(points, circle)) < tolerance
         if support.sum() < 20:
             return None
-        circle = _least_squares_circle(points[support])
+        circle = fit_circle(points[support])
     return circle
 
 
 def _distance(points: np.ndarray, circle: tuple[float, float, float]) -> np.ndarray:
     """Signed distance of points from a circle, positive outside."""
     return np.hypot(points[:, 0] - circle[0], points[:, 1] - circle[1]) - circle[2]
-
-
-def _least_squares_circle(points: np.ndarray, weights: np.ndarray | None = None) -> tuple[float, float, float]:
-    """Algebraic least-squares circle (Kasa), in centred coordinates."""
-    origin = points.mean(0)
-    x, y = (points - origin).T
-    root = np.ones(len(points)) if weights is None else np.sqrt(weights)
-    design = np.stack([x, y, np.ones_like(x)], 1) * root[:, None]
-    (a, b, c), *_ = np.linalg.lstsq(design, (x**2 + y**2) * root, rcond=None)
-    return float(a / 2 + origin[0]), float(b / 2 + origin[1]), float(np.sqrt(max(c + (a**2 + b**2) / 4, 0.0)))
 
 
 def _refine_circle(
@@ -242,7 +379,7 @@ def _refine_circle(
         weights = np.square(np.clip(1 - np.square(distance / (4 * scale)), 0, None))
         if np.count_nonzero(weights) < 30:
             return circle
-        refined = _least_squares_circle(points, weights)
+        refined = fit_circle(points, weights)
     return refined
 
 

@@ -1,5 +1,7 @@
 """The field of view on synthetic pictures whose circle is known, and on real photographs where they are at hand."""
 
+import re
+
 import cv2
 import numpy as np
 import pytest
@@ -178,3 +180,115 @@ def test_real_photographs_of_one_camera_agree(data_root, pattern, radius):
     for file in files:
         found = find_field_of_view(np.asarray(Image.open(file)))
         assert found.radius == pytest.approx(radius, rel=0.01), file.name
+
+
+def on_surround(photo, center, radius, surround, rim=1.0, aspect=1.0):
+    """Keep an ellipse of a picture and put another picture or color around it."""
+    y, x = np.mgrid[: photo.shape[0], : photo.shape[1]]
+    inside = np.hypot((x - center[0]) / radius, (y - center[1]) / (radius * aspect)) <= 1
+    alpha = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), rim)[..., None]
+    return np.rint(alpha * photo + (1 - alpha) * surround).astype(np.uint8)
+
+
+def page(height, width):
+    picture = np.full((height, width, 3), 244, np.uint8)
+    for line in range(12, height + 12, 18):
+        cv2.putText(picture, "the fundus of the left eye " * 6, (-line, line), cv2.FONT_HERSHEY_COMPLEX, 0.5, (20,) * 3)
+    return picture
+
+
+def checkerboard(height, width, side=24):
+    y, x = np.mgrid[:height, :width]
+    return np.where(((x // side + y // side) % 2)[..., None] == 1, (230, 240, 235), (30, 40, 60))
+
+
+@pytest.mark.parametrize("rim", [0.7, 3.0])
+@pytest.mark.parametrize(
+    "center,radius", [((300, 225), 190), ((260, 240), 150), ((330, 225), 260)], ids=["whole", "small", "cut"]
+)
+@pytest.mark.parametrize("color", [(255, 255, 255), (211, 211, 211), (110, 120, 128), (40, 70, 160)])
+def test_circle_on_a_surround_that_is_not_dark(color, center, radius, rim):
+    photo = on_surround(fundus(450, 600, center, 800), center, radius, np.array(color), rim)
+    check(find_field_of_view(photo), center, radius, tolerance=0.015)
+
+
+@pytest.mark.parametrize("surround", [page, checkerboard])
+def test_circle_on_a_textured_surround(surround):
+    photo = on_surround(fundus(450, 600, (310, 220), 800), (310, 220), 180, surround(450, 600))
+    check(find_field_of_view(photo), (310, 220), 180, tolerance=0.015)
+
+
+@pytest.mark.parametrize("level", [0, 255])
+@pytest.mark.parametrize("aspect", [0.75, 0.9])
+def test_ellipse(level, aspect):
+    photo = on_surround(fundus(450, 600, (310, 220), 800), (310, 220), 230, np.full(3, level), 1.0, aspect)
+    found = find_field_of_view(photo)
+    np.testing.assert_allclose(found.center, (310, 220), atol=0.015 * 230)
+    np.testing.assert_allclose(found.reach(np.array([0, np.pi / 2])), (230, 230 * aspect), rtol=0.015)
+    assert found.contains([[310 + 220, 220], [310, 220 + 220 * aspect]]).all()
+    assert not found.contains([[310 + 233, 220], [310, 220 + 235 * aspect]]).any()
+    assert not found.contains([[310 + 225, 220]], margin=10)[0]
+
+
+@pytest.mark.parametrize("angle", [0, 90])
+def test_cuts_inside_a_picture_with_a_white_surround(angle):
+    photo = on_surround(fundus(500, 500, (250, 250), 800), (250, 250), 210, np.full(3, 255))
+    photo[:110], photo[400:] = 255, 255
+    found = find_field_of_view(np.ascontiguousarray(np.rot90(photo) if angle else photo))
+    assert abs(found.radius - 210) < 0.015 * 210
+    cut = found.box[::2] if angle else found.box[1::2]
+    np.testing.assert_allclose(cut, (110, 400), atol=3)
+
+
+@pytest.mark.parametrize("color", [(255, 255, 255), (0, 0, 0), (0, 255, 0), (90, 160, 255)])
+@pytest.mark.parametrize("font", [cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_COMPLEX])
+@pytest.mark.parametrize("surround", [8, 255])
+def test_writing_inside_leaves_the_mask(color, font, surround):
+    photo = on_surround(fundus(600, 700, (350, 300), 800), (350, 300), 270, np.full(3, surround))
+    cover = np.zeros((600, 700), np.uint8)
+    cv2.putText(cover, "OD 4711 B", (190, 260), font, 1.3, 255, 3, cv2.LINE_AA)
+    written = np.where(cover[..., None] > 127, np.array(color, np.uint8), photo)
+    found = find_field_of_view(written)
+    mask = found.mask((0, 0, 1, 1), cover.shape)
+    assert not mask[cover > 127].any()
+    assert mask.sum() > 0.8 * find_field_of_view(photo).mask((0, 0, 1, 1), cover.shape).sum()
+    y, x = np.argwhere(cover > 127)[0]
+    assert not found.contains([[x, y]])[0] and not found.contains([[x - 12, y]], margin=14)[0]
+
+
+def test_a_shape_of_its_own_on_black():
+    photo = fundus(450, 600, (300, 225), 800)
+    outline = np.array([[120, 60], [480, 40], [540, 250], [350, 410], [230, 300], [90, 330]], np.int32)
+    inside = cv2.fillPoly(np.zeros((450, 600), np.uint8), [outline], 1) > 0
+    found = find_field_of_view(np.where(inside[..., None], photo, 0).astype(np.uint8))
+    mask = found.mask((0, 0, 1, 1), inside.shape)
+    assert found.found and found.center is None
+    assert (mask & ~inside).sum() < 0.003 * inside.sum() and (inside & ~mask).sum() < 0.08 * inside.sum()
+
+
+@pytest.mark.parametrize(
+    "photo,word",
+    [
+        (np.full((300, 400, 3), 137, np.uint8), "uniform"),
+        (np.random.default_rng(0).integers(0, 256, (300, 400, 3)).astype(np.uint8), "noise"),
+        (checkerboard(300, 400, 9).astype(np.uint8), "pattern|two gray levels"),
+        (checkerboard(300, 400, 50).astype(np.uint8), "two gray levels"),
+        (page(300, 400), "pattern"),
+    ],
+    ids=["uniform", "noise", "fine squares", "large squares", "page"],
+)
+def test_a_picture_that_shows_no_retina_says_why(photo, word):
+    found = find_field_of_view(photo)
+    assert not found.shows_retina and re.search(word, found.problem)
+
+
+@pytest.mark.parametrize("surround", [0, 128, 255])
+def test_a_retina_may_be_one(surround):
+    photo = on_surround(fundus(450, 600, (300, 225), 800), (300, 225), 190, np.full(3, surround))
+    for picture in (photo, cv2.GaussianBlur(photo, (0, 0), 6), photo[..., 1].copy()):
+        assert find_field_of_view(picture).shows_retina
+
+
+def test_a_picture_in_other_colors_is_not_all_marks():
+    photo = np.random.default_rng(0).integers(0, 256, (120, 200, 3)).astype(np.uint8)
+    assert find_field_of_view(photo).mask((0, 0, 1, 1), (120, 200)).all()

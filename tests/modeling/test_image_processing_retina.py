@@ -172,8 +172,7 @@ def test_files_and_exif_orientation(processor, tmp_path):
 
 
 def test_every_step_off_is_the_luminance(processor):
-    photo = photograph(150, 170)
-    photo[:, :, 2] = 200  # no dark surround: everything belongs to the field of view
+    photo = photograph(150, 170, radius=500)  # no surround: everything belongs to the field of view
     batch = processor(photo, return_tensors="pt", **EVERYTHING_OFF)
     np.testing.assert_array_equal(batch.pixel_values[0, 0], cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY))
     assert batch.image_frames.tolist() == [[0, 0, 1, 1]] and (batch.pixel_mask == 1).all()

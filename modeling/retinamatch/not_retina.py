@@ -1,0 +1,112 @@
+"""What is not retina in a field of view: writing, marks, rulers and logos; and pictures that show no retina at all."""
+
+import cv2
+import numpy as np
+
+
+_BACKGROUND = 128  # pixels of the longer side of the copy whose local median tells what lies behind a mark
+_WINDOW = 5  # pixels of it; strokes are thinner than half of that
+_RIM = 0.03  # of the field's shorter side: nearer to its edge the surround shines in
+_LEAST_DEVIATION = 28.0  # gray levels
+_BLACK = 0.7  # of the red behind it, and at least 16 gray levels: pigment and scars of laser are not as dark
+_WHITE = 65.0  # gray levels by which green and blue pass the background: more than thin reflexes do
+_YELLOW = 70.0  # gray levels by which green alone does: more than exudates do
+_MOST = 0.3  # of the field; more is a picture in other colors, and none of it is left out
+_LEAST_PIXELS = 6  # of one mark on the small copy
+# Vessels, hemorrhages, exudates, reflexes and the optic disc change all channels in one direction: red and blue change
+# at most by these multiples of what green does.
+_REACH = {0: (-0.2, 1.3), 2: (-0.2, 1.15)}
+_LEAST_RANGE = 3.0  # gray levels between the 2nd and the 98th percentile
+_LEAST_LIKENESS = 0.7  # correlation of neighbors on a copy of 256 pixels; photographs have .88 and more
+_LEAST_WITHIN = 0.12  # fraction of the variance that two gray levels leave; photographs have .22 and more
+
+
+def find_marks(picture: np.ndarray, inside: np.ndarray) -> np.ndarray | None:
+    """Find writing, marks, rulers and logos that are burnt into a photograph, by colors that no retina has.
+
+    Args:
+        picture: (height, width, 3) uint8 RGB, the small copy; gray pictures have no color to tell by.
+        inside: (height, width) bool, the field of view.
+
+    Returns:
+        (height, width) bool, True on marks and a margin around them; None when there are none, or when they would
+        cover much of the field: pictures in other colors than a retina's, such as noise.
+    """
+    if picture.ndim == 2:
+        return None
+    height, width = inside.shape
+    scale = min(1.0, _BACKGROUND / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    behind = cv2.medianBlur(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), _WINDOW)
+    behind = cv2.resize(behind, (width, height), interpolation=cv2.INTER_LINEAR)
+    apart = cv2.absdiff(picture, behind)
+    far = cv2.max(cv2.extractChannel(apart, 0), cv2.extractChannel(apart, 2)) > 16
+    rows, columns = np.nonzero(far & inside)
+    if len(rows) < _LEAST_PIXELS:
+        return None
+    change = picture[rows, columns].astype(np.float32) - behind[rows, columns]
+    beyond = np.zeros(len(rows), bool)
+    for channel, reach in _REACH.items():
+        ends = change[:, 1:2] * np.array(reach, np.float32)
+        beyond |= change[:, channel] > ends.max(1) + _LEAST_DEVIATION
+        beyond |= change[:, channel] < ends.min(1) - np.where(change[:, 1] < 0, 255.0, _LEAST_DEVIATION)
+    beyond |= (change[:, 0] < -16) & (change[:, 0] < (_BLACK - 1) * behind[rows, columns, 0])
+    beyond |= np.minimum(change[:, 1], change[:, 2]) > _WHITE
+    beyond |= (change[:, 1] > _YELLOW) & (change[:, 2] < 0.1 * change[:, 1])
+    marked = np.zeros((height, width), bool)
+    marked[rows[beyond], columns[beyond]] = True
+    edge = max(3, round(_RIM * np.sqrt(inside.sum())))
+    core = cv2.erode(np.pad(inside.astype(np.uint8), 1), np.ones((2 * edge + 1,) * 2, np.uint8))[1:-1, 1:-1]
+    marked = (marked & (core > 0)).astype(np.uint8)
+    if np.count_nonzero(marked) < _LEAST_PIXELS:
+        return None
+    joined = cv2.morphologyEx(marked, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
+    count, labels = cv2.connectedComponents(joined)
+    pixels = np.bincount(labels.ravel(), weights=marked.ravel(), minlength=count)
+    keep = pixels >= _LEAST_PIXELS
+    keep[0] = False
+    if not keep.any():
+        return None
+    contours, _ = cv2.findContours(keep[labels].astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    filled = cv2.drawContours(np.zeros((height, width), np.uint8), contours, -1, 1, cv2.FILLED)
+    marks = cv2.dilate(filled, np.ones((7, 7), np.uint8)) > 0
+    return marks if np.count_nonzero(marks & inside) < _MOST * np.count_nonzero(inside) else None
+
+
+def why_no_retina(picture: np.ndarray, inside: np.ndarray) -> str:
+    """Say in words why a picture evidently shows no retina, or nothing when it may show one.
+
+    Args:
+        picture: (height, width, 3) uint8 RGB, or (height, width) gray, the small copy.
+        inside: (height, width) bool, the field of view.
+
+    Returns:
+        One sentence, or "".
+    """
+    height, width = inside.shape
+    scale = min(1.0, 256 / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    gray = cv2.extractChannel(picture, 1) if picture.ndim == 3 else picture
+    gray = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
+    inside = cv2.resize(inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    count = np.bincount(gray[inside], minlength=256)
+    total = count.sum()
+    if total < 100:
+        return "The field of view is too small to show a retina."
+    share, levels = np.cumsum(count) / total, np.arange(256.0)
+    if np.searchsorted(share, 0.98) - np.searchsorted(share, 0.02) < _LEAST_RANGE:
+        return "The picture is uniform."
+    mean = (count * levels).sum() / total
+    variance = (count * (levels - mean) ** 2).sum() / total
+    rest = np.where(inside, gray - np.float32(mean), 0)
+    alike = min((rest[1:] * rest[:-1]).sum(), (rest[:, 1:] * rest[:, :-1]).sum()) / total
+    if alike < _LEAST_LIKENESS * variance:
+        return "The picture shows noise or a fine pattern, not a retina."
+    parted = (share > 0) & (share < 1)
+    moment = np.cumsum(count * (levels - mean))[parted] / total
+    if (moment**2 / (share * (1 - share))[parted]).max() > (1 - _LEAST_WITHIN) * variance:  # Otsu 1979
+        return "The picture has two gray levels only, like a drawing or a page."
+    return ""
+
+
+__all__ = ["find_marks", "why_no_retina"]
