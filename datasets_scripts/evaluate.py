@@ -14,6 +14,7 @@ import typer
 from tqdm import tqdm
 
 from retinamatch.extractor import DEFAULT_MODEL, UnknownNameError
+from retinamatch.files import OutputError, check_output_file, write_text
 from retinamatch.registrar import Registrar
 
 from .format.parquet import ParquetError, read_rows
@@ -89,8 +90,10 @@ def main(
 ) -> None:
     """Say how many pairs of a built data set a model registers, and how exactly."""
     try:
+        if out is not None:
+            check_output_file(out, [folder])
         table = evaluate(folder, Registrar(model), category, progress=True)
-    except (ParquetError, UnknownNameError) as error:
+    except (OutputError, ParquetError, UnknownNameError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(2) from error
     names = ("pairs", "registered", "wrong", "median_error", "largest_error")
@@ -99,7 +102,7 @@ def main(
         values = ("-" if row[name] is None else str(row[name]) for name in names)
         typer.echo(f"{row['kind']:<28}" + "".join(f"{value:>15}" for value in values))
     if out is not None:
-        out.write_text(json.dumps(table, indent=1) + "\n")
+        write_text(out, json.dumps(table, indent=1) + "\n")
 
 
 __all__ = ["evaluate"]

@@ -99,10 +99,11 @@ class ModelExtractor:
             return []
         inputs = self.processor(list(photographs), return_tensors="pt").to(self.device)
         output = self.detect(inputs)
-        frames = inputs["image_frames"].double().cpu().numpy()
+        frames, canvas = inputs["image_frames"].double().cpu().numpy(), inputs["pixel_values"].shape[-2:]
+        pictures = map(NormalizedPicture.from_photo, photographs, inputs.fields_of_view)
         return [
-            self._keypoints(output, i, frame, photograph, inputs["pixel_values"].shape[-2:])
-            for i, (frame, photograph) in enumerate(zip(frames, photographs))
+            self._keypoints(output, i, frame, photograph.shape[:2], canvas, picture)
+            for i, (frame, photograph, picture) in enumerate(zip(frames, photographs, pictures))
         ]
 
     def detect(self, inputs: Mapping[str, torch.Tensor]) -> RetinaKeypointOutput:
@@ -118,7 +119,13 @@ class ModelExtractor:
             return self.model(**inputs, output_descriptor_map=True, output_heatmap=self.heatmaps)
 
     def _keypoints(
-        self, output: RetinaKeypointOutput, i: int, frame: np.ndarray, photograph: np.ndarray, canvas: Sequence[int]
+        self,
+        output: RetinaKeypointOutput,
+        i: int,
+        frame: np.ndarray,
+        size: tuple[int, int],
+        canvas: Sequence[int],
+        picture: NormalizedPicture,
     ) -> Keypoints:
         """Bring the padded keypoints of one image of a batch back to the pixels of its photograph.
 
@@ -127,11 +134,12 @@ class ModelExtractor:
             i: Which image of it.
             frame: (4,) the rectangle of the photograph that the canvas shows, (x0, y0, x1, y1) relative to the
                 photograph.
-            photograph: (height, width, 3) uint8 RGB.
+            size: (height, width) of the photograph.
             canvas: (height, width) of the network's input.
+            picture: The photograph, small and locally normalized.
         """
         assert output.descriptor_map is not None
-        size, (height, width) = (photograph.shape[0], photograph.shape[1]), canvas
+        height, width = canvas
         span, mask, head = np.array(size[::-1]), output.mask[i].bool(), self.model.base_model.descriptor_head
         return Keypoints(
             points=output.keypoints[i][mask].double().cpu().numpy() * span - 0.5,
@@ -145,7 +153,7 @@ class ModelExtractor:
                 output.descriptor_map[i : i + 1].half(), head.stride, head.offset, frame, size, (height, width)
             ),
             heatmap=None if output.heatmap is None else output.heatmap[i, 0].half().cpu().numpy(),
-            picture=NormalizedPicture.from_photo(photograph),
+            picture=picture,
         )
 
 

@@ -161,7 +161,13 @@ class RetinaImageProcessorKwargs(ImagesKwargs, total=False):
 
 
 class RetinaBatch(BatchFeature):
-    """Output of the processor. `to` casts the pixels alone: coordinates in half precision would be off by pixels."""
+    """Output of the processor. `to` casts the pixels alone: coordinates in half precision would be off by pixels.
+
+    Attributes:
+        fields_of_view: What was found in each photograph, for those who want more of it than its mask.
+    """
+
+    fields_of_view: list[FieldOfView]
 
     def to(self, *args: Any, **kwargs: Any) -> "RetinaBatch":
         frames = self.data.get("image_frames")
@@ -265,7 +271,9 @@ class RetinaImageProcessor(PilBackend):
             data["image_frames"].append(np.array(frame, dtype=np.float32))
         if return_tensors is not None and len({values.shape for values in data["pixel_values"]}) > 1:
             raise ValueError("Images of several sizes do not stack into one tensor without padding: leave `do_pad` on.")
-        return RetinaBatch(data=data, tensor_type=return_tensors)
+        batch = RetinaBatch(data=data, tensor_type=return_tensors)
+        batch.fields_of_view = [view for view, _, _ in parts]
+        return batch
 
     def post_process_keypoint_detection(
         self, outputs: RetinaKeypointOutput, target_sizes: TargetSizes

@@ -51,7 +51,7 @@ class NormalizedPicture:
         view = field_of_view or find_field_of_view(photo)
         green = cv2.extractChannel(photo, 1)
         gray, mask, (x0, y0, x1, y1) = canvas(green, view, (PICTURE_SIZE, PICTURE_SIZE))
-        gray = _masked_blur(gray, mask, _BLUR)
+        gray = masked_blur(gray, mask, _BLUR)
         mask &= ~_foreign(gray, mask)
         tensors = torch.from_numpy(gray)[None, None], torch.from_numpy(mask)[None, None]
         values = local_normalize(*tensors, sigma=_NEIGHBORHOOD)[0, 0].numpy()
@@ -76,10 +76,17 @@ class NormalizedPicture:
         return (pixels - np.asarray(self.origin)) / self.scale
 
 
-def _masked_blur(image: np.ndarray, mask: np.ndarray, sigma: float) -> np.ndarray:
-    """Blur inside a mask; what lies outside does not leak in."""
+def masked_blur(image: np.ndarray, mask: np.ndarray, sigma: float, least: float = 1e-3) -> np.ndarray:
+    """Blur inside a mask; what lies outside does not leak in.
+
+    Args:
+        image: (H, W) float32.
+        mask: (H, W) bool.
+        sigma: Standard deviation of the blur in pixels.
+        least: Where the mask holds less than this fraction of the neighborhood, the result fades to 0.
+    """
     seen = mask.astype(np.float32)
-    weight = np.maximum(cv2.GaussianBlur(seen, (0, 0), sigma), 1e-3)
+    weight = np.maximum(cv2.GaussianBlur(seen, (0, 0), sigma), least)
     return cv2.GaussianBlur(image * seen, (0, 0), sigma) / weight
 
 
@@ -87,8 +94,8 @@ def _foreign(gray: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Mark what stands out far more than anything of the retina does, with a little around it, (H, W) bool."""
     if not mask.any():
         return mask
-    detail = gray - _masked_blur(gray, mask, _NEIGHBORHOOD)
-    deviation = np.sqrt(_masked_blur(detail**2, mask, _NEIGHBORHOOD))
+    detail = gray - masked_blur(gray, mask, _NEIGHBORHOOD)
+    deviation = np.sqrt(masked_blur(detail**2, mask, _NEIGHBORHOOD))
     textured = deviation[mask & (deviation > _FLAT)]
     if len(textured) == 0:
         return np.zeros_like(mask)
@@ -97,4 +104,4 @@ def _foreign(gray: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return cv2.dilate(strong.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
 
 
-__all__ = ["PICTURE_SIZE", "NormalizedPicture"]
+__all__ = ["PICTURE_SIZE", "NormalizedPicture", "masked_blur"]

@@ -25,6 +25,7 @@ from retinamatch.cli import app
 from retinamatch.conversion import rename_student
 from retinamatch.hub import save_repository
 from retinamatch.modeling_swin_retina import Residual
+from tests.helpers.float16 import check_float16_on_a_cpu
 from tests.helpers.swin_reference import SwinEncoder
 
 
@@ -390,12 +391,4 @@ class TestSaved:
 
 @pytest.mark.parametrize("model_class", CLASSES)
 def test_float16_on_a_cpu_is_computed_in_float32_with_a_warning(model_class):
-    half, image = peaky(model_class).half(), torch.rand(2, 1, 96, 96)
-    exact = peaky(model_class).half().float()  # what the weights in float16 say
-    with torch.inference_mode():
-        with pytest.warns(UserWarning, match="A CPU takes minutes in float16: the weights are brought to float32"):
-            found = half(image.half())
-        wanted = exact(image.half().float())
-    for value, other in zip(found.to_tuple(), wanted.to_tuple()):
-        torch.testing.assert_close(value, other)
-    assert not any(parameter.is_inference() for parameter in half.parameters()), "it can be trained still"
+    check_float16_on_a_cpu(peaky(model_class), peaky(model_class))

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from retinamatch.estimation import estimate
+from retinamatch.evaluation.fire import FULL_SIZE, area_under_curve
 from retinamatch.extractor import DenseDescriptors
 from retinamatch.keypoint_set import WORKING_SIZE, Keypoints
 from retinamatch.keypoints import RetinaDenseOutput
@@ -29,7 +30,6 @@ VALIDATION_VIEWS = ViewSettings(
 )
 
 
-FULL_SIZE = 2912  # side of FIRE's photographs
 NEAR = 3.0  # pixels of a view: a keypoint this close to where it should be is the same one
 GRID_STEP = 117  # every 117th pixel of a view in reading order: about 5,000 places, spread over its rows and columns
 
@@ -76,7 +76,7 @@ def validate(
     registered = errors[np.isfinite(errors)]
     return {
         **{name: float(values.mean()) for name, values in figures.items()},
-        "auc": float(np.mean([(errors * FULL_SIZE / WORKING_SIZE < t).mean() for t in range(1, 26)])),
+        "auc": area_under_curve(errors * FULL_SIZE / WORKING_SIZE),
         "registered": len(registered) / count,
         "error": float(np.median(registered)) if len(registered) else 1e3,
     }

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from ..normalized_picture import NormalizedPicture
+from ..normalized_picture import NormalizedPicture, masked_blur
 from .dense_agreement import CELLS_ACROSS, dense_agreement, draw, sample_transform
 
 
@@ -114,9 +114,7 @@ def _basis(places: np.ndarray, picture: NormalizedPicture) -> np.ndarray:
 
 
 def _blur(picture: NormalizedPicture, sigma: float) -> np.ndarray:
-    seen = picture.mask.astype(np.float32)
-    weight = np.maximum(cv2.GaussianBlur(seen, (0, 0), sigma), 0.1)
-    return cv2.GaussianBlur(picture.values, (0, 0), sigma) / weight * seen
+    return masked_blur(picture.values, picture.mask, sigma, least=0.1) * picture.mask
 
 
 def _trust(moving: NormalizedPicture, correlation: np.ndarray, used: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ Right pairs are those of a folder in FIRE's layout under each of `CONDITIONS`. W
 different eyes, whatever transform comes out: as they are, both degraded, and with each of `SHARED_BY_BOTH`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -18,8 +18,15 @@ from ..estimation.decision import Evidence, few_keypoints, impossible_shape
 from ..keypoint_set import Keypoints
 from ..photographs import PhotographLike, read_photograph
 from ..registrar import Registrar
-from .conditions import CONDITIONS, SHARED_BY_BOTH, AnnotatedPair, Condition
-from .fire import area_under_curve, read_fire
+from .conditions import (
+    CONDITIONS,
+    SHARED_BY_BOTH,
+    AnnotatedPair,
+    Condition,
+    choose_conditions,
+    find_keypoints_under,
+)
+from .fire import area_under_curve, control_point_distances, read_fire
 
 
 DIFFERENT: dict[str, Condition] = {
@@ -63,14 +70,9 @@ def judge_right_pairs(
     Raises:
         ValueError: See `read_fire`, or a condition is not known.
     """
-    chosen = _choose(CONDITIONS, conditions)
-
-    def pairs() -> Iterator[AnnotatedPair]:
-        for source in read_fire(root):
-            photographs = read_photograph(source.moving), read_photograph(source.fixed)
-            yield AnnotatedPair(source.name, *photographs, source.moving_points, source.fixed_points)
-
-    return _judge_all(pairs, len(read_fire(root)), registrar, chosen, progress)
+    pairs = read_fire(root)
+    chosen = choose_conditions(CONDITIONS, conditions)
+    return _judge_all(map(AnnotatedPair.read, pairs), len(pairs), registrar, chosen, progress)
 
 
 def judge_wrong_pairs(
@@ -99,13 +101,12 @@ def judge_wrong_pairs(
     rng, nowhere = np.random.default_rng(seed), np.zeros((0, 2))
     drawn = [rng.choice(len(photographs), 2, replace=False) for _ in range(pairs)]
 
-    def draw() -> Iterator[AnnotatedPair]:
-        for i, j in drawn:
-            yield AnnotatedPair(
-                f"{i}-{j}", read_photograph(photographs[i]), read_photograph(photographs[j]), nowhere, nowhere
-            )
-
-    return _judge_all(draw, pairs, registrar, _choose(DIFFERENT, conditions), progress)
+    chosen = choose_conditions(DIFFERENT, conditions)
+    read = (
+        AnnotatedPair(f"{i}-{j}", read_photograph(photographs[i]), read_photograph(photographs[j]), nowhere, nowhere)
+        for i, j in drawn
+    )
+    return _judge_all(read, pairs, registrar, chosen, progress)
 
 
 def agreement_table(judged: Sequence[Judged]) -> str:
@@ -127,16 +128,8 @@ def agreement_table(judged: Sequence[Judged]) -> str:
     return "\n".join(lines)
 
 
-def _choose(known: dict[str, Condition], names: Sequence[str] | None) -> dict[str, Condition]:
-    if names is None:
-        return known
-    if unknown := [name for name in names if name not in known]:
-        raise ValueError(f"Unknown conditions {unknown}; known are: {', '.join(known)}.")
-    return {name: known[name] for name in names}
-
-
 def _judge_all(
-    pairs: Callable[[], Iterator[AnnotatedPair]],
+    pairs: Iterable[AnnotatedPair],
     number: int,
     registrar: Registrar,
     conditions: dict[str, Condition],
@@ -144,19 +137,9 @@ def _judge_all(
 ) -> list[Judged]:
     judged = []
     with tqdm(total=number * len(conditions), unit="pair", disable=not progress) as bar:
-        for clean in pairs():
-            kept: dict[int, Keypoints] = {}
-            for name, condition in conditions.items():
-                pair = condition(clean)
-                sides = []
-                for photograph in (pair.moving, pair.fixed):
-                    keypoints = kept.get(id(photograph))
-                    if keypoints is None:
-                        keypoints = registrar.keypoints([photograph])[0]
-                    if photograph is clean.moving or photograph is clean.fixed:
-                        kept[id(photograph)] = keypoints
-                    sides.append(keypoints)
-                judged.append(_judge(name, pair, registrar, *sides))
+        for clean in pairs:
+            for condition, pair, _, moving, fixed in find_keypoints_under(clean, conditions, {"": registrar}):
+                judged.append(_judge(condition, pair, registrar, moving, fixed))
                 bar.update()
     return judged
 
@@ -169,7 +152,7 @@ def _judge(condition: str, pair: AnnotatedPair, registrar: Registrar, moving: Ke
     evidence = Evidence(**{field.name: figures[field.name] for field in fields(Evidence)})
     error = None
     if len(pair.moving_points):
-        error = float(np.linalg.norm(candidate(pair.moving_points) - pair.fixed_points, axis=1).mean())
+        error = float(control_point_distances(candidate, pair.moving_points, pair.fixed_points).mean())
     return Judged(
         condition,
         pair.name,
@@ -177,7 +160,7 @@ def _judge(condition: str, pair: AnnotatedPair, registrar: Registrar, moving: Ke
         evidence.correlation,
         registration.registered,
         not (few_keypoints(evidence, settings) or impossible_shape(evidence, settings)),
-        error if error is None or np.isfinite(error) else float(np.finfo(np.float32).max),
+        error,
         evidence.precision,
     )
 

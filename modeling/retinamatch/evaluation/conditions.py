@@ -6,7 +6,7 @@ whoever runs several conditions finds its keypoints once.
 """
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -14,7 +14,11 @@ import cv2
 import numpy as np
 
 from ..field_of_view import find_field_of_view
+from ..keypoint_set import Keypoints
+from ..photographs import read_photograph
+from ..registrar import Registrar
 from .degradation import degrade
+from .fire import FirePair
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,16 @@ class AnnotatedPair:
     fixed: np.ndarray
     moving_points: np.ndarray
     fixed_points: np.ndarray
+
+    @classmethod
+    def read(cls, pair: FirePair) -> "AnnotatedPair":
+        """Read the photographs of a pair of FIRE.
+
+        Raises:
+            PhotographError: One cannot be read.
+        """
+        photographs = read_photograph(pair.moving), read_photograph(pair.fixed)
+        return cls(pair.name, *photographs, pair.moving_points, pair.fixed_points)
 
 
 def _generator(pair: AnnotatedPair, condition: str) -> np.random.Generator:
@@ -228,6 +242,47 @@ SHARED_BY_BOTH: dict[str, Condition] = {
     "watermark": partial(marked, text="SPECIMEN COPY", opacity=0.35, height=0.12, tiles=3),
 }
 
+
+def choose_conditions(known: Mapping[str, Condition], names: Sequence[str] | None) -> dict[str, Condition]:
+    """Choose conditions by their names, all of the known ones when None.
+
+    Raises:
+        ValueError: One is not known; the sentence lists those that are.
+    """
+    if unknown := [name for name in names or () if name not in known]:
+        raise ValueError(f"Unknown conditions {unknown}; known are: {', '.join(known)}.")
+    return {name: known[name] for name in (known if names is None else names)}
+
+
+def find_keypoints_under(
+    clean: AnnotatedPair, conditions: Mapping[str, Condition], registrars: Mapping[str, Registrar]
+) -> Iterator[tuple[str, AnnotatedPair, str, Keypoints, Keypoints]]:
+    """Put a pair under conditions and find its keypoints; those of a photograph that stays as it is are found once.
+
+    Args:
+        clean: The pair as it is.
+        conditions: By name.
+        registrars: By name.
+
+    Yields:
+        The name of a condition, the pair under it, the name of a registrar, and the keypoints that this one finds in
+        the moving and in the fixed photograph.
+    """
+    kept: dict[tuple[str, int], Keypoints] = {}
+    for condition, change in conditions.items():
+        pair = change(clean)
+        for name, registrar in registrars.items():
+            sides = []
+            for photograph in (pair.moving, pair.fixed):
+                keypoints = kept.get((name, id(photograph)))
+                if keypoints is None:
+                    keypoints = registrar.keypoints([photograph])[0]
+                if photograph is clean.moving or photograph is clean.fixed:
+                    kept[name, id(photograph)] = keypoints
+                sides.append(keypoints)
+            yield condition, pair, name, sides[0], sides[1]
+
+
 __all__ = [
     "CONDITIONS",
     "SHARED_BY_BOTH",
@@ -235,8 +290,10 @@ __all__ = [
     "Condition",
     "blobs",
     "both_degraded",
+    "choose_conditions",
     "compressed",
     "degraded",
+    "find_keypoints_under",
     "haze",
     "marked",
     "narrowed",

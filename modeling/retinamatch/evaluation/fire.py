@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from ..photographs import IMAGE_SUFFIXES, read_photograph
 from ..registrar import Registrar
 from ..registration import Registration
+from ..transforms import Transform
 from .degradation import degrade
 
 
@@ -26,6 +27,7 @@ FIRE_CLASSES = ("S", "P", "A")
 LEFT_OUT = ("P37",)
 THRESHOLDS = range(1, 26)
 MAXIMUM_ERROR, MEDIAN_ERROR = 50.0, 20.0
+FULL_SIZE = 2912  # side of FIRE's photographs in pixels
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,21 @@ def area_under_curve(errors: ArrayLike) -> float:
     return float(np.mean([(values < threshold).mean() for threshold in THRESHOLDS]))
 
 
+def control_point_distances(transform: Transform, moving_points: np.ndarray, fixed_points: np.ndarray) -> np.ndarray:
+    """Measure how far control points lie apart under a transform.
+
+    Args:
+        transform: From pixels of the moving photograph to pixels of the fixed one.
+        moving_points: (N, 2), pixels of the moving photograph.
+        fixed_points: (N, 2), the same places in pixels of the fixed photograph.
+
+    Returns:
+        (N,) in pixels of the fixed photograph; a huge number for all where one of them is mapped nowhere.
+    """
+    distances = np.linalg.norm(transform(moving_points) - fixed_points, axis=1)
+    return distances if np.isfinite(distances).all() else np.full(len(distances), np.finfo(np.float32).max)
+
+
 def _read_moving(pair: FirePair, level: int) -> np.ndarray:
     return degrade(read_photograph(pair.moving), level, pair.name)
 
@@ -186,9 +203,7 @@ def _errors(registration: Registration, pair: FirePair) -> dict:
     row: dict[str, float | None] = {"mean_error": None, "max_error": None, "median_error": None, "rejected_error": None}
     candidate = registration.estimate.candidate
     if candidate is not None:
-        distances = np.linalg.norm(candidate(pair.moving_points) - pair.fixed_points, axis=1)
-        if not np.isfinite(distances).all():
-            distances = np.full(len(distances), np.finfo(np.float32).max)
+        distances = control_point_distances(candidate, pair.moving_points, pair.fixed_points)
         mean = float(distances.mean())
         if registration:
             row.update(mean_error=mean, max_error=float(distances.max()), median_error=float(np.median(distances)))
@@ -217,8 +232,10 @@ def _read_control_points(path: Path) -> np.ndarray:
 
 __all__ = [
     "FirePair",
+    "FULL_SIZE",
     "area_under_curve",
     "compare_on_fire",
+    "control_point_distances",
     "evaluate_fire",
     "read_fire",
     "summarize",

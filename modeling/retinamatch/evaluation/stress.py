@@ -17,15 +17,13 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..keypoint_set import Keypoints
-from ..photographs import read_photograph
 from ..registrar import Registrar
 from ..transforms import Quadratic
-from .conditions import CONDITIONS, AnnotatedPair
-from .fire import THRESHOLDS, read_fire
+from .conditions import CONDITIONS, AnnotatedPair, choose_conditions, find_keypoints_under
+from .fire import FULL_SIZE, THRESHOLDS, control_point_distances, read_fire
 
 
-FULL_SIZE = 2912  # width of FIRE's photographs: errors are given in pixels of this width
-WRONG = 25.0  # pixels of that width: a registration that is further off on average is a wrong answer
+WRONG = 25.0  # pixels of a width of 2912: a registration that is further off on average is a wrong answer
 MATCHED = 3.0  # working pixels between a match and the truth
 
 
@@ -77,32 +75,14 @@ def run_stress(
         ValueError: A condition is not known, or see `read_fire`.
         PhotographError: A photograph cannot be read.
     """
-    names = list(CONDITIONS) if conditions is None else list(conditions)
-    if unknown := [name for name in names if name not in CONDITIONS]:
-        raise ValueError(f"Unknown conditions {unknown}; known are: {', '.join(CONDITIONS)}.")
-    pairs, outcomes = read_fire(root), []
-    with tqdm(total=len(pairs) * len(names) * len(registrars), unit="pair", disable=not progress) as bar:
+    chosen, pairs = choose_conditions(CONDITIONS, conditions), read_fire(root)
+    outcomes = []
+    with tqdm(total=len(pairs) * len(chosen) * len(registrars), unit="pair", disable=not progress) as bar:
         for source in pairs:
-            clean = AnnotatedPair(
-                source.name,
-                read_photograph(source.moving),
-                read_photograph(source.fixed),
-                source.moving_points,
-                source.fixed_points,
-            )
-            unchanged = {
-                name: dict(zip((id(clean.moving), id(clean.fixed)), registrar.keypoints([clean.moving, clean.fixed])))
-                for name, registrar in registrars.items()
-            }
-            for condition in names:
-                pair = CONDITIONS[condition](clean)
-                for name, registrar in registrars.items():
-                    moving, fixed = (
-                        unchanged[name].get(id(photo)) or registrar.keypoints([photo])[0]
-                        for photo in (pair.moving, pair.fixed)
-                    )
-                    outcomes.append(_judge(name, condition, pair, registrar, moving, fixed))
-                    bar.update()
+            for found in find_keypoints_under(AnnotatedPair.read(source), chosen, registrars):
+                condition, pair, name, moving, fixed = found
+                outcomes.append(_judge(name, condition, pair, registrars[name], moving, fixed))
+                bar.update()
     return outcomes
 
 
@@ -112,9 +92,8 @@ def _judge(
     registration = registrar.register_keypoints(moving, fixed)
     candidate, error = registration.estimate.candidate, None
     if candidate is not None:
-        distances = np.linalg.norm(candidate(pair.moving_points) - pair.fixed_points, axis=1)
+        distances = control_point_distances(candidate, pair.moving_points, pair.fixed_points)
         error = float(distances.mean()) * FULL_SIZE / pair.fixed.shape[1]
-        error = error if np.isfinite(error) else float(np.finfo(np.float32).max)
     score = _matching_score(pair, moving, fixed, registrar.match(moving, fixed)[0])
     return Outcome(model, condition, pair.name, error if registration else None, error, score)
 
