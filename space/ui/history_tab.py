@@ -8,7 +8,7 @@ from ..service.handlers import NETWORK, register_visits_of
 from ..service.pictures import write_history
 from .components import Photographs
 from .html import answer_html, frames_html, nothing_html
-from .parts import EXAMPLES, answer, model_choice, transform_choice, with_answer
+from .parts import EXAMPLES, answer, model_choice, on_stop, transform_choice, with_answer
 from .text import LIMITS, history_status, history_table
 
 
@@ -99,14 +99,7 @@ def history_tab() -> None:
         show_progress_on=[status],
         **NETWORK,
     )
-    stop.click(
-        lambda: answer_html("Stopped. Nothing was kept.", "not done"),
-        None,
-        status,
-        cancels=[running],
-        api_visibility="private",
-        queue=False,
-    )
+    on_stop(stop, [running], status)
     photographs.upload(_cleaned, photographs, photographs, api_visibility="private", concurrency_limit=2)
 
 

@@ -5,7 +5,7 @@ import gradio as gr
 from ..service.handlers import NETWORK, register_pair
 from ..service.work import Choices
 from .html import answer_html, nothing_html
-from .parts import EXAMPLES, answer, cleaned, model_choice, photograph, with_answer
+from .parts import EXAMPLES, answer, cleaned, model_choice, on_stop, photograph, with_answer
 from .text import ERROR_RATES, LIMITS, identity_status, identity_table
 
 
@@ -48,14 +48,7 @@ def identity_tab() -> None:
         show_progress_on=[status],
         **NETWORK,
     )
-    stop.click(
-        lambda: answer_html("Stopped. Nothing was kept.", "not done"),
-        None,
-        status,
-        cancels=[running],
-        api_visibility="private",
-        queue=False,
-    )
+    on_stop(stop, [running], status)
     for place in (first, second):
         place.upload(cleaned, place, place, api_visibility="private", concurrency_limit=2)
 

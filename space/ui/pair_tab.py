@@ -9,7 +9,7 @@ from ..service.pictures import write_pair
 from ..service.session import MEMORY
 from ..service.work import Choices, Outcome
 from .html import answer_html, frames_html, nothing_html, wipe_html
-from .parts import EXAMPLES, answer, cleaned, model_choice, photograph, transform_choice, with_answer
+from .parts import EXAMPLES, answer, cleaned, model_choice, on_stop, photograph, transform_choice, with_answer
 from .text import LIMITS, NO_HEATMAP, NOT_YET, NOTHING_TO_SHOW, pair_status, pair_table
 
 
@@ -152,14 +152,7 @@ def pair_tab(page: gr.Blocks, key: gr.State) -> None:
         **private,
         **ESTIMATE,
     )
-    stop.click(
-        lambda: answer_html("Stopped. Nothing was kept.", "not done"),
-        None,
-        status,
-        cancels=[running, again],
-        api_visibility="private",
-        queue=False,
-    )
+    on_stop(stop, [running, again], status)
     for place in (moving, fixed):
         place.upload(cleaned, place, place, api_visibility="private", concurrency_limit=2)
     # Another photograph or model: the thresholds must not go on with the former pair.

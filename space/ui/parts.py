@@ -71,6 +71,18 @@ def answer(elem_id: str, words: str) -> gr.HTML:
     return gr.HTML(answer_html(words), elem_id=elem_id, elem_classes="rm-answer-box")
 
 
+def on_stop(button: gr.Button, running: list[gr.events.Dependency], status: gr.HTML) -> None:
+    """Let a button end what runs, and say so in the place of the answer."""
+    button.click(
+        lambda: answer_html("Stopped. Nothing was kept.", "not done"),
+        None,
+        status,
+        cancels=running,
+        api_visibility="private",
+        queue=False,
+    )
+
+
 def with_answer(work: Generator, progress: gr.Progress, empty: int) -> Generator:
     """Pass the work on to gradio; returns its result, or None after an error was shown in the place of the answer.
 
@@ -92,6 +104,7 @@ __all__ = [
     "answer",
     "cleaned",
     "model_choice",
+    "on_stop",
     "photograph",
     "transform_choice",
     "with_answer",
