@@ -11,7 +11,8 @@ from torch import Tensor
 
 from retinamatch.keypoints import RetinaKeypointOutput, detect_keypoints, mutual_nearest_matches
 
-from .views import Views, Warp, project, sample_at
+from .targets import pad_points
+from .views import Views, project, sample_at
 
 
 class KeypointExpansion:
@@ -70,7 +71,8 @@ def _distance(points: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Distance of every point to the nearest of the others, infinite when there is none."""
     if len(points) == 0 or len(others) == 0:
         return np.full(len(points), np.inf)
-    return np.sqrt(((points[:, None] - others[None]) ** 2).sum(-1)).min(1)
+    points, others = (torch.as_tensor(p, dtype=torch.float32) for p in (points, others))
+    return torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist").amin(1).numpy()
 
 
 @torch.no_grad()
@@ -104,8 +106,8 @@ def confirmed_detections(
     partner = second.keypoints.gather(1, matches.clamp_min(0)[..., None].expand(-1, -1, 2))
     agree = (partner - projected).norm(dim=-1) <= 3.0
     keep = first.mask & there & (matches >= 0) & agree
-    in_photograph = project(views.to_photograph, first.keypoints)
-    return [points[k].cpu().numpy() for points, k in zip(in_photograph, keep, strict=True)]
+    in_photograph = project(views.to_photograph, first.keypoints).cpu().numpy()
+    return [points[k] for points, k in zip(in_photograph, keep.cpu().numpy(), strict=True)]
 
 
 def detect_candidates(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -113,27 +115,23 @@ def detect_candidates(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Ten
     return detect_keypoints(logits, mask, nms_radius=10, threshold=0.1, border=8, max_keypoints=500)
 
 
-def shown_in_both(views: Views, row: int, candidates: np.ndarray, size: int) -> np.ndarray:
-    """Find the candidates of a photograph that both of its views show, away from their rims.
+def shown_in_both(views: Views, candidates: list[np.ndarray]) -> list[np.ndarray]:
+    """Find the candidates of photographs that both of their views show, away from the rims.
 
     Args:
         views: The pairs of a batch.
-        row: Of the photograph in the batch.
-        candidates: (n, 2) in pixels of the photograph.
-        size: Side of a view in pixels.
+        candidates: Per pair (n, 2), in pixels of the photograph.
 
     Returns:
-        (m, 2), some of the candidates.
+        Per pair (m, 2), some of the candidates.
     """
-    inverse = torch.linalg.inv(views.to_photograph)
-    candidates = torch.from_numpy(candidates)[None].to(inverse.device)
-    first = project(inverse[row : row + 1], candidates)
-    one = Warp(views.warp.homography[row : row + 1], views.warp.bend[row : row + 1], size)
-    visible = torch.ones(first.shape[1], dtype=torch.bool, device=first.device)
-    for points, mask in ((first, views.masks[0]), (one.to_second(first), views.masks[1])):
-        visible &= ((points >= 10) & (points <= size - 11)).all(-1)[0]
-        visible &= sample_at(mask[row : row + 1], points)[0, 0] > 0.99
-    return candidates[0, visible].cpu().numpy()
+    size = views.images[0].shape[-1]
+    first = project(torch.linalg.inv(views.to_photograph), pad_points(candidates).to(views.to_photograph.device))
+    visible = torch.ones(first.shape[:2], dtype=torch.bool, device=first.device)
+    for points, mask in ((first, views.masks[0]), (views.warp.to_second(first), views.masks[1])):
+        visible &= ((points >= 10) & (points <= size - 11)).all(-1)
+        visible &= sample_at(mask, points)[:, 0] > 0.99
+    return [c[v[: len(c)]] for c, v in zip(candidates, visible.cpu().numpy(), strict=True)]
 
 
 __all__ = ["KeypointExpansion", "confirmed_detections", "detect_candidates", "shown_in_both"]

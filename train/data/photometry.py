@@ -108,14 +108,14 @@ def change_rarely(image: Tensor, rare: list[np.random.Generator], settings: View
         if settings.reversed.draw(rng) is not None:
             view.copy_(rng.uniform(0.5, 1.0) * (1 - view))
         if (fraction := settings.occluders.draw(rng)) is not None:
-            cover.copy_(draw_patches(view.shape[-1], fraction, rng))
+            cover.copy_(draw_patches(view.shape[-1], fraction, rng, view.device))
             view.masked_fill_(cover, rng.uniform(0, 1))
     return covered
 
 
-def draw_patches(size: int, fraction: float, rng: np.random.Generator) -> Tensor:
+def draw_patches(size: int, fraction: float, rng: np.random.Generator, device: torch.device | str = "cpu") -> Tensor:
     """Draw patches with smooth outlines that cover a fraction of a view, (1, size, size) bool."""
-    noise = torch.from_numpy(rng.standard_normal((1, 1, 7, 7)).astype(np.float32))
+    noise = torch.from_numpy(rng.standard_normal((1, 1, 7, 7)).astype(np.float32)).to(device)
     field = F.interpolate(noise, size=(size, size), mode="bicubic", align_corners=False)[0]
     return field > field.quantile(1 - fraction)
 

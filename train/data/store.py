@@ -4,6 +4,7 @@ import glob
 import io
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -23,23 +24,41 @@ CONFIGURATIONS = ("keypoints", "unlabelled")  # of the data set that `datasets_s
 
 @dataclass
 class Photograph:
-    """One training photograph; all coordinates are pixels of `image`.
+    """One training photograph; all coordinates are its pixels.
 
     Attributes:
-        image: (3, height, width) uint8.
-        mask: (height, width) uint8, 1 inside the field of view.
+        pixels: (4, height, width) uint8: red, green, blue, and 1 inside the field of view.
         labels: (n, 2) float32, annotated keypoints (x, y); None when the photograph is unlabeled.
         corners: (m, 2) float32, distinct places at which descriptors are trained.
         source: Name of the data set.
         patient: Name of the person, unique within the source.
     """
 
-    image: Tensor
-    mask: Tensor
+    pixels: Tensor
     labels: np.ndarray | None
     corners: np.ndarray
     source: str
     patient: str
+    _there: Tensor | None = field(default=None, init=False, repr=False)
+
+    @property
+    def image(self) -> Tensor:
+        """(3, height, width) uint8."""
+        return self.pixels[:3]
+
+    @property
+    def mask(self) -> Tensor:
+        """(height, width) uint8, 1 inside the field of view."""
+        return self.pixels[3]
+
+    def on(self, device: torch.device | str) -> Tensor:
+        """Return `pixels` on a device, where they stay: a GPU would wait for them at every step."""
+        device = torch.device(device)
+        if device.type == "cpu":
+            return self.pixels
+        if self._there is None:
+            self._there = self.pixels.to(device)
+        return self._there
 
 
 @dataclass
@@ -82,9 +101,10 @@ class PhotographStore:
         photographs, samples = [], []
         for name in data:
             rows = islice(READERS[reader](name, split), limit)
-            for row in tqdm(rows, desc=f"{name} {split}", leave=False, mininterval=5):
-                samples += [len(photographs)] * (repeat or {}).get(row["source"], 1)
-                photographs.append(_decode(row))
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                for photograph in tqdm(pool.map(_decode, rows), desc=f"{name} {split}", leave=False, mininterval=5):
+                    samples += [len(photographs)] * (repeat or {}).get(photograph.source, 1)
+                    photographs.append(photograph)
         sizes = {tuple(photograph.image.shape) for photograph in photographs}
         if len(sizes) > 1:
             raise ValueError(f"Photographs of one run must have one size, got {sorted(sizes)}.")
@@ -177,8 +197,7 @@ def _decode(row: dict) -> Photograph:
     mask = (np.asarray(Image.open(io.BytesIO(row["mask"]["bytes"])).convert("L")) > 127).astype(np.uint8)
     labels = row.get("keypoints")  # "unlabelled" has no such column
     return Photograph(
-        image=torch.from_numpy(image.copy()).permute(2, 0, 1).contiguous(),
-        mask=torch.from_numpy(mask),
+        pixels=torch.from_numpy(np.concatenate([image.transpose(2, 0, 1), mask[None]])),
         labels=None if labels is None else np.asarray(labels, dtype=np.float32).reshape(-1, 2),
         corners=find_corners(image, mask),
         source=row["source"],

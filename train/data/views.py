@@ -174,8 +174,8 @@ def make_views(
         torch.from_numpy(np.stack(part)).float().to(device) for part in zip(*geometry, strict=True)
     )
     warp = Warp(homography, bend, settings.size)
-    source = torch.stack([p.image for p in photographs]).to(device).float() / 255
-    source = torch.cat([source, torch.stack([p.mask for p in photographs])[:, None].to(device).float()], 1)
+    source = torch.stack([p.on(device) for p in photographs]).to(device).float()
+    source[:, :3] /= 255
     grid = pixel_grid(settings.size, source.device).expand(len(photographs), -1, -1)
 
     images, masks, untouched, first_of_second = [], [], [], warp.to_first(grid)

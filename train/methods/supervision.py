@@ -237,12 +237,9 @@ class Supervision(Method):
         found = confirmed_detections(
             views, *results, heat1, score=self.config.expansion_score, ratio=self.config.expansion_ratio
         )
-        updates = []
-        for row, index in enumerate(batch.indices):
-            if batch.photographs[row].labels is not None:
-                shown = shown_in_both(views, row, self.expansion.points[index], self.views.size)
-                updates.append((index, found[row], shown))
-        return updates
+        shown = shown_in_both(views, [self.expansion.points[index] for index in batch.indices])
+        rows = zip(batch.indices, found, shown, strict=True)
+        return [update for update, p in zip(rows, batch.photographs, strict=True) if p.labels is not None]
 
     def after_step(self, updates: list) -> None:
         # In the order of the photographs, whichever process saw them.

@@ -185,7 +185,7 @@ class TeacherOutputs:
         if self.cache is None:
             return self._compute(photograph, device)
         digest = hashlib.sha256(repr(tuple(photograph.image.shape)).encode())
-        digest.update(photograph.image.numpy().tobytes() + photograph.mask.numpy().tobytes())
+        digest.update(photograph.pixels.numpy().tobytes())
         key = digest.hexdigest()
         path = self.cache / f"{key}.safetensors"
         found = _read_entry(path, f"{self.cache.name}/{key}")
@@ -195,8 +195,8 @@ class TeacherOutputs:
         return found
 
     def _compute(self, photograph: Photograph, device) -> tuple[Tensor, Tensor]:
-        green = photograph.image[None, 1:2].to(device).float() / 255
-        dense = self.run(local_normalize(green, photograph.mask[None, None].to(device).float()))
+        pixels = photograph.on(device)[None].float()
+        dense = self.run(local_normalize(pixels[:, 1:2] / 255, pixels[:, 3:]))
         return dense.heatmap_logits.half(), dense.descriptor_map.half()
 
     def keypoints(self, taught: Taught, masks: Tensor, most: int) -> tuple[Tensor, Tensor]:

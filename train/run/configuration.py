@@ -24,6 +24,8 @@ class TrainingConfig:
         limit: Most photographs of each of `data`, for trials.
         seed: Of everything random.
         steps: Optimizer steps of the whole run.
+        max_seconds: Time for training, on a machine that is lent: the schedule of the learning rate runs as if `steps`
+            were done by then, whichever comes first. Such a run cannot be repeated exactly; None for no limit.
         batch_size: Pairs per process and forward pass.
         gradient_accumulation_steps: Forward passes per optimizer step.
         learning_rate: Of AdamW after the warm-up.
@@ -54,6 +56,7 @@ class TrainingConfig:
     limit: int | None = None
     seed: int = 0
     steps: int = 1000
+    max_seconds: float | None = None
     batch_size: int = 4
     gradient_accumulation_steps: int = 1
     learning_rate: float = 1e-3

@@ -14,7 +14,7 @@ from dataclasses import asdict
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object, set_seed
+from accelerate.utils import broadcast_object_list, gather_object, set_seed
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import PreTrainedModel
 
@@ -69,7 +69,7 @@ class Progress:
     """Where the run stands; saved and loaded with the state."""
 
     def __init__(self):
-        self.step, self.best = 0, None
+        self.step, self.seconds, self.best = 0, 0.0, None
 
     def state_dict(self):
         """Return the counters."""
@@ -129,12 +129,17 @@ class Trainer:
                 "retinamatch", config={name: str(value) for name, value in asdict(config).items()}
             )
 
+    def share_done(self, step: int) -> float:
+        """Return how much of the run is behind a step, by steps or by time."""
+        spent = self.progress.seconds / self.config.max_seconds if self.config.max_seconds else 0.0
+        return max(step / self.config.steps, spent)
+
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of a step: up, constant, down to zero."""
         config = self.config
         rise = min(1.0, (step + 1) / max(config.warmup_steps, 1))
-        fall = min(1.0, (config.steps - step) / max(config.cooldown_steps, 1))
-        return config.learning_rate * rise * fall
+        left = max(0.0, 1 - self.share_done(step)) * config.steps
+        return config.learning_rate * rise * min(1.0, left / max(config.cooldown_steps, 1))
 
     def log(self, **values) -> None:
         """Write one line to the terminal, the log file and the tracker."""
@@ -166,28 +171,37 @@ class Trainer:
             self.log(resumed=newest, step=progress.step)
         last = min(config.steps, config.stop_at or config.steps)
         sums, done, started = {}, 0, time.time()
-        while progress.step < last:
+        while progress.step < last and self.share_done(progress.step) < 1:
+            begun = time.time()
             for group in self.optimizer.param_groups:
                 group["lr"] = self.learning_rate(progress.step)
             for name, value in self.update().items():
                 sums[name] = sums.get(name, 0.0) + value
-            progress.step, done = progress.step + 1, done + 1
             if self.average:
                 self.average.update_parameters(self.network)
-            if progress.step % config.log_steps == 0 or progress.step == last:
+            progress.step, done = progress.step + 1, done + 1
+            progress.seconds += self._agreed(time.time() - begun)
+            ends = progress.step == last or self.share_done(progress.step) >= 1
+            if progress.step % config.log_steps == 0 or ends:
                 seconds = time.time() - started
                 self.log(step=progress.step, seconds=seconds, **{k: v / done for k, v in sums.items()})
                 sums, done, started = {}, 0, time.time()
             # Before the checkpoint, which then knows the best figure so far.
-            if config.validation_pairs and (progress.step % config.validation_steps == 0 or progress.step == last):
+            if config.validation_pairs and (progress.step % config.validation_steps == 0 or ends):
                 self.validate()
-            if progress.step % config.checkpointing_steps == 0 or progress.step == last:
+            if progress.step % config.checkpointing_steps == 0 or ends:
                 self.save_checkpoint()
-        if progress.step >= config.steps:
+        if self.share_done(progress.step) >= 1:
             self.finish()
         # A process that leaves while another one still speaks to it aborts now and then.
         self.accelerator.wait_for_everyone()
         self.accelerator.end_training()
+
+    def _agreed(self, seconds: float) -> float:
+        """Return the seconds of the main process: all of them end at the same step."""
+        if not self.config.max_seconds or self.accelerator.num_processes == 1:
+            return seconds
+        return broadcast_object_list([seconds])[0]
 
     def update(self) -> dict[str, float]:
         """Do one optimizer step and return the mean losses over all processes."""
