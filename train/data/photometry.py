@@ -48,7 +48,7 @@ def augment(
     image = mix_channels(rgb, draw, rare, settings) ** draw(0.7, 1.4, 1, 1, 1)
     image = add_lesions(image, draw(0, 1, settings.lesions, 8)) if settings.lesions else image
     image = light_unevenly(image, draw, settings.light * light, light)
-    covered = change_rarely(image, rare, settings)
+    image, covered = change_rarely(image, rare, settings)
     image = blur_each(image, 0.3 + (settings.blur - 0.3) * blur[:, 0, 0, 0], radius=max(13, round(2.6 * settings.blur)))
     low, high = settings.contrast
     mean = (image * mask).sum((2, 3), keepdim=True) / mask.sum((2, 3), keepdim=True).clamp_min(1)
@@ -59,20 +59,20 @@ def augment(
     image = (image + torch.from_numpy(np.stack(grain)).to(rgb.device) * settings.noise * noise).clamp(0, 1)
     if settings.compression:
         image = compress(image, settings.compression * file**3)
-    for view, rng in zip(image, rare, strict=True):
-        if (factor := settings.small_file.draw(rng)) is not None:
-            step = rng.uniform(*settings.small_file_compression) / factor
-            view.copy_(through_small_file(view[None], factor, step)[0])
+    image = save_small(image, rare, settings)
     return local_normalize(image, mask), covered
 
 
 def mix_channels(rgb: Tensor, draw: Draw, rare: list[np.random.Generator], settings: ViewSettings) -> Tensor:
     """Make gray images (batch, 1, size, size): green with a little red and blue, as other cameras mix them, or less."""
     weights = torch.cat([draw(-0.1, 0.25, 1, 1, 1), draw(0.8, 1.0, 1, 1, 1), draw(-0.1, 0.25, 1, 1, 1)], 1)
-    for weight, rng in zip(weights, rare, strict=True):
+    other = np.zeros((len(rare), 3, 1, 1), np.float32)
+    for row, rng in zip(other, rare, strict=True):
         if settings.channels.draw(rng) is not None:
-            mix = np.eye(3)[rng.integers(3)] if rng.uniform() < 0.5 else rng.dirichlet(np.ones(3))
-            weight.copy_(torch.from_numpy(mix)[:, None, None])
+            row[:, 0, 0] = np.eye(3)[rng.integers(3)] if rng.uniform() < 0.5 else rng.dirichlet(np.ones(3))
+    if other.any():
+        other = torch.from_numpy(other).to(rgb.device)
+        weights = torch.where(other.sum(1, keepdim=True) > 0, other, weights)
     return ((rgb * weights).sum(1, keepdim=True) / weights.sum(1, keepdim=True)).clamp(0, 1)
 
 
@@ -95,40 +95,79 @@ def light_unevenly(image: Tensor, draw: Draw, unevenness: Tensor, haze: Tensor) 
     return image * (1 - veil) + veil * draw(0.4, 0.9, 1, 1, 1)
 
 
-def change_rarely(image: Tensor, rare: list[np.random.Generator], settings: ViewSettings) -> Tensor:
-    """Put haze, reversed contrast and occluders on some images (batch, 1, size, size), in place.
+def change_rarely(image: Tensor, rare: list[np.random.Generator], settings: ViewSettings) -> tuple[Tensor, Tensor]:
+    """Put haze, reversed contrast and occluders on some images (batch, 1, size, size).
+
+    All of a batch at once: a GPU waits for every operation that is started.
 
     Returns:
-        Where an occluder covers them, (batch, 1, size, size) bool.
+        The images, and where an occluder covers them, (batch, 1, size, size) bool.
     """
-    covered = torch.zeros_like(image, dtype=torch.bool)
-    for view, cover, rng in zip(image, covered, rare, strict=True):
+    drawn = np.zeros((5, len(rare), 1, 1, 1), np.float32)  # haze, its gray; brightness if reversed; occluders, gray
+    noise = np.zeros((len(rare), 1, 7, 7), np.float32)
+    for k, rng in enumerate(rare):
         if (thickness := settings.haze.draw(rng)) is not None:
-            view.lerp_(torch.full_like(view, rng.uniform(0.4, 0.9)), thickness)
+            drawn[:2, k, 0, 0, 0] = thickness, rng.uniform(0.4, 0.9)
         if settings.reversed.draw(rng) is not None:
-            view.copy_(rng.uniform(0.5, 1.0) * (1 - view))
+            drawn[2, k] = rng.uniform(0.5, 1.0)
         if (fraction := settings.occluders.draw(rng)) is not None:
-            cover.copy_(draw_patches(view.shape[-1], fraction, rng, view.device))
-            view.masked_fill_(cover, rng.uniform(0, 1))
-    return covered
+            noise[k] = rng.standard_normal((1, 7, 7))
+            drawn[3:, k, 0, 0, 0] = fraction, rng.uniform(0, 1)
+    thickness, veil, brightness, fraction, gray = torch.from_numpy(drawn).to(image.device).unbind(0)
+    image = image.lerp(veil, thickness) if drawn[0].any() else image
+    image = torch.where(brightness > 0, brightness * (1 - image), image) if drawn[2].any() else image
+    covered = torch.zeros_like(image, dtype=torch.bool)
+    if drawn[3].any():
+        some = torch.from_numpy(drawn[3].ravel().nonzero()[0]).to(image.device)
+        covered[some] = draw_patches(image.shape[-1], fraction[some], torch.from_numpy(noise).to(image.device)[some])
+        image = torch.where(covered, gray, image)
+    return image, covered
 
 
-def draw_patches(size: int, fraction: float, rng: np.random.Generator, device: torch.device | str = "cpu") -> Tensor:
-    """Draw patches with smooth outlines that cover a fraction of a view, (1, size, size) bool."""
-    noise = torch.from_numpy(rng.standard_normal((1, 1, 7, 7)).astype(np.float32)).to(device)
-    field = F.interpolate(noise, size=(size, size), mode="bicubic", align_corners=False)[0]
-    return field > field.quantile(1 - fraction)
+def draw_patches(size: int, fraction: Tensor, noise: Tensor) -> Tensor:
+    """Draw patches with smooth outlines that cover a fraction of each view.
+
+    Args:
+        size: Side of the views.
+        fraction: (batch, 1, 1, 1).
+        noise: (batch, 1, 7, 7), normal.
+
+    Returns:
+        (batch, 1, size, size) bool.
+    """
+    field = F.interpolate(noise, size=(size, size), mode="bicubic", align_corners=False)
+    levels = field.flatten(1).sort(1).values
+    place = ((1 - fraction.flatten(1)) * (levels.shape[1] - 1)).round().long()
+    return field > levels.gather(1, place)[..., None, None]
 
 
-def through_small_file(image: Tensor, factor: float, step: float) -> Tensor:
-    """Save an image (1, 1, size, size) in [0, 1] as a JPEG `factor` times smaller and enlarge it again.
+def save_small(image: Tensor, rare: list[np.random.Generator], settings: ViewSettings) -> Tensor:
+    """Save some images (batch, 1, size, size) in [0, 1] as smaller files and enlarge them again.
 
-    `step` is the quantization step of the highest frequency in gray levels; 150 is about quality 30, 400 quality 10.
+    The sides of the files are eighths of the view's, so that files of one size are made together.
+    """
+    files: dict[int, list[tuple[int, float]]] = {}
+    size = image.shape[-1]
+    unit = max(8, round(size / 64) * 8)
+    for k, rng in enumerate(rare):
+        if (factor := settings.small_file.draw(rng)) is not None:
+            side = max(unit, round(size / factor / unit) * unit)
+            files.setdefault(side, []).append((k, rng.uniform(*settings.small_file_compression) / factor))
+    for side, chosen in files.items():
+        rows, steps = (torch.tensor(values, device=image.device) for values in zip(*chosen, strict=True))
+        image[rows] = through_small_file(image[rows], side, steps.to(image))
+    return image
+
+
+def through_small_file(image: Tensor, side: int, step: Tensor) -> Tensor:
+    """Save images (batch, 1, size, size) in [0, 1] as JPEG files of `side` pixels and enlarge them again.
+
+    `step` (batch,) is the quantization step of the highest frequency in gray levels; 150 is about quality 30, 400
+    quality 10.
     """
     size = image.shape[-1]
-    side = max(8, round(size / factor / 8) * 8)
     small = F.interpolate(image, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
-    small = compress(small, image.new_tensor(step).view(1, 1, 1, 1)).clamp(0, 1)
+    small = compress(small, step.view(-1, 1, 1, 1)).clamp(0, 1)
     return F.interpolate(small, size=(size, size), mode="bicubic", align_corners=False).clamp(0, 1)
 
 

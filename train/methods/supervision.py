@@ -4,6 +4,7 @@ The teacher trains with this alone; a student adds what its teacher says.
 """
 
 import math
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -146,6 +147,8 @@ class Supervision(Method):
         self.store = store.keep_labels(config.labeled_fraction, config.seed)
         self.views = config.views
         self.expansion = KeypointExpansion(len(store.photographs))
+        self.ahead: dict[tuple, Future[Views]] = {}
+        self.pool = ThreadPoolExecutor(1)
 
     def __call__(self, model, network, indices: list[int], epoch: int, step: int, device):
         batch = self.prepare(indices, epoch, device)
@@ -154,19 +157,29 @@ class Supervision(Method):
         return losses, self.expand(network, batch, dense, step)
 
     def prepare(self, indices: list[int], epoch: int, device) -> Batch:
-        """Make the views of samples of the store."""
-        keys = [(self.config.seed, epoch, i) for i in indices]
+        """Make the views of samples of the store, or take those that `look_ahead` began."""
+        keys = tuple((self.config.seed, epoch, i) for i in indices)
         indices = [self.store.samples[i] for i in indices]
-        return self._make_batch(self.store, indices, keys, device, self.expansion)
+        begun = self.ahead.pop(keys, None)
+        return self._make_batch(self.store, indices, keys, device, self.expansion, begun and begun.result())
 
-    def _make_batch(self, store, indices, keys, device, expansion=None) -> Batch:
+    def look_ahead(self, indices: list[int], epoch: int, device) -> None:
+        """Make the views of the next batch in a thread: they depend on their seeds alone."""
+        keys = tuple((self.config.seed, epoch, i) for i in indices)
+        photographs = [self.store.photographs[self.store.samples[i]] for i in indices]
+        self.ahead = {**self.ahead, keys: self.pool.submit(self._make_views, photographs, keys, device)}
+
+    def _make_views(self, photographs, keys, device) -> Views:
+        return make_views(photographs, list(keys), self.views, device, clean=self.clean_views)
+
+    def _make_batch(self, store, indices, keys, device, expansion=None, views: Views | None = None) -> Batch:
         photographs = [store.photographs[i] for i in indices]
-        views = make_views(photographs, keys, self.views, device, clean=self.clean_views)
+        views = views or self._make_views(photographs, keys, device)
         labels = [np.zeros((0, 2), np.float32) if p.labels is None else p.labels for p in photographs]
         if expansion is not None:
             labels = [np.concatenate([known, expansion.labels(i)]) for known, i in zip(labels, indices, strict=True)]
         labeled = torch.tensor([p.labels is not None for p in photographs], device=device).float()
-        return Batch(indices, photographs, keys, views, labels, labeled)
+        return Batch(indices, photographs, list(keys), views, labels, labeled)
 
     def supervise(self, model, network, batch: Batch, step: float):
         """Run the network on both views and compute its own losses, with their weights at a step.

@@ -41,6 +41,9 @@ class Method:
         """
         raise NotImplementedError
 
+    def look_ahead(self, indices: list[int], epoch: int, device) -> None:
+        """Begin to prepare the next batch; a method whose batches cost nothing ignores it."""
+
     def after_step(self, updates: list) -> None:
         """Take in what the forward passes of a step found, on all processes."""
 

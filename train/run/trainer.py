@@ -203,6 +203,13 @@ class Trainer:
             return seconds
         return broadcast_object_list([seconds])[0]
 
+    def samples(self, forward: int) -> tuple[list[int], list[int], int]:
+        """Return the samples of a forward pass, those among them of this process, and the epoch."""
+        size, process = self.config.batch_size, self.accelerator.process_index
+        count = size * self.accelerator.num_processes
+        indices, epoch = batch_indices(forward, self.count, count, self.config.seed)
+        return indices, indices[process * size : (process + 1) * size], epoch
+
     def update(self) -> dict[str, float]:
         """Do one optimizer step and return the mean losses over all processes."""
         config, accelerator, step = self.config, self.accelerator, self.progress.step
@@ -210,11 +217,10 @@ class Trainer:
             model.train()
         sums, updates = {}, []
         for turn in range(config.gradient_accumulation_steps):
-            batch = config.batch_size * accelerator.num_processes
             forward = step * config.gradient_accumulation_steps + turn
-            indices, epoch = batch_indices(forward, self.count, batch, config.seed)
-            first = accelerator.process_index * config.batch_size
-            mine = indices[first : first + config.batch_size]
+            indices, mine, epoch = self.samples(forward)
+            if accelerator.device.type == "cuda":  # which has time: most of a step goes by before its work is begun
+                self.method.look_ahead(*self.samples(forward + 1)[1:], accelerator.device)
             with accelerator.accumulate(*self.models):
                 losses, found = self.method(self.model, self.network, mine, epoch, step, accelerator.device)
                 loss = losses["total"].mean()

@@ -138,15 +138,29 @@ class TestWideViews:
 
     @pytest.mark.parametrize("share", [0.1, 0.45])
     def test_patches_cover_what_they_should(self, share):
-        patches = draw_patches(128, share, np.random.default_rng(1))
-        assert patches.float().mean() == pytest.approx(share, abs=0.01)
+        noise = torch.from_numpy(np.random.default_rng(1).standard_normal((2, 1, 7, 7)).astype(np.float32))
+        patches = draw_patches(128, torch.tensor([share, share / 2]).view(2, 1, 1, 1), noise)
+        assert patches.float().mean((1, 2, 3)).tolist() == pytest.approx([share, share / 2], abs=0.01)
+
+    def test_what_a_view_undergoes_does_not_depend_on_its_batch(self, photographs):
+        some = Sometimes(0.5, 0.2, 0.6)
+        settings = ViewSettings(
+            size=96, haze=some, reversed=some, occluders=some, channels=some, small_file=Sometimes(0.5, 1.2, 3.0)
+        )
+        keys = [(7, k) for k in range(12)]
+        together = make_views([photographs[0]] * 12, keys, settings)
+        for k in (0, 5, 11):
+            alone = make_views(photographs[:1], keys[k : k + 1], settings)
+            for one, many in zip((*alone.images, *alone.masks), (*together.images, *together.masks), strict=True):
+                torch.testing.assert_close(one[0], many[k], atol=1e-4, rtol=0)
 
     def test_a_small_file_loses_what_is_fine_and_keeps_what_is_coarse(self):
         axis = torch.linspace(0, 6.28, 96)
         coarse = (0.5 + 0.2 * torch.sin(2 * axis)).expand(1, 1, 96, 96)
         fine = 0.5 + 0.2 * torch.sin(40 * axis).expand(1, 1, 96, 96)
-        assert (through_small_file(coarse, 3.0, 5.0) - coarse).abs().mean() < 0.03
-        assert (through_small_file(fine, 3.0, 5.0) - 0.5).abs().mean() < 0.05
+        step = torch.tensor([5.0])
+        assert (through_small_file(coarse, 32, step) - coarse).abs().mean() < 0.03
+        assert (through_small_file(fine, 32, step) - 0.5).abs().mean() < 0.05
 
 
 class TestLocalNormalize:

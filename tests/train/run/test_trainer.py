@@ -171,6 +171,33 @@ class TestRun:
         saved = load_file(str(tmp_path / "first" / "last" / "model.safetensors"))
         assert all(torch.equal(saved[name], taken[name]) for name in saved)
 
+    def test_a_run_ends_when_its_time_is_spent_with_its_whole_schedule_behind_it(self, pack, tmp_path):
+        settings = config(pack, tmp_path, steps=10_000, cooldown_steps=5_000, max_seconds=2.5, log_steps=1)
+        settings.learning_rate = 1e-3
+        rates, learning_rate = [], Trainer.learning_rate
+
+        def noted(trainer, step):
+            rates.append(learning_rate(trainer, step))
+            return rates[-1]
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Trainer, "learning_rate", noted)
+            train(replace(settings, warmup_steps=0))
+        assert 2 < len(rates) < 1000 and (tmp_path / "last" / "model.safetensors").is_file()
+        assert rates[0] == pytest.approx(1e-3) and rates == sorted(rates, reverse=True) and rates[-1] < 8e-4
+
+    def test_views_made_ahead_are_the_same(self, pack, tmp_path):
+        def views(ahead):
+            method = Supervision(config(pack, tmp_path), PhotographStore.read([pack], "train"))
+            if ahead:
+                method.look_ahead([1, 0], 3, torch.device("cpu"))
+            made = method.prepare([1, 0], 3, torch.device("cpu"))
+            assert not method.ahead
+            return made
+
+        plain, ahead = views(False), views(True)
+        assert plain.keys == ahead.keys and torch.equal(plain.views.images[1], ahead.views.images[1])
+
     def test_weights_of_another_shape_are_refused(self, pack, tmp_path):
         train(config(pack, tmp_path / "first", steps=1))
         settings = config(pack, tmp_path / "again", start_from=str(tmp_path / "first" / "last"))
