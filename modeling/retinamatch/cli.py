@@ -18,9 +18,16 @@ from transformers.utils import logging
 
 from . import results
 from .conversion import CONVERTED, convert_checkpoint
-from .evaluation import calibrate, compare_on_fire, evaluate_fire, evaluate_identity
+from .evaluation import compare_on_fire, evaluate_fire, evaluate_identity
 from .evaluation.agreement import DIFFERENT, agreement_table, judge_right_pairs, judge_wrong_pairs
 from .evaluation.conditions import CONDITIONS
+from .evaluation.impostors import (
+    DEFAULT_CONDITIONS,
+    IMPOSTOR_CONDITIONS,
+    impostors_table,
+    judge_impostors,
+    list_eyes,
+)
 from .evaluation.stress import outcomes_to_dicts, run_stress, stress_table, summarize_stress
 from .evaluation.surrounds import evaluate_surrounds, surrounds_table
 from .extractor import DEFAULT_MODEL, ROOTSIFT, UnknownNameError, find_model, known_models
@@ -205,17 +212,32 @@ def identity(
 
 @evaluate.command()
 def impostors(
-    folders: Annotated[list[Path], typer.Argument(help="Photographs or folders of them, each of another eye.")],
-    pairs: Annotated[int, typer.Option(help="How many pairs of different eyes to draw.")] = 400,
+    folders: Annotated[
+        list[Path],
+        typer.Argument(help="Photographs or folders of them, each of another eye, or folders with a folder per eye."),
+    ],
+    pairs: Annotated[int, typer.Option(min=1, help="Pairs of different eyes, at least, for each condition.")] = 400,
+    genuine: Annotated[
+        list[Path] | None, typer.Option("--genuine", help="Folder in FIRE's layout, or with a folder per person.")
+    ] = None,
     every: Annotated[int, typer.Option(min=1, help="Take every n-th photograph of a folder.")] = 1,
+    condition: Annotated[
+        list[str], typer.Option("--condition", help=f"Names of conditions of {', '.join(IMPOSTOR_CONDITIONS)}.")
+    ] = DEFAULT_CONDITIONS,
+    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    processes: Annotated[int, typer.Option(min=1, help="How many processes share the work.")] = 1,
     model: Model = DEFAULT_MODEL,
-    json_file: JsonFile = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write all figures to this file as they come, and go on from it.")
+    ] = None,
 ) -> None:
-    """Register photographs of different eyes and mirror images: how many are accepted, and by what margin."""
+    """Register photographs of different eyes and mirror images, and genuine pairs: how many are accepted."""
     with _bad_input(ValueError, OSError):
-        photographs = _photographs_in(folders, every)
-        _check_json(json_file, photographs, model)
-        _report(calibrate(photographs, Registrar(model), pairs, progress=True), json_file)
+        eyes = list_eyes(folders, every)
+        inputs = [*(one.photograph for one in eyes), *(path for folder in genuine or () for path in folder.glob("*/*"))]
+        _check_json(json_file, inputs, model)
+        rows = judge_impostors(eyes, model, pairs, genuine or (), condition, seed, processes, json_file, progress=True)
+    typer.echo(impostors_table(rows))
 
 
 @evaluate.command()

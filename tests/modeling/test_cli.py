@@ -333,17 +333,6 @@ def test_evaluate_table_is_markdown(fire_folder, monkeypatch):
     assert "| a | quadratic | 0.900 (0) | 0.800 (1) |" in result.output
 
 
-def test_evaluate_impostors(tmp_path, visits, other_eye):
-    for name, photo in (("a", visits.fixed.image), ("b", other_eye)):
-        Image.fromarray(photo).save(tmp_path / f"{name}.png")
-    result = run("evaluate", "impostors", tmp_path, "--model", "rootsift", "--json", tmp_path / "out.json")
-    assert result.exit_code == 0, result.output
-    figures = json.loads((tmp_path / "out.json").read_text())
-    assert figures["different"]["pairs"] == 1 and figures["mirrored"]["pairs"] == 2
-    assert figures["different"]["accepted"] == figures["mirrored"]["accepted"] == 0
-    assert run("evaluate", "impostors", tmp_path / "a.png", "--model", "rootsift").exit_code == 2
-
-
 def test_export_writes_a_repository_with_code(tmp_path):
     result = run("export", DEFAULT_MODEL, tmp_path / "repository")
     assert result.exit_code == 0, result.output

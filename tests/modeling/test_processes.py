@@ -1,5 +1,6 @@
 """However a process ends that has a pool, the processes of the pool end with it, busy or idle."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -58,3 +59,15 @@ def test_the_processes_of_a_pool_end_with_their_parent(tmp_path, end, state):
     while any(map(running, workers)) and time.time() < deadline:
         time.sleep(0.1)
     assert not any(map(running, workers))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_results_of_work(count):
+    work = {str(number): functools.partial(pow, number, 2) for number in range(5)}
+    assert dict(processes.results_of(work, count)) == {str(number): number**2 for number in range(5)}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_error_of_work_is_raised(count):
+    with pytest.raises(ValueError, match="invalid literal"):
+        list(processes.results_of({"good": int, "bad": functools.partial(int, "x")}, count))

@@ -3,17 +3,19 @@
 from .degradation import degrade
 from .fire import FirePair, area_under_curve, compare_on_fire, evaluate_fire, read_fire, summarize
 from .identity import evaluate_identity, read_people
-from .impostors import calibrate
+from .impostors import impostors_table, judge_impostors, list_eyes
 
 
 __all__ = [
     "FirePair",
     "area_under_curve",
-    "calibrate",
     "compare_on_fire",
     "degrade",
     "evaluate_fire",
     "evaluate_identity",
+    "impostors_table",
+    "judge_impostors",
+    "list_eyes",
     "read_fire",
     "read_people",
     "summarize",

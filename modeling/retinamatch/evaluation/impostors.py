@@ -1,94 +1,306 @@
-"""Where the thresholds of the decision come from: what the evidence looks like between photographs of different eyes.
+"""How often the decision errs, at size: pairs of different eyes, mirror images, and pairs of one eye, all counted.
 
-The features decide how many matches chance gives, so this has to be run again for another model:
+    retinamatch evaluate impostors FOLDERS... [--pairs 400] [--processes 2] [--genuine FOLDER] [--json FILE]
 
-    retinamatch evaluate impostors FOLDERS... [--model NAME] [--pairs 400] [--json FILE]
+Pairs of different eyes are drawn at random, and every photograph is also paired with the mirror image of itself, the
+hardest impostor: the same vessels, but the wrong way around. Both are judged as they are and with what two photographs
+can have in common that is not retina. Genuine pairs show what the decision costs.
 
-Every photograph must show another eye. Pairs are drawn at random, and every photograph is also paired with the mirror
-image of itself, the hardest impostor: the same vessels, but the wrong way around.
-
-Measured with RootSIFT on 130 pairs and 33 mirror images of `fundus/` (HRF, CHASE_DB1, LES-AV, SRahim), and on 130 pairs
-of `ridb_dev`: between different eyes at most 5 matches agree and the excess reaches 4.4; between mirror images 8 and
-5.2, with at most 14 per cent of the overlap's matches. `EstimationSettings` asks for 10, 12 per cent and 3 at once. Of
-the pairs of one eye, all of `ridb_dev` (least figures 43, 38 per cent, 15.8) and all of `fire_dev` up to degradation 2
-(15, 32 per cent, 9.4) pass all three.
+The work is done in units: a few photographs, all pairs between them, one condition. So the keypoints of a photograph
+are found once for many pairs and are not kept for long; and what is done is on disk: the same command goes on where it
+was stopped.
 """
 
-from collections.abc import Sequence
+import functools
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from ..estimation import EstimationSettings
+from ..extractor import DEFAULT_MODEL
+from ..files import write_text
 from ..keypoint_set import Keypoints
-from ..photographs import PhotographLike, read_photograph
+from ..photographs import IMAGE_SUFFIXES, read_photograph
+from ..processes import results_of
 from ..registrar import Registrar
+from .conditions import CONDITIONS, SHARED_BY_BOTH, AnnotatedPair, Condition, choose_conditions, find_keypoints_under
+from .fire import FirePair, read_fire
+from .identity import read_people
 
 
-FIGURES = ("agreeing", "share", "excess")
-PERCENTILES = (50, 95, 99, 100)
+FIGURES = ("agreeing", "share", "excess", "alike", "correlation")
+# Photographs of a unit: 276 pairs, some minutes, keypoints of a quarter of a gigabyte.
+TOGETHER = 24
+# Changes of a single photograph: the moving side of the condition of a pair.
+IMPOSTOR_CONDITIONS: dict[str, Condition] = {
+    "plain": CONDITIONS["clean"],
+    "both degraded 3": CONDITIONS["degraded 3"],
+    **SHARED_BY_BOTH,
+}
+DEFAULT_CONDITIONS = ["plain", "both degraded 3", "white surround", "stamp", "watermark"]
+GENUINE_CONDITIONS = ("clean", "degraded 4", "degraded 5")
 
 
-def calibrate(
-    photographs: Sequence[PhotographLike], registrar: Registrar, pairs: int = 400, seed: int = 0, progress: bool = False
-) -> dict:
-    """Measure the evidence between different eyes and between photographs and their mirror images.
+@dataclass(frozen=True)
+class Eye:
+    """A photograph and the eye that it shows, known by any word."""
+
+    photograph: Path
+    eye: str
+
+    @property
+    def name(self) -> str:
+        """Folder and name of the file."""
+        return f"{self.photograph.parent.name}/{self.photograph.name}"
+
+
+def list_eyes(folders: Sequence[str | Path], every: int = 1) -> list[Eye]:
+    """List photographs: in a folder each one shows another eye, in a folder of folders each folder shows one eye.
 
     Args:
-        photographs: Each of another eye.
-        registrar: Finds keypoints and matches them.
-        pairs: Largest number of pairs of different eyes, drawn at random.
-        seed: Of the draw.
-        progress: Show progress bars.
-
-    Returns:
-        A dict ready for JSON: for `different` and `mirrored` the number of `pairs`, how many were `accepted`,
-        `conditions` (how many pairs meet none, one, two, all three of the conditions on agreeing, share and excess),
-        and the percentiles of each figure.
+        folders: Photographs or folders of them.
+        every: Take every n-th photograph of a folder.
 
     Raises:
-        ValueError: Fewer than two photographs.
+        ValueError: A folder is missing, or holds photographs neither itself nor in its folders.
     """
-    if len(photographs) < 2:
-        raise ValueError(f"Calibration needs photographs of at least two eyes, got {len(photographs)}.")
-    sides, mirrored = [], []
-    for source in tqdm(photographs, desc="keypoints", unit="photo", disable=not progress):
-        photo = read_photograph(source)
-        mirror = np.ascontiguousarray(photo[:, ::-1])
-        plain, flipped = registrar.keypoints([photo, mirror])
-        sides.append(plain)
-        mirrored.append((flipped, plain))
-    drawn = list(combinations(range(len(sides)), 2))
-    rng = np.random.default_rng(seed)
-    chosen = rng.permutation(len(drawn))[:pairs]
-    different = [(sides[drawn[k][0]], sides[drawn[k][1]]) for k in chosen]
+    eyes = []
+    for folder in map(Path, folders):
+        if not folder.exists():
+            raise ValueError(f"There is no {folder}; photographs or folders of them are wanted.")
+        single = _pictures(folder) if folder.is_dir() else [folder]
+        if single:
+            eyes += [Eye(path, str(path)) for path in single[::every]]
+            continue
+        eyes += [Eye(path, eye) for eye, paths in read_people(folder).items() for path in paths[::every]]
+    return eyes
+
+
+def judge_impostors(
+    eyes: Sequence[Eye],
+    model: str = DEFAULT_MODEL,
+    pairs: int = 400,
+    genuine: Sequence[str | Path] = (),
+    conditions: Sequence[str] = DEFAULT_CONDITIONS,
+    seed: int = 0,
+    processes: int = 1,
+    record: Path | None = None,
+    progress: bool = False,
+) -> list[dict]:
+    """Register pairs of different eyes, mirror images and genuine pairs.
+
+    Args:
+        eyes: The photographs.
+        model: As for `Registrar`.
+        pairs: Least number of pairs of different eyes for each condition; all there are when they are fewer.
+        genuine: Folders in FIRE's layout, whose pairs are judged under `GENUINE_CONDITIONS`, or with a folder per
+            person, whose pairs of one eye are judged as they are.
+        conditions: Names of `IMPOSTOR_CONDITIONS`.
+        seed: Of the draw.
+        processes: How many processes share the work.
+        record: File that is written whenever a unit is done, and read at first to go on from there.
+        progress: Show a progress bar.
+
+    Returns:
+        A dict per pair: `kind` ("different", "mirrored" or "genuine"), `condition`, `moving`, `fixed`, `accepted`, and
+        its `FIGURES`, None where no transform was found.
+
+    Raises:
+        ValueError: Fewer than two eyes; a condition is not known; the record is that of another command; see also
+            `read_fire` and `read_people`.
+        PhotographError: A photograph cannot be read.
+    """
+    if len({one.eye for one in eyes}) < 2:
+        raise ValueError(f"Impostors need photographs of at least two eyes, got {len({one.eye for one in eyes})}.")
+    chosen = choose_conditions(IMPOSTOR_CONDITIONS, conditions)
+    units: dict[str, Callable[[], list[dict]]] = {}
+    for folder in genuine:
+        units.update(_genuine_units(Path(folder), model))
+    for number, (members, together, first) in enumerate(_draw(eyes, pairs, seed)):
+        for condition in chosen:
+            units[f"{condition}, {number}"] = functools.partial(
+                _judge_strangers, model, condition, tuple(members), tuple(together), first
+            )
+    command = {"model": model, "seed": seed, "version": version("retinamatch"), **asdict(EstimationSettings())}
+    command["photographs"] = hashlib.sha256("\n".join(str(one.photograph) for one in eyes).encode()).hexdigest()
+    command = json.loads(json.dumps(command))
+    done = _read_record(record, command)
+    rows = {name: done[name] for name in units if name in done}
+    left = {name: work for name, work in units.items() if name not in done}
+    accepted = sum(row["accepted"] for unit in rows.values() for row in unit if row["kind"] != "genuine")
+    with tqdm(total=len(units), initial=len(rows), unit="unit", disable=not progress) as bar:
+        for name, judged in results_of(left, processes):
+            rows[name] = done[name] = judged
+            if record is not None:
+                write_text(record, json.dumps({"command": command, "units": done}) + "\n")
+            bar.update()
+            accepted += sum(row["accepted"] for row in judged if row["kind"] != "genuine")
+            bar.set_postfix(accepted=accepted)
+    return [row for name in units for row in rows[name]]
+
+
+def impostors_table(rows: Sequence[dict]) -> str:
+    """Write, as Markdown, how many pairs are accepted, the greatest figures, and the greatest rate that fits them.
+
+    When none of n pairs is accepted, the rate of acceptance is below 3 / n with a confidence of 95 per cent: the rule
+    of three, for pairs drawn independently. Of genuine pairs the least figures are given.
+    """
+    lines = [
+        "| pairs | condition | number | accepted | rate below | " + " | ".join(FIGURES) + " |",
+        "| --- |" + " --- |" * (4 + len(FIGURES)),
+    ]
+    groups = list(dict.fromkeys((row["kind"], row["condition"]) for row in rows))
+    for kind, condition in sorted(groups, key=lambda group: ("different", "mirrored", "genuine").index(group[0])):
+        lines.append(_line(kind, condition, [r for r in rows if (r["kind"], r["condition"]) == (kind, condition)]))
+    strangers = [row for row in rows if row["kind"] != "genuine"]
+    if len({row["condition"] for row in strangers}) > 1:
+        lines.append(_line("impostors", "all", strangers))
+    return "\n".join(lines)
+
+
+def _line(kind: str, condition: str, rows: Sequence[dict]) -> str:
+    accepted = sum(row["accepted"] for row in rows)
+    bound = "-" if accepted or kind == "genuine" else f"{3 / len(rows):.2g}"
+    cells = [kind, condition, str(len(rows)), str(accepted), bound]
+    for name in FIGURES:
+        known = [row[name] for row in rows if row[name] is not None]
+        cells.append(f"{min(known) if kind == 'genuine' else max(known):.3g}" if known else "-")
+    return "| " + " | ".join(cells) + " |"
+
+
+def _draw(eyes: Sequence[Eye], pairs: int, seed: int) -> Iterator[tuple[list[Eye], list[tuple[int, int]], bool]]:
+    """Put the photographs into groups again and again, until their pairs are enough.
+
+    Yields:
+        The photographs of a group, the pairs of different eyes in it that were in no group before, and whether its
+        photographs are grouped for the first time.
+    """
+    rng, rounds = np.random.default_rng(seed), 0
+    seen: set[frozenset[int]] = set()
+    alike = Counter(one.eye for one in eyes).values()
+    wanted = min(pairs, (len(eyes) ** 2 - sum(number**2 for number in alike)) // 2)
+    while len(seen) < wanted or not rounds:
+        order = rng.permutation(len(eyes)).tolist()
+        for start in range(0, len(order), TOGETHER):
+            members = order[start : start + TOGETHER]
+            new = [
+                (i, j)
+                for (i, first), (j, second) in combinations(enumerate(members), 2)
+                if eyes[first].eye != eyes[second].eye and frozenset((first, second)) not in seen
+            ]
+            new = new if len(seen) < wanted else []
+            seen |= {frozenset((members[i], members[j])) for i, j in new}
+            if new or not rounds:
+                yield [eyes[k] for k in members], new, not rounds
+        rounds += 1
+
+
+def _judge_strangers(
+    model: str, condition: str, members: Sequence[Eye], pairs: Sequence[tuple[int, int]], mirrored: bool
+) -> list[dict]:
+    """Judge pairs of some photographs under a condition, and each photograph with its mirror image."""
+    registrar, change = _registrar(model), IMPOSTOR_CONDITIONS[condition]
+    keypoints, rows = [], []
+    for one in members:
+        photo = read_photograph(one.photograph)
+        keypoints += registrar.keypoints([_changed(photo, one.name, change)])
+        if mirrored:
+            mirror = _changed(np.ascontiguousarray(photo[:, ::-1]), f"{one.name} mirrored", change)
+            sides = registrar.keypoints([mirror])[0], keypoints[-1]
+            rows.append(_judge("mirrored", condition, one.name, one.name, registrar, *sides))
+    for i, j in pairs:
+        names = members[i].name, members[j].name
+        rows.append(_judge("different", condition, *names, registrar, keypoints[i], keypoints[j]))
+    return rows
+
+
+def _changed(photo: np.ndarray, name: str, change: Condition) -> np.ndarray:
+    nowhere = np.zeros((0, 2))
+    return change(AnnotatedPair(name, photo, photo, nowhere, nowhere)).moving
+
+
+def _genuine_units(folder: Path, model: str) -> dict[str, Callable[[], list[dict]]]:
+    if (folder / "Ground Truth").is_dir():
+        return {
+            f"{folder}, {pair.name}": functools.partial(_judge_visits, model, folder.name, pair)
+            for pair in read_fire(folder)
+        }
     return {
-        name: _summary([_evidence(registrar, *pair) for pair in tqdm(group, desc=name, disable=not progress)])
-        for name, group in (("different", different), ("mirrored", mirrored))
+        f"{folder}, {person}": functools.partial(_judge_person, model, folder.name, tuple(paths))
+        for person, paths in read_people(folder).items()
     }
 
 
-def _evidence(registrar: Registrar, moving: Keypoints, fixed: Keypoints) -> tuple[list[float], bool]:
-    registration = registrar.register_keypoints(moving, fixed, transform="quadratic")
-    figures = [float(registration.evidence.get(name, 0.0)) for name in FIGURES]
-    return figures, registration.registered
+def _judge_visits(model: str, folder: str, pair: FirePair) -> list[dict]:
+    """Judge a pair of FIRE as it is and degraded."""
+    registrar, chosen = _registrar(model), choose_conditions(CONDITIONS, GENUINE_CONDITIONS)
+    return [
+        _judge("genuine", f"{folder}, {condition}", pair.name, pair.name, registrar, moving, fixed)
+        for condition, _, _, moving, fixed in find_keypoints_under(AnnotatedPair.read(pair), chosen, {"": registrar})
+    ]
 
 
-def _summary(rows: list[tuple[list[float], bool]]) -> dict:
-    figures = np.array([measured for measured, _ in rows]).reshape(-1, 3)
-    settings = EstimationSettings()
-    least = (settings.minimum_agreeing, settings.minimum_share, settings.minimum_excess)
-    met = (figures >= least).sum(1)
-    return {
-        "pairs": len(rows),
-        "accepted": sum(accepted for _, accepted in rows),
-        "conditions": [int((met == number).sum()) for number in range(4)],
-        **{
-            name: {f"{p} %": round(float(np.percentile(column, p)), 3) for p in PERCENTILES}
-            for name, column in zip(FIGURES, figures.T, strict=True)
-        },
-    }
+def _judge_person(model: str, folder: str, paths: Sequence[Path]) -> list[dict]:
+    """Judge all pairs of photographs of one eye."""
+    registrar = _registrar(model)
+    keypoints = [registrar.keypoints([path])[0] for path in paths]
+    names = [Eye(path, "").name for path in paths]
+    return [
+        _judge("genuine", folder, names[i], names[j], registrar, keypoints[i], keypoints[j])
+        for i, j in combinations(range(len(paths)), 2)
+    ]
 
 
-__all__ = ["calibrate"]
+def _judge(
+    kind: str, condition: str, moving: str, fixed: str, registrar: Registrar, first: Keypoints, second: Keypoints
+) -> dict:
+    registration = registrar.register_keypoints(first, second)
+    row = {"kind": kind, "condition": condition, "moving": moving, "fixed": fixed, "accepted": registration.registered}
+    evidence = registration.evidence
+    figures = {name: evidence[name] for name in FIGURES if evidence.get(name) is not None}
+    if "alike" in figures:
+        figures["alike"] = max(figures["alike"], evidence["alike_reversed"])
+        figures["correlation"] = abs(figures["correlation"])
+    return row | dict.fromkeys(FIGURES) | {name: round(float(value), 4) for name, value in figures.items()}
+
+
+@functools.lru_cache(maxsize=1)
+def _registrar(model: str) -> Registrar:
+    # The class of the transform takes no part in the decision, and this one is found fastest.
+    return Registrar(model, transform="quadratic")
+
+
+def _read_record(record: Path | None, command: dict) -> dict[str, list[dict]]:
+    if record is None or not record.is_file():
+        return {}
+    try:
+        written = json.loads(record.read_text(encoding="utf-8"))
+        same, units = written["command"] == command, written["units"]
+    except (OSError, ValueError, TypeError, KeyError):
+        same, units = False, {}
+    if not same:
+        raise ValueError(f"{record} was not written by this command; name another file, or delete it to begin anew.")
+    return units
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+__all__ = [
+    "DEFAULT_CONDITIONS",
+    "GENUINE_CONDITIONS",
+    "IMPOSTOR_CONDITIONS",
+    "Eye",
+    "impostors_table",
+    "judge_impostors",
+    "list_eyes",
+]
