@@ -33,7 +33,7 @@ export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup match test lint format dataset train-smoke annotate demo clean
+.PHONY: help setup match test lint format dataset train-smoke figures annotate demo clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,6 +64,9 @@ train-smoke: $(STAMP)  ## four training steps on rendered photographs: stop afte
 		--validation-fraction 0.25 --size 256 --out $(SMOKE)/pack
 	$(TEACHER) --stop_at 2
 	$(TEACHER) --resume
+
+figures: $(STAMP)  ## render the tables of README and cards from modeling/figures, which commands wrote
+	$(BIN)/python -m train.figures
 
 annotate: $(STAMP)  ## set keypoints by hand in the browser: FOLDER of photographs, ANNOTATIONS, ANNOTATOR
 	$(BIN)/python -m datasets_scripts.annotate $(FOLDER) --out $(ANNOTATIONS) --annotator "$(ANNOTATOR)"

@@ -1,8 +1,9 @@
 """Time and memory of one pair, split into steps, for several models in one run: figures are comparable within it only.
 
-python -m train.benchmark MOVING FIXED [--model lk-superretina-small] [--model swin-retina] [--published] [--repeats 5]
+python -m train.benchmark MOVING FIXED [--model lk-superretina-small] [--model swin-retina] [--repeats 5] [--json FILE]
 """
 
+import json
 import resource
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from retinamatch import (
     keep_freed_memory,
 )
 from retinamatch.extractor import DEFAULT_MODEL, ROOTSIFT
+from retinamatch.files import write_text
 from retinamatch.hub import save_repository
 from retinamatch.processes import end_with_parent
 
@@ -31,11 +33,11 @@ from retinamatch.processes import end_with_parent
 STEPS = ("read", "keypoints", "match", "estimate")
 
 
-def measure(model: str, moving: Path, fixed: Path, repeats: int, keep: bool) -> tuple[str, dict[str, float], float]:
+def measure(model: str, moving: Path, fixed: Path, repeats: int, keep: bool) -> dict:
     """Register a pair again and again, after once to warm up, in a process that does nothing else.
 
     Returns:
-        Number of parameters in words; medians of the seconds of each step; peak memory of the process in MB.
+        `parameters`, their number or None; `seconds`, the median of each step; `peak_memory` of the process in MB.
     """
     if keep:
         keep_freed_memory()
@@ -44,7 +46,20 @@ def measure(model: str, moving: Path, fixed: Path, repeats: int, keep: bool) -> 
     seconds = {step: median(run.get(step, 0.0) for run in runs) for step in STEPS}
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes elsewhere
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-    return "" if model == ROOTSIFT else f"{registrar.extractor.model.num_parameters():,}", seconds, peak
+    parameters = None if model == ROOTSIFT else registrar.extractor.model.num_parameters()
+    return {"parameters": parameters, "seconds": seconds, "peak_memory": peak}
+
+
+def benchmark_table(rows: list[dict]) -> str:
+    """Write the rows as Markdown: parameters, seconds of each step and of all, peak memory."""
+    lines = ["| model | parameters | " + " | ".join(STEPS) + " | all | peak memory, MB |"]
+    lines.append("| --- |" + " --- |" * (len(STEPS) + 3))
+    for row in rows:
+        seconds = [row["seconds"][step] for step in STEPS]
+        figures = " | ".join(f"{value:.2f}" for value in (*seconds, sum(seconds)))
+        parameters = "" if row["parameters"] is None else f"{row['parameters']:,}"
+        lines.append(f"| {row['model']} | {parameters} | {figures} | {row['peak_memory']:,.0f} |")
+    return "\n".join(lines)
 
 
 def main(
@@ -54,11 +69,10 @@ def main(
     published: Annotated[bool, typer.Option(help="Also the published size, with random weights.")] = True,
     repeats: Annotated[int, typer.Option(help="Median over so many runs, after one to warm up.")] = 5,
     keep: Annotated[bool, typer.Option(help="Keep freed memory, as the command line does.")] = True,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:
     """Print a table of seconds, and of the peak memory of a process that has one model and registers the pair."""
-    print(f"{torch.get_num_threads()} threads, median of {repeats} runs, seconds")
-    print("| model | parameters | " + " | ".join(STEPS) + " | all | peak memory, MB |")
-    print("| --- |" + " --- |" * (len(STEPS) + 3))
+    rows = []
     names = {name: name for name in (*model, ROOTSIFT)}
     with ExitStack() as stack:
         if published:
@@ -70,9 +84,12 @@ def main(
         for name, place in names.items():
             # A process each, one after the other: memory is that of one model.
             with ProcessPoolExecutor(1, get_context("spawn"), end_with_parent) as pool:
-                parameters, seconds, peak = pool.submit(measure, place, moving, fixed, repeats, keep).result()
-            figures = " | ".join(f"{value:.2f}" for value in (*seconds.values(), sum(seconds.values())))
-            print(f"| {name} | {parameters} | {figures} | {peak:,.0f} |", flush=True)
+                rows.append({"model": name, **pool.submit(measure, place, moving, fixed, repeats, keep).result()})
+    print(f"{torch.get_num_threads()} threads, median of {repeats} runs, seconds")
+    print(benchmark_table(rows))
+    if json_file is not None:
+        figures = {"threads": torch.get_num_threads(), "repeats": repeats, "rows": rows}
+        write_text(json_file, json.dumps(figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":

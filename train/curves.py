@@ -3,11 +3,14 @@
 python -m train.curves runs/direct_cpu runs/distill_cpu --plot losses.png
 """
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from retinamatch.files import write_text
 
 from .ablation_report import FIGURES, draw_losses
 from .run.log import LOG, read_curve
@@ -16,6 +19,7 @@ from .run.log import LOG, read_curve
 def main(
     runs: Annotated[list[Path], typer.Argument(help="Folders that the trainer wrote.")],
     plot: Annotated[Path | None, typer.Option(help="PNG to draw; wants matplotlib.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:
     """Print a table, and draw a plot."""
     results = []
@@ -24,15 +28,22 @@ def main(
             print(f"Error: {run} is no run of the trainer: {LOG} is missing.", file=sys.stderr)
             raise typer.Exit(2)
         results.append({"variant": run.name, "fraction": 1.0, **read_curve(run / LOG)})
-    columns = {**FIGURES, "median error": "error"}
-    print("| run | step | " + " | ".join(columns) + " |")
-    print("| --- | --- |" + " --- |" * len(columns))
-    for result in results:
-        for point in result["curve"]:
-            cells = " | ".join(f"{point[name]:.3f}" if name in point else "" for name in columns.values())
-            print(f"| {result['variant']} | {point['step']} | {cells} |")
+    print(curves_table(results))
+    if json_file is not None:
+        write_text(json_file, json.dumps({"runs": results}, indent=2) + "\n")
     if plot is not None:
         draw_losses(results, plot)
+
+
+def curves_table(runs: list[dict]) -> str:
+    """Write the validations of runs as Markdown, one a row."""
+    columns = {**FIGURES, "median error": "error"}
+    lines = ["| run | step | " + " | ".join(columns) + " |", "| --- | --- |" + " --- |" * len(columns)]
+    for run in runs:
+        for point in run["curve"]:
+            cells = " | ".join(f"{point[name]:.3f}" if name in point else "" for name in columns.values())
+            lines.append(f"| {run['variant']} | {point['step']} | {cells} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

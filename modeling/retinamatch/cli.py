@@ -4,6 +4,7 @@ Exit code 0: done. 1: no reliable match. 2: bad input, with one sentence on the 
 """
 
 import json
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from .conversion import CONVERTED, convert_checkpoint
 from .evaluation import compare_on_fire, evaluate_fire, evaluate_identity
 from .evaluation.agreement import DIFFERENT, agreement_table, judge_right_pairs, judge_wrong_pairs
 from .evaluation.conditions import CONDITIONS
+from .evaluation.fire import fire_table
 from .evaluation.impostors import (
     DEFAULT_CONDITIONS,
     IMPOSTOR_CONDITIONS,
@@ -28,6 +30,7 @@ from .evaluation.impostors import (
     judge_impostors,
     list_eyes,
 )
+from .evaluation.noise import measure_noise
 from .evaluation.stress import outcomes_to_dicts, run_stress, stress_table, summarize_stress
 from .evaluation.surrounds import evaluate_surrounds, surrounds_table
 from .extractor import DEFAULT_MODEL, ROOTSIFT, UnknownNameError, find_model, known_models
@@ -270,17 +273,27 @@ def agreement(
 def table(
     root: Annotated[Path, typer.Argument(help="Folder in FIRE's layout.")],
     model: Annotated[list[str], typer.Option("--model", help="Models to compare.")] = COMPARED,
+    json_file: JsonFile = None,
 ) -> None:
     """Compare models, transforms and degradations on FIRE: a table of mean AUC, and failed pairs in brackets."""
     with _bad_input(ValueError, OSError):
-        figures = compare_on_fire(root, {name: Registrar(name) for name in model}, progress=True)
-    levels = sorted({row["degrade"] for row in figures})
-    typer.echo("| model | transform | clean |" + "".join(f" degraded {level} |" for level in levels[1:]))
-    typer.echo("| --- | --- |" + " --- |" * len(levels))
-    for name, kind in dict.fromkeys((row["model"], row["transform"]) for row in figures):
-        rows = [row for row in figures if (row["model"], row["transform"]) == (name, kind)]
-        cells = [f" {row['auc']['mean']:.3f} ({row['failed']}) |" for row in rows]
-        typer.echo(f"| {name} | {kind} |" + "".join(cells))
+        _check_json(json_file, root.glob("*/*"), *model)
+        rows = compare_on_fire(root, {name: Registrar(name) for name in model}, progress=True)
+        _write_figures({"rows": rows}, json_file)
+    typer.echo(fire_table(rows))
+
+
+@evaluate.command()
+def noise(
+    root: Annotated[Path, typer.Argument(help="Folder in FIRE's layout.")],
+    json_file: JsonFile = None,
+) -> None:
+    """Estimate how exactly control points were set by hand, and the AUC that a perfect transform would have."""
+    with _bad_input(ValueError, OSError):
+        _check_json(json_file, root.glob("*/*"))
+        figures = measure_noise(root)
+        _write_figures(figures, json_file)
+    typer.echo(json.dumps(figures, indent=2))
 
 
 @evaluate.command()
@@ -370,7 +383,10 @@ def _position(name: str, photographs: list[Path]) -> int:
 
 def _write_figures(figures: dict, json_file: Path | None) -> None:
     if json_file is not None:
-        write_text(json_file, json.dumps(figures, indent=2) + "\n")
+        # A line for each innermost list and object: what is compared stands below each other.
+        text = json.dumps(figures, indent=2)
+        text = re.sub(r"[\[{][^\[\]{}]*[\]}]", lambda inner: re.sub(r"\n *", " ", inner[0]), text)
+        write_text(json_file, text + "\n")
 
 
 def _report(figures: dict, json_file: Path | None) -> None:

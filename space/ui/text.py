@@ -21,18 +21,19 @@ LIMITS = (
     f"JPEG, PNG, TIFF, WebP or BMP; at most {MOST_BYTES // 1_000_000} MB and {MOST_PIXELS // 1_000_000} megapixels "
     f"each. Only you see them; they are deleted {LIFETIME / 60:.0f} minutes later, and nothing is learned from them."
 )
-# The figures stand in README.md with the commands that print them.
+# `make figures` renders the blocks of figures, as in README.md.
 ERROR_RATES = """**How often this is wrong**, measured with the default thresholds and the model
-`lk-superretina-small`:
+`lk-superretina-small`. One eye or different eyes, RIDB:
 
-| photographs | pairs | answer |
-| --- | --- | --- |
-| one eye, RIDB, 10 persons | 100 | 100 registered |
-| different eyes, RIDB | 1,125 | 0 accepted |
-| different eyes, HRF and CHASE_DB1 | 400 | 0 accepted |
-| mirror images, HRF and CHASE_DB1 | 73 | 0 accepted |
+<!-- figures: identity identity/lk-superretina-small.json -->
+<!-- /figures -->
 
-No error in 1,125 pairs still allows about 3 in 1,000 (95 per cent confidence, if the pairs were independent;
+Different eyes, and mirror images of one, HRF and CHASE_DB1:
+
+<!-- figures: impostors impostors/lk-superretina-small.json -->
+<!-- /figures -->
+
+No error in a thousand pairs still allows about 3 in 1,000 (95 per cent confidence, if the pairs were independent;
 they come from few people), and these are good photographs. An answer "no reliable match" does not prove that
 two eyes differ: little overlap, blur or advanced disease give it too.
 """
@@ -47,10 +48,12 @@ made of the same functions.
 
 ## How good it is
 
-On 23 pairs of FIRE's class P, the one with little overlap, the mean AUC of FIRE's protocol is .925 with the
-quadratic transform and .590 with a homography; RootSIFT reaches .915 and .539. With moving photographs made
-much worse (degradation 3) it is .917 against .605. These are development pairs: settings were chosen by means
-over all of them.
+On 23 pairs of FIRE's class P, the one with little overlap, as they are and made harder (AUC of FIRE's protocol):
+
+<!-- figures: stress-summary stress.json lk-superretina-small rootsift -->
+<!-- /figures -->
+
+These are development pairs: settings were chosen by means over all of them.
 
 {ERROR_RATES}
 

@@ -165,6 +165,8 @@ def folder_of_inputs(folder):
         "evaluate fire IN --json AT/Images/S01_1.jpg",
         "evaluate identity IN --json AT/Images/S01_1.jpg",
         "evaluate stress IN --json AT/Images/S01_1.jpg",
+        "evaluate table IN --json AT/Images/S01_1.jpg",
+        "evaluate noise IN --json AT/Images/S01_1.jpg",
         "evaluate stress OTHER --model rootsift --model IN --json AT/config.json",
         "evaluate impostors IN --json AT/in.jpg",
         "evaluate impostors IN/in.jpg --json AT/in.jpg",
@@ -321,16 +323,26 @@ def test_a_process_of_its_own(photographs, tmp_path):
     assert os.listdir(tmp_path) == ["two.tif"]
 
 
-def test_evaluate_table_is_markdown(fire_folder, monkeypatch):
+def test_evaluate_table_is_markdown(fire_folder, monkeypatch, tmp_path):
     figures = [
         {"model": "a", "degrade": level, "transform": "quadratic", "auc": {"P": auc, "mean": auc}, "failed": level}
         for level, auc in ((0, 0.9), (1, 0.8))
     ]
     monkeypatch.setattr(cli, "Registrar", lambda *args, **kwargs: None)
     monkeypatch.setattr(cli, "compare_on_fire", lambda root, registrars, progress: figures)
-    result = run("evaluate", "table", fire_folder, "--model", "a")
+    result = run("evaluate", "table", fire_folder, "--model", "a", "--json", tmp_path / "out.json")
     assert result.exit_code == 0, result.output
-    assert "| a | quadratic | 0.900 (0) | 0.800 (1) |" in result.output
+    assert "| model | transform | clean | degraded 1 |" in result.output
+    assert "| a | quadratic | 0.900 | 0.800 (1 failed) |" in result.output
+    assert json.loads((tmp_path / "out.json").read_text()) == {"rows": figures}
+
+
+def test_evaluate_noise(fire_folder, tmp_path):
+    result = run("evaluate", "noise", fire_folder, "--json", tmp_path / "out.json")
+    assert result.exit_code == 0, result.output
+    figures = json.loads((tmp_path / "out.json").read_text())
+    assert json.loads(result.stdout) == figures and figures["pairs"] == 1
+    assert figures["noise"] < 0.1 and figures["auc"] == 1.0, "the control points of rendered eyes are exact"
 
 
 def test_export_writes_a_repository_with_code(tmp_path):

@@ -23,7 +23,6 @@ from space.service.pace import Pace
 from space.service.session import Memory, Pair, SessionError
 from space.ui import text
 from space.ui.parts import EXAMPLES
-from tests.helpers.paths import REPOSITORY
 from tests.helpers.space_server import client, serving
 
 
@@ -148,14 +147,6 @@ def test_same_eye_tells_the_rule(address, photographs):
     assert answer.startswith("No reliable match") and "does not prove" in answer and not figures["same_eye"]
     assert [one["at_least"] for one in figures["rule"]] == ["10", "12%", "3.0", "45%", "yes"]
     assert not all(one["met"] for one in figures["rule"])
-
-
-def test_error_rates_are_those_of_the_readme():
-    readme = (REPOSITORY / "modeling" / "README.md").read_text(encoding="utf-8")
-    for figure in ("100 of 100 pairs of one eye registered", "0 of 1,125 pairs", "0 of 400 pairs", "0 of 73 mirror"):
-        assert figure in readme
-    for row in ("| 100 | 100 registered |", "| 1,125 | 0 accepted |", "| 400 | 0 accepted |", "| 73 | 0 accepted |"):
-        assert row in text.ERROR_RATES and row in text.ABOUT
 
 
 def test_endpoints_are_named_and_documented(address):

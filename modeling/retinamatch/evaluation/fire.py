@@ -154,6 +154,25 @@ def compare_on_fire(
     return results
 
 
+def fire_table(rows: list[dict]) -> str:
+    """Write what `compare_on_fire` gives as Markdown: mean AUC, and the pairs that failed in brackets."""
+    levels = sorted({row["degrade"] for row in rows})
+    cells = {(row["model"], row["transform"], row["degrade"]): row for row in rows}
+    lines = [
+        "| model | transform |" + "".join(f" degraded {level} |" if level else " clean |" for level in levels),
+        "| --- | --- |" + " --- |" * len(levels),
+    ]
+    for name, transform in dict.fromkeys((model, transform) for model, transform, _ in cells):
+        shown = [cells[name, transform, level] for level in levels]
+        figures = "".join(f" {row['auc']['mean']:.3f}{_failed(row['failed'])} |" for row in shown)
+        lines.append(f"| {name} | {transform} |{figures}")
+    return "\n".join(lines)
+
+
+def _failed(count: int) -> str:
+    return f" ({count} failed)" if count else ""
+
+
 def summarize(rows: list[dict]) -> dict:
     """Compute `auc`, `failed`, `inaccurate` and `acceptable` of the pairs of `evaluate_fire`."""
     auc = {}
@@ -237,6 +256,7 @@ __all__ = [
     "compare_on_fire",
     "control_point_distances",
     "evaluate_fire",
+    "fire_table",
     "read_fire",
     "summarize",
 ]

@@ -24,6 +24,7 @@ from .fire import FULL_SIZE, THRESHOLDS, control_point_distances, read_fire
 
 
 WRONG = 25.0  # pixels of a width of 2912: a registration that is further off on average is a wrong answer
+TELLING = ("clean", "degraded 3", "degraded 5", "JPEG 30 at 256")  # conditions that a summary shows
 MATCHED = 3.0  # working pixels between a match and the truth
 
 
@@ -191,6 +192,19 @@ def stress_table(summary: dict) -> str:
     return "\n".join(lines)
 
 
+def stress_summary(summary: dict) -> str:
+    """Write the rows of `stress_table` that tell most, and the mean over all conditions with its wrong answers."""
+    models, pairs = summary["models"], summary["pairs"]
+    cells = {(row["condition"], row["model"]): row for row in summary["rows"]}
+    conditions = {row["condition"] for row in summary["rows"]}
+    lines = [f"| AUC (pairs registered) | {' | '.join(models)} |", "| --- |" + " --- |" * len(models)]
+    for condition in TELLING:
+        if condition in conditions:
+            lines.append(f"| {condition} | {' | '.join(_cell(cells[condition, model], pairs) for model in models)} |")
+    means = [f"{one['auc']:.3f} ({one['wrong']} wrong)" for one in models.values()]
+    return "\n".join([*lines, f"| **mean of {len(conditions)} conditions** | {' | '.join(means)} |"])
+
+
 def outcomes_to_dicts(outcomes: Sequence[Outcome]) -> list[dict]:
     """Put outcomes into dicts ready for JSON."""
     return [asdict(outcome) for outcome in outcomes]
@@ -218,4 +232,4 @@ def _cell(row: dict, pairs: int) -> str:
     return f"{row['auc']:.3f} ({row['registered']}/{pairs}{wrong})"
 
 
-__all__ = ["Outcome", "outcomes_to_dicts", "run_stress", "stress_table", "summarize_stress"]
+__all__ = ["Outcome", "outcomes_to_dicts", "run_stress", "stress_summary", "stress_table", "summarize_stress"]

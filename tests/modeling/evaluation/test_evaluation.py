@@ -14,6 +14,7 @@ from retinamatch.evaluation import (
     read_people,
     summarize,
 )
+from retinamatch.evaluation.noise import measure_noise
 from retinamatch.keypoint_set import WORKING_SIZE, Keypoints
 from retinamatch.registrar import Registrar
 
@@ -50,6 +51,38 @@ def test_degrade_does_what_it_says():
         assert abs(np.hypot(fit[1], fit[2]) - 0.25 * level * mean) < 1
         rest = result[..., 1].reshape(-1) - plane @ fit
         assert abs(rest.std() - 1.5 * level) < 0.2
+
+
+def write_control_points(root, noise, pairs=40, seed=0):
+    """Pairs in FIRE's layout whose control points, ten a pair, are off by so many pixels; photographs of one pixel."""
+    rng = np.random.default_rng(seed)
+    (root / "Images").mkdir()
+    (root / "Ground Truth").mkdir()
+    for k in range(pairs):
+        moving = rng.uniform(300, 2600, (10, 2))
+        fixed = moving * 1.02 + 1e-5 * moving[:, :1] * moving[:, 1:] + 40 + rng.normal(0, noise, (10, 2))
+        np.savetxt(root / "Ground Truth" / f"control_points_P{k:02d}_1_2.txt", np.hstack([fixed, moving]))
+        for side in (1, 2):
+            Image.new("RGB", (1, 1)).save(root / "Images" / f"P{k:02d}_{side}.png")
+
+
+def test_noise_of_control_points(tmp_path):
+    """Points that are off by 2 pixels: found again, and the AUC is that of the mean of ten such errors."""
+    write_control_points(tmp_path, noise=2.0)
+    figures = measure_noise(tmp_path, samples=200)
+    assert figures["pairs"] == 39, "all but P37"
+    assert figures["noise"] == pytest.approx(2.0, rel=0.15)
+    expected = 1 - (2.0 * np.sqrt(np.pi / 2) - 0.5) / 25  # thresholds are whole pixels: half of one on average
+    assert figures["auc"] == pytest.approx(expected, abs=0.01)
+    assert 0 < figures["deviation"] < 0.01
+
+
+def test_noise_needs_more_control_points_than_coefficients(tmp_path):
+    write_control_points(tmp_path, noise=2.0, pairs=1)
+    (path,) = (tmp_path / "Ground Truth").iterdir()
+    path.write_text("\n".join(path.read_text().splitlines()[:6]))
+    with pytest.raises(ValueError, match="more than 6"):
+        measure_noise(tmp_path)
 
 
 def test_area_under_curve():

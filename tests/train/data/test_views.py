@@ -23,7 +23,9 @@ def photographs():
         image = torch.from_numpy(np.ascontiguousarray(photo.image.transpose(2, 0, 1)))
         labels = photo.keypoints.astype(np.float32)
         corners = find_corners(photo.image, mask)
-        found.append(Photograph(torch.cat([image, torch.from_numpy(mask)[None]]), labels, corners, "rendered", str(seed)))
+        found.append(
+            Photograph(torch.cat([image, torch.from_numpy(mask)[None]]), labels, corners, "rendered", str(seed))
+        )
     return found
 
 
