@@ -60,7 +60,7 @@ dataset: $(STAMP)  ## build the data set into DATASET: rendered eyes, and the so
 
 train-smoke: $(STAMP)  ## four training steps on rendered photographs: stop after two, resume
 	rm -rf $(SMOKE)
-	$(BIN)/python -m datasets_scripts.build --rendered 4 --unlabelled 0 --visits 0 --people 0 --measured 0 --test-fraction 0 \
+	$(BIN)/python -m datasets_scripts.build --rendered 4 --unlabeled 0 --visits 0 --people 0 --measured 0 --test-fraction 0 \
 		--validation-fraction 0.25 --size 256 --out $(SMOKE)/pack
 	$(TEACHER) --stop_at 2
 	$(TEACHER) --resume

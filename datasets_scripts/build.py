@@ -26,8 +26,8 @@ from .format.annotations import AnnotationError
 from .format.card import write_card
 from .format.parquet import RECORD, ParquetError, check_target, replacing, write_table
 from .format.rows import RowError
-from .labelling.labels import LabellingError
-from .labelling.quality import measure
+from .labeling.labels import LabelingError
+from .labeling.quality import measure
 from .sources import SourceError
 from .validate import validate
 
@@ -75,7 +75,7 @@ def build(
                 rows = identity_pairs(people, options.seed)
                 write_table(folder, "identity_pairs", "test", rows)
             report = validate(folder, fire, options.publishable, progress)
-        except (LabellingError, AnnotationError, RowError) as error:
+        except (LabelingError, AnnotationError, RowError) as error:
             raise BuildError(str(error)) from error
         except OSError as error:
             raise BuildError(f"The data set could not be written to {out}: {error.strerror or error}.") from error
@@ -175,9 +175,9 @@ def main(
     ] = None,
     publishable: Annotated[bool, typer.Option("--publishable", help="Leave out what may not be passed on.")] = False,
     rendered: Annotated[int, _count("With labels: configuration keypoints.", _RENDERED)] = _DEFAULTS.rendered,
-    unlabelled: Annotated[
-        int, _count("Whose labels are withheld: configuration unlabelled.", _RENDERED)
-    ] = _DEFAULTS.unlabelled,
+    unlabeled: Annotated[
+        int, _count("Whose labels are withheld: configuration unlabeled.", _RENDERED)
+    ] = _DEFAULTS.unlabeled,
     people: Annotated[int, _count("Persons of the configuration identity.", _RENDERED)] = _DEFAULTS.people,
     shots: Annotated[int, _count("Photographs of each of these persons.", _RENDERED, least=2)] = _DEFAULTS.shots,
     measured: Annotated[

@@ -149,14 +149,14 @@ def _decode(row: dict, config: str, where: str, report: Report) -> dict[str, np.
 
 
 def _check_terms(row: dict, where: str, split: str, publishable: bool, report: Report) -> None:
-    if not row["licence"]:
-        report.reject("licence", f"{where} carries no licence.")
+    if not row["license"]:
+        report.reject("license", f"{where} carries no license.")
     if publishable and not row["redistributable"]:
-        report.reject("licence", f"{where} may not be passed on ({row['licence']}).")
+        report.reject("license", f"{where} may not be passed on ({row['license']}).")
     source = SOURCES.get(row["source"])
     if source is not None:
         if publishable and not source.redistributable:
-            report.reject("licence", f"{where} is of {source.title}, which may not be passed on ({source.licence}).")
+            report.reject("license", f"{where} is of {source.title}, which may not be passed on ({source.license}).")
         if source.use != "training" and split != "test":
             report.reject("split", f"{where} is of {source.title}, which is for {source.use} only.")
 

@@ -1,5 +1,6 @@
 import ast
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -154,6 +155,12 @@ def test_import_needs_no_extra():
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "modeling")}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_file_is_named_in_the_order_to_read_them():
+    named = retinamatch.__doc__.split("in the order to read them:")[1]
+    rooms = {path.stem for path in LIBRARY.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert rooms - {"__init__"} <= set(re.findall(r"\w+", named))
 
 
 def test_public_names_exist():

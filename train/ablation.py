@@ -128,7 +128,7 @@ class AblationConfig:
     development: Development | None = field(default_factory=Development)
 
     def check(self) -> None:
-        """Refuse an experiment that cannot run, before hours of it have.
+        """Reject an experiment that cannot run, before hours of it have.
 
         Raises:
             ValueError: Something does not fit.
@@ -274,7 +274,7 @@ class Ablation:
 
 
 def _remember(folder: Path, settings: dict) -> None:
-    """Write the settings of a cell, or refuse when it was begun with others."""
+    """Write the settings of a cell, or reject them when it was begun with others."""
     path, settings = folder / "settings.json", json.loads(json.dumps(settings))
     if path.is_file():
         before = json.loads(path.read_text())

@@ -23,7 +23,7 @@ from ..format.annotations import (
     list_annotations,
     read_annotation,
 )
-from ..labelling.points import match_points
+from ..labeling.points import match_points
 
 
 # Distances between keypoints are judged as if the field of view were as wide as that of DRIVE.

@@ -15,8 +15,8 @@ from retinamatch.photographs import PhotographError, read_photograph
 from retinamatch.registrar import Registrar
 
 from ..format.annotations import Annotation, AnnotationError, read_annotation
-from ..labelling.junctions import find_junctions
-from ..labelling.labels import LabellingError, read, read_vessels
+from ..labeling.junctions import find_junctions
+from ..labeling.labels import LabelingError, read, read_vessels
 from ..sources import PhotographFile, SourceError, find_source, plain_folder
 
 
@@ -43,7 +43,7 @@ class FilePicture:
         """Read the photograph, (H, W, 3) uint8, upright."""
         try:
             return read(self.photograph)
-        except LabellingError as error:
+        except LabelingError as error:
             raise AnnotationError(str(error)) from error
 
     def labels(self, size: tuple[int, int]) -> Annotation | None:
@@ -55,7 +55,7 @@ class FilePicture:
         """Read the vessel map (H, W) that lies beside it."""
         try:
             return None if self.photograph.vessels is None else read_vessels(self.photograph, size[::-1])
-        except LabellingError as error:
+        except LabelingError as error:
             raise AnnotationError(str(error)) from error
 
 

@@ -18,7 +18,7 @@ class BuildOptions:
         sources: Names of sources, or `plain:NAME=FOLDER` for photographs of one's own; `None` takes all that are found.
         publishable: Leave out what may not be passed on.
         rendered: Number of rendered eyes with labels.
-        unlabelled: Number of rendered eyes whose labels are withheld, for semi-supervised training without a download.
+        unlabeled: Number of rendered eyes whose labels are withheld, for semi-supervised training without a download.
         warped: Largest number of test photographs of each source, rendered eyes among them, that are made into warped
             pairs, one pair a category; 0 for none.
         visits: Number of rendered pairs of visits.
@@ -39,7 +39,7 @@ class BuildOptions:
     sources: list[str] | None = None
     publishable: bool = False
     rendered: int = 24
-    unlabelled: int = 8
+    unlabeled: int = 8
     warped: int = 12
     visits: int = 6
     modalities: int | None = None

@@ -16,8 +16,8 @@ from retinamatch.transforms import TRANSFORMS, Affine, Cubic, Transform
 
 from ..format.rows import encode_image, encode_mask, origin
 from ..format.schema import POINT_KINDS
-from ..labelling.points import look_up
-from ..rendering import RENDERED_LICENCE
+from ..labeling.points import look_up
+from ..rendering import RENDERED_LICENSE
 from ..rendering.eye import rendered_eye_seed, rendered_person, side_of
 from ..rendering.modality import MODALITIES
 
@@ -76,11 +76,11 @@ def rendered_visits(
             modalities=modalities,
         ),
         **dict.fromkeys(("blur", "light", "lesions")),
-        **origin("rendered", person, side_of(visits.eye), RENDERED_LICENCE, True),
+        **origin("rendered", person, side_of(visits.eye), RENDERED_LICENSE, True),
     }
 
 
-def fire_pair(pair: FirePair, licence: str) -> dict:
+def fire_pair(pair: FirePair, license: str) -> dict:
     """Make a row of `pairs` of a pair of FIRE: its own files, its control points, no mapping."""
     images = []
     for path in (pair.fixed, pair.moving):
@@ -102,7 +102,7 @@ def fire_pair(pair: FirePair, licence: str) -> dict:
         "moving_modality": MODALITY_NAMES.index("color"),
         "grade": 0,
         **dict.fromkeys(("overlap", "curvature", "blur", "light", "lesions")),
-        **origin("fire", pair.name, "", licence, False),
+        **origin("fire", pair.name, "", license, False),
     }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from retinamatch.evaluation import read_fire
 
 from ..format.rows import encode
-from ..labelling.labels import label
+from ..labeling.labels import label
 from ..sources import PhotographFile
 from .options import BuildOptions
 from .pairs import GRADES, MODALITY_PAIRS, fire_pair, rendered_visits
@@ -19,7 +19,7 @@ from .warped_pairs import CATEGORIES, Subject, warped_pair
 
 
 # Rendered eyes are numbered: the configurations share none, but for the warped pairs, which show test eyes.
-FIRST_VISITS, FIRST_PERSON, FIRST_UNLABELLED, FIRST_MODALITIES = 100_000, 200_000, 300_000, 400_000
+FIRST_VISITS, FIRST_PERSON, FIRST_UNLABELED, FIRST_MODALITIES = 100_000, 200_000, 300_000, 400_000
 
 Job = Callable[[], dict | list[dict]]
 Work = Iterator[tuple[str, Job]]  # each with its split
@@ -43,20 +43,20 @@ def keypoints(uses: list[Use], options: BuildOptions) -> Work:
         yield split, partial(rendered_row, number, options)
 
 
-def unlabelled(uses: list[Use], options: BuildOptions) -> Work:
-    """List the work of `unlabelled`: photographs without labels, and rendered eyes whose labels are withheld."""
+def unlabeled(uses: list[Use], options: BuildOptions) -> Work:
+    """List the work of `unlabeled`: photographs without labels, and rendered eyes whose labels are withheld."""
     for use in _of_kind(uses, "training"):
         for one in filterfalse(use.has_labels, use.photographs):
             yield use.splits[one.patient], partial(photograph_row, one, options)
-    for number, split in _rendered_eyes(FIRST_UNLABELLED, options.unlabelled, options).items():
-        yield split, partial(rendered_row, number, options, labelled=False)
+    for number, split in _rendered_eyes(FIRST_UNLABELED, options.unlabeled, options).items():
+        yield split, partial(rendered_row, number, options, labeled=False)
 
 
 def pairs(uses: list[Use], options: BuildOptions) -> Work:
     """List the work of `pairs`: FIRE's, warped ones of test photographs and eyes, visits, and pairs of modalities."""
     for use in uses:
         if use.source.use == "evaluation":
-            yield from (("test", partial(fire_pair, pair, use.source.licence)) for pair in read_fire(use.folder))
+            yield from (("test", partial(fire_pair, pair, use.source.license)) for pair in read_fire(use.folder))
         elif use.source.use == "training":
             tests = [one for one in use.photographs if use.splits[one.patient] == "test"]
             yield from _warped([partial(Subject.read, one) for one in tests], options)
@@ -77,10 +77,10 @@ def identity(uses: list[Use], options: BuildOptions) -> Work:
         yield from (("test", partial(photograph_row, one, options)) for one in use.photographs)
     for number in range(FIRST_PERSON, FIRST_PERSON + options.people):
         for shot in range(options.shots):
-            yield "test", partial(rendered_row, number, options, shot, labelled=False)
+            yield "test", partial(rendered_row, number, options, shot, labeled=False)
 
 
-WORK = {"keypoints": keypoints, "unlabelled": unlabelled, "pairs": pairs, "identity": identity}
+WORK = {"keypoints": keypoints, "unlabeled": unlabeled, "pairs": pairs, "identity": identity}
 
 
 def _of_kind(uses: list[Use], kind: str) -> list[Use]:
@@ -107,10 +107,10 @@ def photograph_row(photograph: PhotographFile, options: BuildOptions, correction
     return encode(label(photograph, options.size, correction), options.quality)
 
 
-def rendered_row(number: int, options: BuildOptions, shot: int = 0, labelled: bool = True) -> dict:
+def rendered_row(number: int, options: BuildOptions, shot: int = 0, labeled: bool = True) -> dict:
     """Photograph a rendered eye as a row, with its labels or without."""
     photograph = render_photograph(number, options.size, options.seed, shot)
-    if not labelled:
+    if not labeled:
         photograph.keypoints = None
     return encode(photograph, options.quality)
 

@@ -1,12 +1,12 @@
-"""From a number to a labelled photograph of a rendered eye."""
+"""From a number to a labeled photograph of a rendered eye."""
 
 import numpy as np
 
 from retinamatch.field_of_view import FieldOfView
 
-from ..format.rows import LabelledPhotograph
-from ..labelling.canvas import on_canvas
-from ..rendering import RENDERED_LICENCE
+from ..format.rows import LabeledPhotograph
+from ..labeling.canvas import on_canvas
+from ..rendering import RENDERED_LICENSE
 from ..rendering.eye import rendered_eye_seed, rendered_person, side_of
 
 
@@ -15,7 +15,7 @@ from ..rendering.eye import rendered_eye_seed, rendered_person, side_of
 RENDERED_LEAST_WIDTH = 1.5
 
 
-def render_photograph(number: int, size: int, seed: int, shot: int = 0) -> LabelledPhotograph:
+def render_photograph(number: int, size: int, seed: int, shot: int = 0) -> LabeledPhotograph:
     """Draw the rendered eye with this number and photograph it; each eye is a person of its own.
 
     Args:
@@ -39,18 +39,18 @@ def render_photograph(number: int, size: int, seed: int, shot: int = 0) -> Label
         "types": photo.types[visible],
         "widths": photo.widths[visible],
         "directions": [angles for angles, seen in zip(photo.directions, visible, strict=True) if seen],
-        "labelled_by": "rendering",
+        "labeled_by": "rendering",
     }
     pixels, mask, labels = on_canvas(photo.image, view, labels, size)
     person = rendered_person(number, seed)
-    return LabelledPhotograph(
+    return LabeledPhotograph(
         name=person if shot == 0 else f"{person}_{shot}",
         image=pixels,
         mask=mask,
         source="rendered",
         patient=person,
         eye=side_of(eye),
-        licence=RENDERED_LICENCE,
+        license=RENDERED_LICENSE,
         redistributable=True,
         **labels,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..format.annotations import list_annotations, read_annotation
-from ..labelling.labels import has_labels
+from ..labeling.labels import has_labels
 from ..sources import PhotographFile, Source, find_source, locate, patients, plain_folder, verify
 from .fingerprints import without
 from .options import BuildError, BuildOptions
@@ -35,7 +35,7 @@ class Use:
     corrections: dict[str, Path] = field(default_factory=dict)
 
     def has_labels(self, photograph: PhotographFile) -> bool:
-        """Tell whether a photograph of the source is part of `keypoints`, else it is part of `unlabelled`."""
+        """Tell whether a photograph of the source is part of `keypoints`, else it is part of `unlabeled`."""
         return photograph.name in self.corrections or has_labels(photograph)
 
 
@@ -55,7 +55,7 @@ def select(root: str | os.PathLike | None, options: BuildOptions) -> tuple[list[
     left_out: list[str] = []
     for source, folder in _wanted_sources(root, downloads, options):
         if options.publishable and not source.redistributable:
-            left_out.append(f"{source.title}: its photographs may not be passed on ({source.licence}). {source.terms}")
+            left_out.append(f"{source.title}: its photographs may not be passed on ({source.license}). {source.terms}")
             continue
         verify(source, folder)
         photographs = source.photographs(folder)
@@ -75,7 +75,7 @@ def select(root: str | os.PathLike | None, options: BuildOptions) -> tuple[list[
                 for one in photographs
             ]
             if not any(map(has_labels, photographs)):
-                left_out.append(f"{source.title}: its labels may not be passed on; the photographs are in, unlabelled.")
+                left_out.append(f"{source.title}: its labels may not be passed on; the photographs are in, unlabeled.")
         if step := options.every.get(source.name):
             people = set(patients(photographs)[::step])
             photographs = [one for one in photographs if one.patient in people]

@@ -14,8 +14,8 @@ from retinamatch.field_of_view import find_field_of_view
 from retinamatch.transforms import Quadratic, Transform
 
 from ..format.rows import origin
-from ..labelling.labels import find_labels, has_labels, read
-from ..labelling.points import look_up
+from ..labeling.labels import find_labels, has_labels, read
+from ..labeling.points import look_up
 from ..rendering.eye import Lesion
 from ..rendering.painter import paint_lesion
 from ..rendering.view import RetinaView
@@ -72,7 +72,7 @@ class Subject:
         mask: (H, W) bool, its field of view.
         center: (2,) of the field of view in pixels.
         radius: Of the field of view in pixels.
-        keypoints: (N, 2) in pixels; `None` when it is not labelled.
+        keypoints: (N, 2) in pixels; `None` when it is not labeled.
         origin: The columns of `rows.origin`.
     """
 
@@ -87,7 +87,7 @@ class Subject:
     @classmethod
     def read(cls, photograph: PhotographFile) -> "Subject":
         """Read a file of a source."""
-        photo, labelled = read(photograph), has_labels(photograph)
+        photo, labeled = read(photograph), has_labels(photograph)
         view = find_field_of_view(photo)
         box = np.array(view.box)
         center = np.array(view.center) if view.center is not None else (box[:2] + box[2:] - 1) / 2
@@ -97,13 +97,13 @@ class Subject:
             mask=view.mask((0.0, 0.0, 1.0, 1.0), photo.shape[:2]),
             center=center,
             radius=float(view.radius or min(box[2:] - box[:2]) / 2),
-            keypoints=find_labels(photograph, photo, view)["keypoints"] if labelled else None,
+            keypoints=find_labels(photograph, photo, view)["keypoints"] if labeled else None,
             origin=origin(
                 photograph.source,
                 photograph.patient,
                 photograph.eye,
-                photograph.licence,
-                photograph.redistributable and (not labelled or photograph.labels_redistributable),
+                photograph.license,
+                photograph.redistributable and (not labeled or photograph.labels_redistributable),
             ),
         )
 
@@ -120,7 +120,7 @@ class Subject:
             center=center,
             radius=max(np.ptp(columns), np.ptp(rows)) / 2,
             keypoints=one.keypoints,
-            origin=origin(one.source, one.patient, one.eye, one.licence, one.redistributable),
+            origin=origin(one.source, one.patient, one.eye, one.license, one.redistributable),
         )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 from huggingface_hub import DatasetCard, DatasetCardData
 
-from ..rendering import RENDERED_LICENCE
+from ..rendering import RENDERED_LICENSE
 from ..sources import SOURCES
 from .contact_sheet import contact_sheet
 from .parquet import read_rows, table_files, tables
@@ -16,10 +16,10 @@ from .schema import COLUMNS, CONFIGURATIONS, SPLITS
 TEMPLATE = Path(__file__).with_name("card_template.md")
 FIGURE = "figures/labels.jpg"
 DRAWN = 6  # photographs in the figure
-SPDX = {"Apache-2.0": "apache-2.0", "CC-BY-4.0": "cc-by-4.0"}  # licence -> what the Hub calls it
+SPDX = {"Apache-2.0": "apache-2.0", "CC-BY-4.0": "cc-by-4.0"}  # license -> what the Hub calls it
 ABOUT = {
     "keypoints": "photographs with the bifurcations and crossings of their vessels",
-    "unlabelled": "photographs without labels, for semi-supervised and self-supervised training",
+    "unlabeled": "photographs without labels, for semi-supervised and self-supervised training",
     "pairs": "two photographs of one retina, corresponding points, and the mapping between them",
     "identity": "photographs of persons, for verification",
     "identity_pairs": "which two photographs of `identity` are compared, and whether they show one eye",
@@ -38,10 +38,10 @@ def write_card(folder: Path, record: dict) -> None:
         record: What `build` returns.
     """
     sources = [_describe(name) for name in _names_of_sources(record)]
-    licences = {source["licence"] for source in sources}
+    licenses = {source["license"] for source in sources}
     terms = {"license": "other", "license_name": "see-the-table-of-sources"}
-    if licences <= set(SPDX):
-        terms = {"license": sorted(SPDX[licence] for licence in licences)}
+    if licenses <= set(SPDX):
+        terms = {"license": sorted(SPDX[license] for license in licenses)}
     data = DatasetCardData(
         pretty_name="Retinal keypoints",
         task_categories=["keypoint-detection"],
@@ -78,7 +78,7 @@ def list_configs(folder: Path) -> list[dict]:
 
 
 def _draw_figure(folder: Path) -> bool:
-    """Draw labelled photographs, of every source some, from the splits that nobody trains on where there are any."""
+    """Draw labeled photographs, of every source some, from the splits that nobody trains on where there are any."""
     chosen: dict[str, list] = {}
     for split in ("test", "validation", "train"):
         if table_files(folder, "keypoints", split):
@@ -102,15 +102,15 @@ def _names_of_sources(record: dict) -> list[str]:
 
 
 def _describe(name: str) -> dict[str, str]:
-    """Say what the card says of a source: title, licence, terms, url and citation."""
+    """Say what the card says of a source: title, license, terms, url and citation."""
     if name in SOURCES:
         source = SOURCES[name]
-        return {key: getattr(source, key) for key in ("title", "licence", "terms", "url", "citation")}
+        return {key: getattr(source, key) for key in ("title", "license", "terms", "url", "citation")}
     if name == "rendered":
-        licence, terms, url = RENDERED_LICENCE, RENDERED_TERMS, "this build"
+        license, terms, url = RENDERED_LICENSE, RENDERED_TERMS, "this build"
     else:
-        licence, terms, url = "unknown", "Photographs of one's own, added by who built the set.", ""
-    return {"title": name, "licence": licence, "terms": terms, "url": url, "citation": ""}
+        license, terms, url = "unknown", "Photographs of one's own, added by who built the set.", ""
+    return {"title": name, "license": license, "terms": terms, "url": url, "citation": ""}
 
 
 def _counts(record: dict) -> list[tuple[str, str, list[int]]]:

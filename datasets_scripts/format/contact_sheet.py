@@ -1,4 +1,4 @@
-"""A sheet of labelled photographs to look at: what training will be told, drawn on what it will see.
+"""A sheet of labeled photographs to look at: what training will be told, drawn on what it will see.
 
 python -m datasets_scripts.format.contact_sheet build/dataset --out sheet.png --split train --source chase_db1
 """
@@ -13,7 +13,7 @@ import typer
 
 from ..keypoint_types import CROSSING
 from .parquet import ParquetError, read_photographs
-from .rows import LabelledPhotograph
+from .rows import LabeledPhotograph
 from .schema import SPLITS
 
 
@@ -24,7 +24,7 @@ CAPTION_HEIGHT = 26
 SHIFT = 4
 
 
-def draw_cell(photograph: LabelledPhotograph, side: int) -> np.ndarray:
+def draw_cell(photograph: LabeledPhotograph, side: int) -> np.ndarray:
     """Draw one photograph with its labels: a circle for a bifurcation, a square on its tip for a crossing.
 
     Args:
@@ -48,7 +48,7 @@ def draw_cell(photograph: LabelledPhotograph, side: int) -> np.ndarray:
 
     caption = f"{photograph.source} {photograph.name}: "
     if photograph.keypoints is None:
-        caption += "not labelled"
+        caption += "not labeled"
     else:
         reach = max(side / 110, 3.0)
         for point, kind in zip(photograph.keypoints, photograph.types, strict=True):
@@ -69,7 +69,7 @@ def draw_cell(photograph: LabelledPhotograph, side: int) -> np.ndarray:
     return cell
 
 
-def contact_sheet(photographs: Sequence[LabelledPhotograph], columns: int = 3, side: int = 640) -> np.ndarray:
+def contact_sheet(photographs: Sequence[LabeledPhotograph], columns: int = 3, side: int = 640) -> np.ndarray:
     """Arrange photographs in rows.
 
     Args:

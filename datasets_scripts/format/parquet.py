@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from retinamatch.files import OutputError, check_holds_no_input
 
-from .rows import LabelledPhotograph, decode
+from .rows import LabeledPhotograph, decode
 from .schema import CONFIGURATIONS, SPLITS, arrow_schema
 
 
@@ -165,15 +165,15 @@ def read_rows(folder: str | os.PathLike, config: str, split: str, columns: list[
             yield from batch.to_pylist()
 
 
-def read_photographs(folder: str | os.PathLike, split: str) -> Iterator[LabelledPhotograph]:
-    """Read the photographs of one split, labelled ones first.
+def read_photographs(folder: str | os.PathLike, split: str) -> Iterator[LabeledPhotograph]:
+    """Read the photographs of one split, labeled ones first.
 
     Raises:
         ParquetError: The folder has no such split.
     """
-    configs = [config for config in ("keypoints", "unlabelled") if table_files(folder, config, split)]
+    configs = [config for config in ("keypoints", "unlabeled") if table_files(folder, config, split)]
     if not configs:
-        raise ParquetError(f"{folder} has no file keypoints/{split}-*.parquet or unlabelled/{split}-*.parquet.")
+        raise ParquetError(f"{folder} has no file keypoints/{split}-*.parquet or unlabeled/{split}-*.parquet.")
     for config in configs:
         for row in read_rows(folder, config, split):
             yield decode(row)

@@ -11,7 +11,7 @@ from .schema import EYES
 
 
 @dataclass(kw_only=True)
-class LabelledPhotograph:
+class LabeledPhotograph:
     """A photograph with or without keypoints.
 
     Attributes:
@@ -21,13 +21,13 @@ class LabelledPhotograph:
         source: Name of the data set.
         patient: Name of the person within the source; the unit of every split.
         eye: "left", "right" or "" where the source does not say.
-        licence: Terms of the photograph and its labels.
+        license: Terms of the photograph and its labels.
         redistributable: Whether these terms allow to pass both on.
         keypoints: (N, 2), (x, y) in pixels of the image, or `None` for a photograph without labels.
         types: (N,) int8, 0 bifurcation, 1 crossing.
         widths: (N,) widths of the vessels in pixels, NaN where unknown; all unknown by default.
         directions: N arrays of angles in radians; all empty by default.
-        labelled_by: Where the keypoints come from.
+        labeled_by: Where the keypoints come from.
     """
 
     name: str
@@ -36,21 +36,21 @@ class LabelledPhotograph:
     source: str
     patient: str
     eye: str
-    licence: str
+    license: str
     redistributable: bool = False
     keypoints: np.ndarray | None = None
     types: np.ndarray | None = None
     widths: np.ndarray | None = None
     directions: list[np.ndarray] | None = None
-    labelled_by: str = ""
+    labeled_by: str = ""
 
 
 class RowError(ValueError):
     """A row that does not hold what its columns promise; the message is one sentence for the user."""
 
 
-def encode(photograph: LabelledPhotograph, jpeg_quality: int | None = 95) -> dict:
-    """Turn a photograph into a row of `keypoints` or `unlabelled`.
+def encode(photograph: LabeledPhotograph, jpeg_quality: int | None = 95) -> dict:
+    """Turn a photograph into a row of `keypoints` or `unlabeled`.
 
     Args:
         photograph: What to store.
@@ -64,7 +64,7 @@ def encode(photograph: LabelledPhotograph, jpeg_quality: int | None = 95) -> dic
         "name": photograph.name,
         "image": encode_image(photograph.image, photograph.name, jpeg_quality),
         "mask": encode_mask(photograph.mask, photograph.name),
-        **origin(photograph.source, photograph.patient, photograph.eye, photograph.licence, photograph.redistributable),
+        **origin(photograph.source, photograph.patient, photograph.eye, photograph.license, photograph.redistributable),
     }
     if photograph.keypoints is None:
         return row
@@ -82,7 +82,7 @@ def encode(photograph: LabelledPhotograph, jpeg_quality: int | None = 95) -> dic
         "types": types,
         "widths": [float(width) for width in widths],
         "directions": [[float(angle) for angle in angles] for angles in directions],
-        "labelled_by": photograph.labelled_by,
+        "labeled_by": photograph.labeled_by,
     }
 
 
@@ -99,13 +99,13 @@ def check_inside(points: np.ndarray, shape: tuple[int, int], where: str) -> None
         raise RowError(f"{where}: the point ({x:.1f}, {y:.1f}) lies outside the {width} x {height} image.")
 
 
-def origin(source: str, patient: str, eye: str, licence: str, redistributable: bool) -> dict:
+def origin(source: str, patient: str, eye: str, license: str, redistributable: bool) -> dict:
     """Give the columns that say where a photograph comes from."""
     return {
         "source": source,
         "patient": patient,
         "eye": EYES.index(eye or "unknown"),
-        "licence": licence,
+        "license": license,
         "redistributable": redistributable,
     }
 
@@ -138,8 +138,8 @@ def decode_mask(value: Mapping) -> np.ndarray:
     return np.asarray(PillowImage.open(io.BytesIO(value["bytes"])).convert("L")) > 127
 
 
-def decode(row: Mapping) -> LabelledPhotograph:
-    """Turn a row of `keypoints` or `unlabelled` back into arrays."""
+def decode(row: Mapping) -> LabeledPhotograph:
+    """Turn a row of `keypoints` or `unlabeled` back into arrays."""
     labels = {}
     if row.get("keypoints") is not None:
         labels = {
@@ -147,24 +147,24 @@ def decode(row: Mapping) -> LabelledPhotograph:
             "types": np.array(row["types"], dtype=np.int8),
             "widths": np.array(row["widths"], dtype=np.float64),
             "directions": [np.array(angles) for angles in row["directions"]],
-            "labelled_by": row["labelled_by"],
+            "labeled_by": row["labeled_by"],
         }
     eye = EYES[row["eye"]]
-    return LabelledPhotograph(
+    return LabeledPhotograph(
         name=row["name"],
         image=decode_image(row["image"]),
         mask=decode_mask(row["mask"]),
         source=row["source"],
         patient=row["patient"],
         eye="" if eye == "unknown" else eye,
-        licence=row["licence"],
+        license=row["license"],
         redistributable=row["redistributable"],
         **labels,
     )
 
 
 __all__ = [
-    "LabelledPhotograph",
+    "LabeledPhotograph",
     "RowError",
     "check_inside",
     "decode",

@@ -23,7 +23,7 @@ _ORIGIN = {
     "source": Value("string"),
     "patient": Value("string"),
     "eye": ClassLabel(names=list(EYES)),
-    "licence": Value("string"),
+    "license": Value("string"),
     "redistributable": Value("bool"),
 }
 CONFIGURATIONS: dict[str, Features] = {
@@ -36,11 +36,11 @@ CONFIGURATIONS: dict[str, Features] = {
             "types": List(ClassLabel(names=list(TYPE_NAMES))),
             "widths": List(Value("float32")),
             "directions": List(List(Value("float32"))),
-            "labelled_by": Value("string"),
+            "labeled_by": Value("string"),
             **_ORIGIN,
         }
     ),
-    "unlabelled": Features({"name": Value("string"), "image": Image(), "mask": Image(), **_ORIGIN}),
+    "unlabeled": Features({"name": Value("string"), "image": Image(), "mask": Image(), **_ORIGIN}),
     "pairs": Features(
         {
             "name": Value("string"),
@@ -82,9 +82,9 @@ COLUMNS = {
     "nobody measured it",
     "directions": "angles in radians, atan2(dy, dx), y downwards, of the vessels that leave the keypoint (four at a "
     "crossing); empty where nobody measured them",
-    "labelled_by": "`vessel map` (found in a manual vessel map), `rendering` (known from drawing) or the annotator",
+    "labeled_by": "`vessel map` (found in a manual vessel map), `rendering` (known from drawing) or the annotator",
     "fixed_points, moving_points": "the same places of the retina in both photographs, pixels of each",
-    "points": "what these places are: labelled `keypoints`, a regular `grid`, or `control points` set by hand",
+    "points": "what these places are: labeled `keypoints`, a regular `grid`, or `control points` set by hand",
     "transform_class, transform": "the mapping from the moving to the fixed photograph: its class, and its numbers as "
     "JSON for `retinamatch.transforms.Transform.from_dict`; null where only the points are known",
     "category": "what makes the pair hard, or the provider's class of the pair",
@@ -96,7 +96,7 @@ COLUMNS = {
     "light": "strength of the change of light, 0 to 1",
     "lesions": "number of lesions that only the moving photograph shows",
     "source, patient, eye": "data set, person (unique within the source; no person is in two splits), side",
-    "licence, redistributable": "terms of this row, and whether they allow to pass it on",
+    "license, redistributable": "terms of this row, and whether they allow to pass it on",
     "index": "number that `identity_pairs` refers to",
     "first, second, genuine": "two photographs of `identity`, and whether they show one eye of one person",
 }

@@ -1,6 +1,6 @@
 """Rendered fundus photographs: eyes drawn by a seed, photographed with exact geometry."""
 
-RENDERED_LICENCE = "Apache-2.0"  # that of the code which draws them
+RENDERED_LICENSE = "Apache-2.0"  # that of the code which draws them
 
 
-__all__ = ["RENDERED_LICENCE"]
+__all__ = ["RENDERED_LICENSE"]

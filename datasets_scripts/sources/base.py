@@ -25,10 +25,10 @@ class PhotographFile:
         vessels: Manual vessel map, of the same size as the image; None when there is none.
         annotation: Keypoints by hand, in a format of `format/annotations.py`; None when there are none.
         labels_redistributable: Whether keypoints made from the vessel map or the annotation may be published.
-        label_licence: Terms of the vessel map or annotation.
+        label_license: Terms of the vessel map or annotation.
         prefix: What stands before the file's name where names repeat within the source.
         source: Name of its `Source`, which fills in this and the following two.
-        licence: Terms of the photograph.
+        license: Terms of the photograph.
         redistributable: Whether the photograph may be published again.
     """
 
@@ -38,10 +38,10 @@ class PhotographFile:
     vessels: Path | None = None
     annotation: Path | None = None
     labels_redistributable: bool = False
-    label_licence: str = ""
+    label_license: str = ""
     prefix: str = ""
     source: str = ""
-    licence: str = ""
+    license: str = ""
     redistributable: bool = False
 
     @property
@@ -58,7 +58,7 @@ class Source:
         name: Short name, as in commands and in the column `source`.
         title: Its own name.
         url: Where to get it.
-        licence: Terms of the photographs: an SPDX identifier where one fits, else a phrase.
+        license: Terms of the photographs: an SPDX identifier where one fits, else a phrase.
         redistributable: Whether the photographs may be published again.
         terms: One sentence: what may be done with it, and where that is written.
         citation: BibTeX.
@@ -74,7 +74,7 @@ class Source:
     name: str
     title: str
     url: str
-    licence: str
+    license: str
     redistributable: bool
     terms: str
     citation: str
@@ -109,7 +109,7 @@ class Source:
         for first, second in pairwise(photographs):
             if first.name == second.name:
                 raise self.error(f"{first.path} and {second.path} have one name, {first.name}")
-        terms = {"source": self.name, "licence": self.licence, "redistributable": self.redistributable}
+        terms = {"source": self.name, "license": self.license, "redistributable": self.redistributable}
         return [replace(one, **terms) for one in photographs]
 
     def error(self, what: str) -> SourceError:

@@ -23,7 +23,7 @@ def read(folder: Path) -> list[PhotographFile]:
     for path, vessel_map in zip(paths, vessels):
         name = match_name(path, r"Image_(?P<patient>\d+)(?P<eye>[LR])", "Image_01L.jpg")
         eye = EYES[name["eye"].lower()]
-        terms = {"labels_redistributable": True, "label_licence": "CC-BY-4.0"}
+        terms = {"labels_redistributable": True, "label_license": "CC-BY-4.0"}
         photographs.append(PhotographFile(path=path, patient=name["patient"], eye=eye, vessels=vessel_map, **terms))
     return photographs
 
@@ -32,7 +32,7 @@ CHASE_DB1 = Source(
     name="chase_db1",
     title="CHASE_DB1",
     url="https://researchdata.kingston.ac.uk/96/",
-    licence="CC-BY-4.0",
+    license="CC-BY-4.0",
     redistributable=True,
     terms="CC BY 4.0 for photographs and vessel maps, by the page of Kingston University's data repository.",
     citation="""@article{fraz2012ensemble,

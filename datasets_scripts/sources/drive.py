@@ -27,7 +27,7 @@ def read(folder: Path) -> list[PhotographFile]:
         if maps is not None:
             vessels = pair_maps(paths, image_files(maps), _map_name, maps)
         photographs += [
-            PhotographFile(path=path, patient=person[1], vessels=vessel_map, label_licence=TERMS)
+            PhotographFile(path=path, patient=person[1], vessels=vessel_map, label_license=TERMS)
             for path, person, vessel_map in zip(paths, people, vessels)
         ]
     return photographs
@@ -41,7 +41,7 @@ DRIVE = Source(
     name="drive",
     title="DRIVE",
     url="https://drive.grand-challenge.org/",
-    licence=TERMS,
+    license=TERMS,
     redistributable=False,
     terms="Handed out to registered users of the challenge; terms of redistribution not found: research only.",
     citation="""@article{staal2004ridge,

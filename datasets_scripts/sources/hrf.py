@@ -37,7 +37,7 @@ def _pair(images: Path, maps: Path, provided: bool) -> list[PhotographFile]:
                 patient=patient,
                 vessels=vessel_map,
                 labels_redistributable=provided,
-                label_licence="CC-BY-4.0" if provided else "derived from artery/vein labels, terms not found",
+                label_license="CC-BY-4.0" if provided else "derived from artery/vein labels, terms not found",
             )
         )
     return photographs
@@ -47,7 +47,7 @@ HRF = Source(
     name="hrf",
     title="HRF",
     url="https://www5.cs.fau.de/research/data/fundus-images/",
-    licence="CC-BY-4.0",
+    license="CC-BY-4.0",
     redistributable=True,
     terms=(
         "CC BY 4.0 for photographs and vessel maps (manual1), by the page of FAU Erlangen; vessel maps derived from "

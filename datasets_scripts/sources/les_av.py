@@ -16,7 +16,7 @@ def read(folder: Path) -> list[PhotographFile]:
             path=path,
             patient=match_name(path, r"\d+", "111.png")[0],
             vessels=vessel_map,
-            label_licence="scientific use only, no commercial use",
+            label_license="scientific use only, no commercial use",
         )
         for path, vessel_map in zip(paths, vessels)
     ]
@@ -26,7 +26,7 @@ LES_AV = Source(
     name="les_av",
     title="LES-AV",
     url="https://figshare.com/articles/dataset/LES-AV_dataset/11857698",
-    licence="scientific use only, no commercial use",
+    license="scientific use only, no commercial use",
     redistributable=False,
     terms=(
         "Its README allows scientific use with citation and forbids commercial use; the page on Figshare is said to "

@@ -10,12 +10,12 @@ from .layout import EYES, LayoutError, image_files, index_by_stem, read_table, r
 PATIENTS = "patients.csv"
 
 
-def plain_folder(name: str, licence: str = "unknown", redistributable: bool = False) -> Source:
+def plain_folder(name: str, license: str = "unknown", redistributable: bool = False) -> Source:
     """Describe a folder of photographs.
 
     Args:
         name: Name of the source to be.
-        licence: Terms of photographs and labels.
+        license: Terms of photographs and labels.
         redistributable: Whether both may be published.
 
     Returns:
@@ -27,9 +27,9 @@ def plain_folder(name: str, licence: str = "unknown", redistributable: bool = Fa
         name=name,
         title=f"Folder {name!r}",
         url="",
-        licence=licence,
+        license=license,
         redistributable=redistributable,
-        terms=f"Given by the user: {licence}, {'may' if redistributable else 'may not'} be published.",
+        terms=f"Given by the user: {license}, {'may' if redistributable else 'may not'} be published.",
         citation="",
         use="training",
         folders=(name.lower(),),
@@ -37,11 +37,11 @@ def plain_folder(name: str, licence: str = "unknown", redistributable: bool = Fa
             f"images/NAME.jpg (or NAME.jpg), optional vessels/NAME.png, annotations/NAME.json and {PATIENTS} with the "
             "columns file, patient and eye"
         ),
-        reader=partial(_read, licence=licence, redistributable=redistributable),
+        reader=partial(_read, license=license, redistributable=redistributable),
     )
 
 
-def _read(folder: Path, licence: str, redistributable: bool) -> list[PhotographFile]:
+def _read(folder: Path, license: str, redistributable: bool) -> list[PhotographFile]:
     paths = index_by_stem(require_images(subfolder(folder, "images") or folder))
     maps = _labels(subfolder(folder, "vessels"), paths, "vessel map")
     annotations = _labels(subfolder(folder, "annotations"), paths, "annotation")
@@ -49,7 +49,7 @@ def _read(folder: Path, licence: str, redistributable: bool) -> list[PhotographF
     photographs = []
     for key, path in paths.items():
         patient, eye = people[key]
-        labelled = key in maps or key in annotations
+        labeled = key in maps or key in annotations
         photographs.append(
             PhotographFile(
                 path=path,
@@ -57,8 +57,8 @@ def _read(folder: Path, licence: str, redistributable: bool) -> list[PhotographF
                 eye=eye,
                 vessels=maps.get(key),
                 annotation=annotations.get(key),
-                labels_redistributable=labelled and redistributable,
-                label_licence=licence if labelled else "",
+                labels_redistributable=labeled and redistributable,
+                label_license=license if labeled else "",
             )
         )
     return photographs

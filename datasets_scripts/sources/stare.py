@@ -18,7 +18,7 @@ def read(folder: Path) -> list[PhotographFile]:
     vessels = [path for path in image_files(maps) if is_image(path) and stem(path).lower().endswith(".ah")]
     vessels = pair_maps(paths, vessels, lambda path: f"{stem(path)}.ah", maps)
     return [
-        PhotographFile(path=path, patient=_slide(path), vessels=vessel_map, label_licence=TERMS)
+        PhotographFile(path=path, patient=_slide(path), vessels=vessel_map, label_license=TERMS)
         for path, vessel_map in zip(paths, vessels)
     ]
 
@@ -31,7 +31,7 @@ STARE = Source(
     name="stare",
     title="STARE",
     url="https://cecas.clemson.edu/~ahoover/stare/probing/index.html",
-    licence=TERMS,
+    license=TERMS,
     redistributable=False,
     terms="On its author's page, terms not found: research only; whether two slides show one person is not said.",
     citation="""@article{hoover2000locating,

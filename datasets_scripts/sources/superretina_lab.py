@@ -1,4 +1,4 @@
-"""The layout in which SuperRetina reads labelled photographs: ImageData, Annotations and lists of file names."""
+"""The layout in which SuperRetina reads labeled photographs: ImageData, Annotations and lists of file names."""
 
 import re
 from pathlib import Path
@@ -25,7 +25,7 @@ def read(folder: Path) -> list[PhotographFile]:
 def read_annotated(folder: Path) -> list[PhotographFile]:
     """List a folder with ImageData/NAME.jpg, Annotations/NAME.txt and, if it is there, ImageSets/*.txt.
 
-    Photographs without an annotation are unlabelled: the folder of annotations is optional by SuperRetina's README.
+    Photographs without an annotation are unlabeled: the folder of annotations is optional by SuperRetina's README.
 
     Raises:
         LayoutError: ImageData is missing or empty, an annotation has no image, or a list names a missing file.
@@ -47,7 +47,7 @@ def read_annotated(folder: Path) -> list[PhotographFile]:
         annotation = annotations.get(name)
         terms = TERMS if annotation is not None else ""
         photographs.append(
-            PhotographFile(path=path, patient=patient, eye=eye, annotation=annotation, label_licence=terms)
+            PhotographFile(path=path, patient=patient, eye=eye, annotation=annotation, label_license=terms)
         )
     return photographs
 
@@ -69,7 +69,7 @@ SUPERRETINA_LAB = Source(
     name="superretina_lab",
     title="SuperRetina Lab",
     url="https://github.com/ruc-aimc-lab/SuperRetina/tree/master/data",
-    licence=TERMS,
+    license=TERMS,
     redistributable=False,
     terms="The authors' photographs and labels are private; data in their layout can be read, and are not published.",
     citation="""@inproceedings{liu2022SuperRetina,

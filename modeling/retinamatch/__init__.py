@@ -10,15 +10,16 @@ Importing this package makes its models known to transformers' Auto classes and 
 The files in the order to read them:
 
     photographs               any file, array or PIL image becomes an upright RGB photograph, or one clear error
-    field_of_view             where in the picture the retina is
+    field_of_view, rim        where in the picture the retina is, on any surround; not_retina: why it shows none
     enhancement               what the networks see: the green channel, locally normalized
     image_processing_retina   photographs to `pixel_values`, and coordinates back
     keypoints                 dense maps to keypoints, descriptors and mutual matches
-    keypoint_heads            what both networks share: their heads and losses
+    keypoint_heads            what both networks share: their heads; losses: what trains them
     modeling_lk_superretina   the small CNN, the teacher; its sizes stand in configuration_lk_superretina
     modeling_swin_retina      the transformer, its student; configuration_swin_retina
     pipeline                  matches by `transformers.pipeline`
     keypoint_set              the keypoints of one photograph in its own pixels
+    normalized_picture        what is kept of a photograph beside them: small, gray, to compare it place by place
     extractor, rootsift       photographs to keypoint sets, by a network or by RootSIFT
     matching                  two keypoint sets to matches
     transforms, polynomials   similarity, affine, homography, quadratic, cubic: fit, apply, invert, warp
@@ -27,7 +28,7 @@ The files in the order to read them:
     drawing, results, series  pictures, files, a history of visits
     evaluation/               figures: FIRE, harder conditions, identity, impostors
     hub, publishing           repositories of the Hub; conversion: checkpoints of others
-    memory                    freed memory, kept
+    files, processes, memory  no input touched, no result half-written; pools that end; freed memory, kept
     cli                       words on the command line to the functions above
 """
 

@@ -15,18 +15,18 @@ from datasets_scripts.build import build
 from datasets_scripts.format import contact_sheet
 from datasets_scripts.format.annotations import Annotation, write_annotation
 from datasets_scripts.format.parquet import ParquetError, read_photographs, read_rows, tables
-from datasets_scripts.format.rows import LabelledPhotograph, decode
+from datasets_scripts.format.rows import LabeledPhotograph, decode
 from datasets_scripts.format.schema import CONFIGURATIONS, SPLITS
 from datasets_scripts.sources import SourceError
 
 
 CENTER, RADIUS, WIDTH, HEIGHT = (150.0, 115.0), 100.0, 320, 240
 # Nothing rendered, so that a test takes a moment.
-NONE = {"rendered": 0, "unlabelled": 0, "visits": 0, "people": 0, "measured": 0}
+NONE = {"rendered": 0, "unlabeled": 0, "visits": 0, "people": 0, "measured": 0}
 
 
 def draw_photograph(number):
-    """A round retina with a vessel that branches near its centre: photograph, vessel map, the place.
+    """A round retina with a vessel that branches near its center: photograph, vessel map, the place.
 
     Around it run other vessels, another pattern in every photograph: none is a copy of another one.
     """
@@ -81,7 +81,7 @@ def rows_of(folder, config):
 def rendered(tmp_path_factory):
     """A build on rendered data alone, of all configurations."""
     folder = tmp_path_factory.mktemp("rendered") / "set"
-    small = BuildOptions(rendered=4, unlabelled=1, visits=1, people=2, shots=2, size=160, measured=1)
+    small = BuildOptions(rendered=4, unlabeled=1, visits=1, people=2, shots=2, size=160, measured=1)
     return folder, build(None, folder, small)
 
 
@@ -96,7 +96,7 @@ class TestRenderedAlone:
             first = next(iter(load_dataset(str(folder), config, split=split, streaming=True)))
             assert set(first) == set(CONFIGURATIONS[config])
             if config != "identity_pairs":
-                assert first["licence"] == "Apache-2.0" and first["redistributable"]
+                assert first["license"] == "Apache-2.0" and first["redistributable"]
 
     def test_no_person_is_in_two_splits(self, rendered):
         people = {split: set() for split in SPLITS}
@@ -172,7 +172,7 @@ class TestSources:
         }
         for rows in keypoints.values():
             for one in map(decode, rows):
-                assert one.labelled_by == "vessel map" and one.image.shape == (96, 96, 3)
+                assert one.labeled_by == "vessel map" and one.image.shape == (96, 96, 3)
                 assert one.eye == {"L": "left", "R": "right"}.get(one.name[-1] if one.source == "chase_db1" else "", "")
                 # Its own photographs may be passed on, labels from maps without terms may not.
                 assert one.redistributable == (one.source == "chase_db1")
@@ -183,9 +183,9 @@ class TestSources:
     def test_a_publishable_build_leaves_out_what_may_not_be_passed_on(self, root, tmp_path):
         record = build(root, tmp_path / "set", options(publishable=True))
         assert set(record["rows"]["keypoints"]["train"]) == {"chase_db1"}
-        assert set(record["rows"]["unlabelled"]["train"]) == {"hrf"}
+        assert set(record["rows"]["unlabeled"]["train"]) == {"hrf"}
         assert len(record["left_out"]) == 2
-        assert "LES-AV" in " ".join(record["left_out"]) and "unlabelled" in " ".join(record["left_out"])
+        assert "LES-AV" in " ".join(record["left_out"]) and "unlabeled" in " ".join(record["left_out"])
         for config, split in tables(tmp_path / "set"):
             assert all(
                 row["redistributable"] for row in read_rows(tmp_path / "set", config, split, ["redistributable"])
@@ -198,7 +198,7 @@ class TestSources:
         build(root, tmp_path / "set", options(sources=["chase_db1"], size=256, png=True))
         for rows in rows_of(tmp_path / "set", "keypoints").values():
             for one in map(decode, rows):
-                # The field of view fills the canvas, and the fork is where the same zoom about its centre puts it.
+                # The field of view fills the canvas, and the fork is where the same zoom about its center puts it.
                 assert 0.74 < one.mask.mean() < 0.79
                 number = (int(one.patient) - 1) * 2 + "LR".index(one.name[-1]) + 900
                 zoom = np.sqrt(one.mask.sum() / np.pi) / RADIUS
@@ -238,10 +238,10 @@ class TestSources:
             write_annotation(own / "annotations" / f"{name}.json", mark)
         record = build(root, tmp_path / "set", options(sources=[f"plain:mine={own}"]))
         assert record["options"]["sources"] == ["mine"]
-        labelled = [decode(row) for rows in rows_of(tmp_path / "set", "keypoints").values() for row in rows]
-        assert len(labelled) == 3 and {one.labelled_by for one in labelled} == {"me"}
-        assert all(len(one.keypoints) == 1 and np.isnan(one.widths).all() for one in labelled)
-        assert sum(len(rows) for rows in rows_of(tmp_path / "set", "unlabelled").values()) == 1
+        labeled = [decode(row) for rows in rows_of(tmp_path / "set", "keypoints").values() for row in rows]
+        assert len(labeled) == 3 and {one.labeled_by for one in labeled} == {"me"}
+        assert all(len(one.keypoints) == 1 and np.isnan(one.widths).all() for one in labeled)
+        assert sum(len(rows) for rows in rows_of(tmp_path / "set", "unlabeled").values()) == 1
 
     def test_annotations_replace_the_labels(self, root, tmp_path):
         taken = options(sources=["hrf", "les_av"], size=96, validation_fraction=0, test_fraction=0)
@@ -257,8 +257,8 @@ class TestSources:
         build(root, tmp_path / "set", options(**{**vars(taken), "annotations": str(marks)}))
         after = {row["name"]: decode(row) for row in rows_of(tmp_path / "set", "keypoints")["train"]}
         assert np.allclose(after["01_h"].keypoints, [place]) and after["01_h"].types.tolist() == [1]
-        assert np.abs(after["02_g"].keypoints - 47.5).max() < 0.6, "the centre of the field of view"
-        assert after["01_h"].labelled_by == "me" and after["01_h"].redistributable
+        assert np.abs(after["02_g"].keypoints - 47.5).max() < 0.6, "the center of the field of view"
+        assert after["01_h"].labeled_by == "me" and after["01_h"].redistributable
         for name in ("01_dr", "03_h", "11", "276"):
             assert np.array_equal(after[name].keypoints, before[name].keypoints)
 
@@ -374,7 +374,7 @@ def test_out_is_checked_before_the_work(root, tmp_path):
 
 def test_command_line_and_contact_sheet(root, tmp_path):
     runner, folder = CliRunner(), tmp_path / "set"
-    nothing = ["--rendered", "0", "--unlabelled", "0", "--visits", "0", "--people", "0", "--measured", "0"]
+    nothing = ["--rendered", "0", "--unlabeled", "0", "--visits", "0", "--people", "0", "--measured", "0"]
     words = [str(root), "--out", str(folder), "--size", "128", "--workers", "1", *nothing]
     result = runner.invoke(build_module.app, [*words, "--publishable"])
     assert result.exit_code == 0, result.output
@@ -396,11 +396,11 @@ def test_command_line_and_contact_sheet(root, tmp_path):
 
 
 def test_sheet_tells_the_kinds_apart_by_shape_and_colour():
-    one = LabelledPhotograph(
+    one = LabeledPhotograph(
         name="drawn",
         image=np.zeros((200, 200, 3), dtype=np.uint8),
         mask=np.ones((200, 200), dtype=bool),
-        **dict.fromkeys(("source", "patient", "eye", "licence"), ""),
+        **dict.fromkeys(("source", "patient", "eye", "license"), ""),
         keypoints=np.array([[50.0, 50.0], [150.0, 150.0]]),
         types=np.array([0, 1], dtype=np.int8),
     )

@@ -39,7 +39,7 @@ print(json.dumps(found))
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("push") / "set"
-    build(None, folder, BuildOptions(rendered=3, unlabelled=1, visits=1, people=2, shots=2, size=96, measured=0))
+    build(None, folder, BuildOptions(rendered=3, unlabeled=1, visits=1, people=2, shots=2, size=96, measured=0))
     return folder
 
 
@@ -80,7 +80,7 @@ def test_push_load_and_push_again(hub, built, tmp_path):
 
     # Another build: what is new is sent, what is gone is deleted, what others have put there stays.
     stored["notes.txt"] = stored["LICENSE"] = b"mine"
-    stored["unlabelled/train-00000-of-00007.parquet"] = b"of a former build"
+    stored["unlabeled/train-00000-of-00007.parquet"] = b"of a former build"
     (changed := tmp_path / "changed").symlink_to(built)
     del stored["README.md"]
     third = push_there(hub, tmp_path, changed)

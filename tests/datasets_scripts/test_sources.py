@@ -37,8 +37,8 @@ def write(root, *names, size=SIZE):
             plain.unlink()
         else:
             bilevel = path.suffix == ".gif" or "1stHO" in path.name
-            grey = bilevel or path.suffix == ".pgm"
-            picture = Image.new("L" if grey else "RGB", size)
+            gray = bilevel or path.suffix == ".pgm"
+            picture = Image.new("L" if gray else "RGB", size)
             (picture.convert("1") if bilevel else picture).save(path)
     return root
 
@@ -133,7 +133,7 @@ PLAIN = ["images/a.jpg", "images/b.png", "vessels/a.png", "annotations/b.json"]
             MEDAL,
             [
                 (name, name, "", None)
-                for name in ("auxiliary_1", "labelled_1", "self_supervision_a_1", "self_supervision_b_1")
+                for name in ("auxiliary_1", "labeled_1", "self_supervision_a_1", "self_supervision_b_1")
             ],
         ),
         (plain_folder("mine"), PLAIN, [("a", "a", "", "vessels/a.png"), ("b", "b", "", None)]),
@@ -160,12 +160,12 @@ def test_annotations_and_terms_of_labels(tmp_path):
 
     provided = find_source("hrf").photographs(write(tmp_path / "hrf", *HRF))
     derived = find_source("hrf").photographs(write(tmp_path / "half", "images/01_g.jpg", "vessels/01_g.png"))
-    assert all(one.labels_redistributable and one.label_licence == "CC-BY-4.0" for one in provided)
-    assert not derived[0].labels_redistributable and "terms not found" in derived[0].label_licence
+    assert all(one.labels_redistributable and one.label_license == "CC-BY-4.0" for one in provided)
+    assert not derived[0].labels_redistributable and "terms not found" in derived[0].label_license
 
     own = plain_folder("mine", "CC0-1.0", redistributable=True)
     a, b = own.photographs(write(tmp_path / "own", *PLAIN))
-    assert a.labels_redistributable and a.label_licence == "CC0-1.0" and a.source == "mine"
+    assert a.labels_redistributable and a.label_license == "CC0-1.0" and a.source == "mine"
     assert b.annotation.name == "b.json"
 
 

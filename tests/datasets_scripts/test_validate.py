@@ -32,10 +32,10 @@ def photos():
 def rows(photos):
     """Configuration and split -> rows of a small data set that is in order."""
 
-    def row(number, labelled=True):
-        one = photograph(number, labelled)
+    def row(number, labeled=True):
+        one = photograph(number, labeled)
         one.image, one.mask, one.source = photos[number].image, photos[number].mask, "rendered"
-        if labelled:
+        if labeled:
             center = np.array([photos[number].view.center])
             one.keypoints, one.types, one.widths, one.directions = center, np.zeros(1), np.ones(1), [np.zeros(3)]
         return encode(one)
@@ -44,9 +44,9 @@ def rows(photos):
     subject = Subject.render(900, SIZE, 0)
     found = {
         ("keypoints", "train"): [row(0), row(1)],
-        ("unlabelled", "validation"): [row(2, labelled=False)],
+        ("unlabeled", "validation"): [row(2, labeled=False)],
         ("pairs", "test"): [warped_pair(subject, "light", 1, SIZE, 0)],
-        ("identity", "test"): [{**row(3, labelled=False), "index": 0}, {**row(3, False), "index": 1, "name": "other"}],
+        ("identity", "test"): [{**row(3, labeled=False), "index": 0}, {**row(3, False), "index": 1, "name": "other"}],
     }
     found["identity_pairs", "test"] = identity_pairs([("rendered", one.patient, 0)] * 2, seed=0)
     return found
@@ -98,10 +98,10 @@ def move_points(row):
         (("keypoints", "train"), change(types=[0, 1]), "keypoints: .* differ in length"),
         (("keypoints", "train"), change(patient="02"), "patient: rendered 02 is in the splits train, validation"),
         (("keypoints", "train"), change(name="photograph_1"), "name: keypoints/train/photograph_1 stands there twice"),
-        (("keypoints", "train"), change(licence=""), "licence: .*photograph_0 carries no licence"),
-        (("keypoints", "train"), change(redistributable=False), "licence: .*photograph_0 may not be passed on"),
+        (("keypoints", "train"), change(license=""), "license: .*photograph_0 carries no license"),
+        (("keypoints", "train"), change(redistributable=False), "license: .*photograph_0 may not be passed on"),
         (("keypoints", "train"), change(source="ridb"), "split: .*photograph_0 is of RIDB, which is for identity only"),
-        (("keypoints", "train"), change(source="les_av"), "licence: .* is of LES-AV, which may not be passed on"),
+        (("keypoints", "train"), change(source="les_av"), "license: .* is of LES-AV, which may not be passed on"),
         (("pairs", "test"), move_points, "pair: .*: a point and the transform lie 0.70 px apart"),
         (("pairs", "test"), change(fixed_points=[]), "pair: .* has 0 fixed and"),
         (("pairs", "test"), change(transform='{"class": "spline"}'), "pair: the transform of .* cannot be read"),
@@ -119,11 +119,11 @@ def test_a_photograph_under_two_names_in_two_splits(rows, tmp_path):
     with Image.open(io.BytesIO(rows["keypoints", "train"][0]["image"]["bytes"])) as image:
         buffer = io.BytesIO()
         image.save(buffer, format="JPEG", quality=80)
-    copy = rows["unlabelled", "validation"][0]
+    copy = rows["unlabeled", "validation"][0]
     copy["image"] = {"bytes": buffer.getvalue(), "path": "copy.jpg"}
     (error,) = check(rows, tmp_path).errors
     assert error.startswith(
-        "duplicate: keypoints/train/photograph_0 and unlabelled/validation/photograph_2 show the same"
+        "duplicate: keypoints/train/photograph_0 and unlabeled/validation/photograph_2 show the same"
     )
 
 
@@ -137,9 +137,9 @@ def test_fire_in_training_is_found_by_content(rows, tmp_path, photos):
 
 
 def test_many_errors_of_a_kind_are_cut_short(rows, tmp_path):
-    rows["keypoints", "train"] = [{**rows["keypoints", "train"][0], "licence": ""} for _ in range(2 * MOST_ERRORS)]
-    errors = [error for error in check(rows, tmp_path).errors if error.startswith("licence")]
-    assert len(errors) == MOST_ERRORS + 1 and errors[-1] == "licence: and more of this kind."
+    rows["keypoints", "train"] = [{**rows["keypoints", "train"][0], "license": ""} for _ in range(2 * MOST_ERRORS)]
+    errors = [error for error in check(rows, tmp_path).errors if error.startswith("license")]
+    assert len(errors) == MOST_ERRORS + 1 and errors[-1] == "license: and more of this kind."
 
 
 def test_command_line(rows, tmp_path):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from datasets_scripts.format.rows import LabelledPhotograph
+from datasets_scripts.format.rows import LabeledPhotograph
 
 
 def photograph(number=0, labeled=True, size=(40, 48)):
@@ -14,16 +14,16 @@ def photograph(number=0, labeled=True, size=(40, 48)):
             "types": generator.integers(0, 2, count).astype(np.int8),
             "widths": np.array([2.5, np.nan, 4.0])[:count],
             "directions": [np.array([-1.0, 0.5, 3.0]), np.zeros(0), np.array([0.0, 1.0, 2.0, 3.0])][:count],
-            "labelled_by": "rendering",
+            "labeled_by": "rendering",
         }
-    return LabelledPhotograph(
+    return LabeledPhotograph(
         name=f"photograph_{number}",
         image=generator.integers(0, 256, (*size, 3), dtype=np.uint8),
         mask=generator.random(size) > 0.5,
         source="drawn",
         patient=f"{number:02d}",
         eye="left" if number % 2 else "",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         redistributable=True,
         **labels,
     )

@@ -7,7 +7,7 @@ from huggingface_hub import DatasetCardData
 
 from datasets_scripts.format.card import list_configs
 from datasets_scripts.format.parquet import write_table
-from datasets_scripts.format.rows import LabelledPhotograph, encode
+from datasets_scripts.format.rows import LabeledPhotograph, encode
 from datasets_scripts.rendering.eye import draw_eye
 from datasets_scripts.rendering.fundus import render
 from train.run.models import ModelSettings
@@ -16,20 +16,20 @@ from train.run.models import ModelSettings
 SMALL = ModelSettings(variant="small", encoder_widths=[4, 4, 6, 6], descriptor_width=8, descriptor_dim=8)
 TINY_SWIN = ModelSettings(family="swin_retina", variant="tiny", embed_dim=4, num_heads=[1, 2, 4, 8])
 STUDENT = replace(TINY_SWIN, descriptor_width=8)
-TABLES = (("keypoints", "train", (0, 1, 3)), ("unlabelled", "train", (2,)), ("keypoints", "validation", (4,)))
+TABLES = (("keypoints", "train", (0, 1, 3)), ("unlabeled", "train", (2,)), ("keypoints", "validation", (4,)))
 
 
 def draw(seed, labeled, size=192):
     photo = render(draw_eye(seed), size, seed=0)
     labels = {"keypoints": photo.keypoints, "types": photo.types} if labeled else {}
-    return LabelledPhotograph(
+    return LabeledPhotograph(
         name=f"{seed}",
         image=photo.image,
         mask=photo.mask,
         source="rendered",
         patient=f"{seed}",
         eye="left",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         **labels,
     )
 

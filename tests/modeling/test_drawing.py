@@ -168,7 +168,7 @@ def test_keypoints_are_marked_when_asked_for():
 
 @pytest.mark.parametrize("frame", [(0.0, 0.0, 1.0, 1.0), (0.25, -0.1, 1.25, 0.9)])
 def test_heat_map_lies_on_the_place_it_belongs_to(frame):
-    """A bright square of the photograph, and heat at its centre on the network's input: both fall on one pixel."""
+    """A bright square of the photograph, and heat at its center on the network's input: both fall on one pixel."""
     frame = np.array(frame)
     photo = np.zeros((400, 600, 3), np.uint8)
     photo[195:206, 295:306] = 255

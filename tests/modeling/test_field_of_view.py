@@ -47,8 +47,8 @@ def test_whole_circle(size):
         ((350, 250), 330),  # cut at the top and bottom
         ((250, 250), 265),  # cut a little on all four sides
         ((350, 250), 400),  # only the four corners are dark
-        ((120, 260), 230),  # off centre, cut on the left
-        ((600, 60), 200),  # off centre, cut at the top and right
+        ((120, 260), 230),  # off center, cut on the left
+        ((600, 60), 200),  # off center, cut at the top and right
         ((350, 250), 110),  # small
     ],
 )

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from retinamatch.enhancement import local_normalize
 
 
-CONFIGURATIONS = ("keypoints", "unlabelled")  # of the data set that `datasets_scripts.build` writes
+CONFIGURATIONS = ("keypoints", "unlabeled")  # of the data set that `datasets_scripts.build` writes
 
 
 @dataclass
@@ -186,7 +186,7 @@ def _read_with_datasets(name: str, split: str) -> Iterator[dict]:
 
 
 def _nothing(name: str, split: str) -> str:
-    return f"{name} holds no keypoints/{split}-*.parquet or unlabelled/{split}-*.parquet; see datasets_scripts.build."
+    return f"{name} holds no keypoints/{split}-*.parquet or unlabeled/{split}-*.parquet; see datasets_scripts.build."
 
 
 READERS = {"pyarrow": _read_with_pyarrow, "datasets": _read_with_datasets}
@@ -195,7 +195,7 @@ READERS = {"pyarrow": _read_with_pyarrow, "datasets": _read_with_datasets}
 def _decode(row: dict) -> Photograph:
     image = np.asarray(Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB"))
     mask = (np.asarray(Image.open(io.BytesIO(row["mask"]["bytes"])).convert("L")) > 127).astype(np.uint8)
-    labels = row.get("keypoints")  # "unlabelled" has no such column
+    labels = row.get("keypoints")  # "unlabeled" has no such column
     return Photograph(
         pixels=torch.from_numpy(np.concatenate([image.transpose(2, 0, 1), mask[None]])),
         labels=None if labels is None else np.asarray(labels, dtype=np.float32).reshape(-1, 2),

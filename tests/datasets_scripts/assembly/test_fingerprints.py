@@ -58,9 +58,9 @@ def test_pairs_within_one_list_and_between_two(visits, other_eye):
 
 
 def test_pictures_that_show_nothing_are_nobodys_duplicates():
-    black, grey = (fingerprint(np.full((200, 300, 3), level, np.uint8)) for level in (0, 127))
-    assert np.isfinite(black).all() and np.isfinite(grey).all()
-    assert find_duplicates([black, black, grey, grey]) == []
+    black, gray = (fingerprint(np.full((200, 300, 3), level, np.uint8)) for level in (0, 127))
+    assert np.isfinite(black).all() and np.isfinite(gray).all()
+    assert find_duplicates([black, black, gray, gray]) == []
 
 
 def test_one_is_found_among_a_thousand(rng):

@@ -106,7 +106,7 @@ def test_rendered_visits(grade):
     mapping, moving, fixed = read(row)
     assert mapping.name == "cubic" and len(moving) > 2
     assert np.linalg.norm(mapping(moving) - fixed, axis=1).max() < TOLERANCE
-    assert (row["grade"], row["category"], row["licence"]) == (grade, "visits", "Apache-2.0")
+    assert (row["grade"], row["category"], row["license"]) == (grade, "visits", "Apache-2.0")
     assert 0.2 < row["overlap"] < 1
 
 

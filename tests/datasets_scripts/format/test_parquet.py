@@ -30,17 +30,17 @@ from tests.helpers.drawn_photograph import photograph
 from tests.helpers.paths import REPOSITORY
 
 
-def rows(count, labelled=True):
-    return [encode(photograph(number, labelled)) for number in range(count)]
+def rows(count, labeled=True):
+    return [encode(photograph(number, labeled)) for number in range(count)]
 
 
 def test_files_of_a_split_read_back_in_order(tmp_path):
     assert write_table(tmp_path, "keypoints", "train", iter(rows(5)), rows_per_file=2) == 5
-    assert write_table(tmp_path, "unlabelled", "train", iter(rows(2, False))) == 2
-    assert write_table(tmp_path, "unlabelled", "test", iter([])) == 0
+    assert write_table(tmp_path, "unlabeled", "train", iter(rows(2, False))) == 2
+    assert write_table(tmp_path, "unlabeled", "test", iter([])) == 0
     names = [path.name for path in table_files(tmp_path, "keypoints", "train")]
     assert names == [f"train-{k:05d}-of-00003.parquet" for k in range(3)]
-    assert tables(tmp_path) == [("keypoints", "train"), ("unlabelled", "train")]
+    assert tables(tmp_path) == [("keypoints", "train"), ("unlabeled", "train")]
     assert [row["name"] for row in read_rows(tmp_path, "keypoints", "train", ["name"])] == [
         f"photograph_{k}" for k in range(5)
     ]
@@ -151,7 +151,7 @@ def test_broken_files_are_named(tmp_path):
         tables(tmp_path)
     with pytest.raises(ParquetError, match=r"has no file keypoints/train-\*.parquet\.$"):
         list(read_rows(tmp_path, "keypoints", "train"))
-    with pytest.raises(ParquetError, match="or unlabelled/train"):
+    with pytest.raises(ParquetError, match="or unlabeled/train"):
         list(read_photographs(tmp_path, "train"))
     (tmp_path / "keypoints").mkdir()
     file = tmp_path / "keypoints" / "train-00000-of-00001.parquet"

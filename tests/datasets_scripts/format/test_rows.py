@@ -8,21 +8,21 @@ from datasets_scripts.format.schema import COLUMNS, CONFIGURATIONS
 from tests.helpers.drawn_photograph import photograph
 
 
-@pytest.mark.parametrize("number, labelled", [(3, True), (0, True), (1, False)])
-def test_a_row_keeps_everything(number, labelled):
-    before = photograph(number, labelled)
+@pytest.mark.parametrize("number, labeled", [(3, True), (0, True), (1, False)])
+def test_a_row_keeps_everything(number, labeled):
+    before = photograph(number, labeled)
     after = decode(encode(before, jpeg_quality=None))
     assert np.array_equal(after.image, before.image) and np.array_equal(after.mask, before.mask)
-    if labelled:
+    if labeled:
         assert after.keypoints.shape == (number, 2)
         assert np.allclose(after.keypoints, before.keypoints, atol=1e-5)
         assert np.array_equal(after.types, before.types)
         assert np.allclose(after.widths, before.widths, equal_nan=True)
         assert all(np.allclose(one, other) for one, other in zip(after.directions, before.directions, strict=True))
     else:
-        # "Not labelled" and "labelled, without any keypoint" are two things.
+        # "Not labeled" and "labeled, without any keypoint" are two things.
         assert after.keypoints is None and after.types is None
-    for name in ("name", "source", "patient", "eye", "licence", "redistributable", "labelled_by"):
+    for name in ("name", "source", "patient", "eye", "license", "redistributable", "labeled_by"):
         assert getattr(after, name) == getattr(before, name)
 
 
@@ -33,7 +33,7 @@ def test_jpeg_keeps_the_colours_of_thin_vessels():
     one.image = red_line
     row = encode(one)
     assert row["image"]["bytes"][:2] == b"\xff\xd8" and row["image"]["path"] == "photograph_0.jpg"
-    # With the usual halved colour planes the line would differ by more than 60.
+    # With the usual halved color planes the line would differ by more than 60.
     assert np.abs(decode(row).image.astype(int) - red_line).max() < 30
 
 

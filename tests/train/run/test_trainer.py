@@ -90,7 +90,7 @@ class TestStore:
                 PhotographStore.read([name], "test", reader=reader)
 
     def test_photographs_of_two_sizes_are_refused(self, pack, tmp_path):
-        other = write_pack(tmp_path / "small", [("unlabelled", "train", (5,))], size=96)
+        other = write_pack(tmp_path / "small", [("unlabeled", "train", (5,))], size=96)
         with pytest.raises(ValueError, match=r"must have one size, got \[\(3, 96, 96\), \(3, 192, 192\)\]"):
             PhotographStore.read([pack, other], "train")
 

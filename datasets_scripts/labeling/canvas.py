@@ -40,7 +40,7 @@ def on_canvas(photo: np.ndarray, view: FieldOfView, labels: dict, size: int) -> 
             "types": np.asarray(labels["types"])[inside],
             "widths": np.asarray(labels["widths"])[inside] * size / ((x1 - x0) * width),
             "directions": [angles for angles, kept in zip(labels["directions"], inside, strict=True) if kept],
-            "labelled_by": labels["labelled_by"],
+            "labeled_by": labels["labeled_by"],
         },
     )
 

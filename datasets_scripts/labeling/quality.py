@@ -1,6 +1,6 @@
 """How good the keypoint labels are: measured on rendered eyes, whose junctions are known, and on hand-made drawings.
 
-python -m datasets_scripts.labelling.quality --eyes 20 --out build/label_quality.json
+python -m datasets_scripts.labeling.quality --eyes 20 --out build/label_quality.json
 """
 
 import json

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from datasets_scripts.keypoint_types import BIFURCATION, CROSSING
-from datasets_scripts.labelling.drawings import arms, away_from_disc, circle, draw_lines, rotated
-from datasets_scripts.labelling.junctions import find_junctions
+from datasets_scripts.labeling.drawings import arms, away_from_disc, circle, draw_lines, rotated
+from datasets_scripts.labeling.junctions import find_junctions
 
 
 FIELD = 565.0

@@ -1,4 +1,4 @@
-"""From a file of a source to a labelled photograph on the canvas that all of them share."""
+"""From a file of a source to a labeled photograph on the canvas that all of them share."""
 
 from pathlib import Path
 
@@ -8,17 +8,17 @@ from retinamatch.field_of_view import FieldOfView, find_field_of_view
 from retinamatch.photographs import PhotographError, read_photograph
 
 from ..format.annotations import Annotation, in_words, read_annotation
-from ..format.rows import LabelledPhotograph
+from ..format.rows import LabeledPhotograph
 from ..sources import PhotographFile, open_image
 from .canvas import on_canvas
 from .junctions import find_junctions
 
 
-class LabellingError(ValueError):
+class LabelingError(ValueError):
     """A photograph or its labels cannot be used; the message is one sentence for the user."""
 
 
-def label(photograph: PhotographFile, size: int, correction: Path | None = None) -> LabelledPhotograph:
+def label(photograph: PhotographFile, size: int, correction: Path | None = None) -> LabeledPhotograph:
     """Read a photograph, find or read its keypoints, and put both on the canvas.
 
     Args:
@@ -28,30 +28,30 @@ def label(photograph: PhotographFile, size: int, correction: Path | None = None)
             build of this size. Who names it vouches for its terms.
 
     Raises:
-        LabellingError: The image or its vessel map is missing, unreadable or does not fit, or the correction is of
+        LabelingError: The image or its vessel map is missing, unreadable or does not fit, or the correction is of
             another size.
         AnnotationError: The annotation or the correction cannot be used.
     """
     photo = read(photograph)
     view = find_field_of_view(photo)
     labels, canvas_labels = {}, {}
-    licence, redistributable = photograph.licence, photograph.redistributable
+    license, redistributable = photograph.license, photograph.redistributable
     if correction is not None:
         labels, canvas_labels = read_correction(correction, photo.shape[:2], size)
     elif has_labels(photograph):
         labels = find_labels(photograph, photo, view)
         redistributable &= photograph.labels_redistributable
-        if photograph.label_licence and photograph.label_licence != licence:
-            licence = f"{licence}; labels: {photograph.label_licence}"
+        if photograph.label_license and photograph.label_license != license:
+            license = f"{license}; labels: {photograph.label_license}"
     pixels, mask, labels = on_canvas(photo, view, labels, size)
-    return LabelledPhotograph(
+    return LabeledPhotograph(
         name=photograph.name,
         image=pixels,
         mask=mask,
         source=photograph.source,
         patient=photograph.patient,
         eye=photograph.eye,
-        licence=licence,
+        license=license,
         redistributable=redistributable,
         **(canvas_labels or labels),
     )
@@ -61,7 +61,7 @@ def read(photograph: PhotographFile) -> np.ndarray:
     """Read the image of a photograph, (H, W, 3) uint8.
 
     Raises:
-        LabellingError: It cannot be read.
+        LabelingError: It cannot be read.
     """
     try:
         if photograph.path.suffix != ".gz":
@@ -69,7 +69,7 @@ def read(photograph: PhotographFile) -> np.ndarray:
         with open_image(photograph.path) as image:
             return read_photograph(image)
     except (PhotographError, OSError) as error:
-        raise LabellingError(f"The photograph {photograph.path} cannot be read: {error}") from error
+        raise LabelingError(f"The photograph {photograph.path} cannot be read: {error}") from error
 
 
 def has_labels(photograph: PhotographFile) -> bool:
@@ -95,7 +95,7 @@ def read_correction(path: Path, shape: tuple[int, int], size: int) -> tuple[dict
         Labels in pixels of the photograph, and labels in pixels of the canvas; one of them is empty.
 
     Raises:
-        LabellingError: It was made on a picture of neither size.
+        LabelingError: It was made on a picture of neither size.
         AnnotationError: It cannot be read.
     """
     annotation = read_annotation(path)
@@ -104,7 +104,7 @@ def read_correction(path: Path, shape: tuple[int, int], size: int) -> tuple[dict
         return {}, labels
     if annotation.size == shape[::-1]:
         return labels, {}
-    raise LabellingError(
+    raise LabelingError(
         f"{path} was made on a picture of {in_words(annotation.size)} pixels; the photograph has "
         f"{in_words(shape[::-1])}, its canvas {size} x {size}."
     )
@@ -116,7 +116,7 @@ def _from_annotation(annotation: Annotation) -> dict:
         "types": annotation.types,
         "widths": annotation.widths,
         "directions": [np.zeros(0)] * len(annotation),
-        "labelled_by": annotation.annotator or "annotator",
+        "labeled_by": annotation.annotator or "annotator",
     }
 
 
@@ -124,10 +124,10 @@ def find_labels(photograph: PhotographFile, photo: np.ndarray, view: FieldOfView
     """Take keypoints from the annotation of a photograph, or find them in its vessel map.
 
     Returns:
-        `keypoints`, `types`, `widths`, `directions` in pixels of the photograph, and `labelled_by`.
+        `keypoints`, `types`, `widths`, `directions` in pixels of the photograph, and `labeled_by`.
 
     Raises:
-        LabellingError: It has neither, or its vessel map does not fit.
+        LabelingError: It has neither, or its vessel map does not fit.
         AnnotationError: The annotation cannot be used.
     """
     if photograph.annotation is not None:
@@ -138,7 +138,7 @@ def find_labels(photograph: PhotographFile, photo: np.ndarray, view: FieldOfView
         "types": junctions.types,
         "widths": junctions.widths,
         "directions": junctions.directions,
-        "labelled_by": "vessel map",
+        "labeled_by": "vessel map",
     }
 
 
@@ -153,18 +153,18 @@ def read_vessels(photograph: PhotographFile, size: tuple[int, int]) -> np.ndarra
         Map (H, W), bool.
 
     Raises:
-        LabellingError: It is missing, unreadable, or of another size than its image.
+        LabelingError: It is missing, unreadable, or of another size than its image.
     """
     path = photograph.vessels
     if path is None or not path.is_file():
-        raise LabellingError(f"Labels of {photograph.path} were asked for, but it has no vessel map and no annotation.")
+        raise LabelingError(f"Labels of {photograph.path} were asked for, but it has no vessel map and no annotation.")
     try:
         with open_image(path) as image:
             pixels = np.asarray(image.convert("L"))
     except (OSError, ValueError, SyntaxError) as error:
-        raise LabellingError(f"The vessel map {path} cannot be read as an image.") from error
+        raise LabelingError(f"The vessel map {path} cannot be read as an image.") from error
     if pixels.shape != size:
-        raise LabellingError(
+        raise LabelingError(
             f"The vessel map {path} has {pixels.shape[1]} x {pixels.shape[0]} pixels, its image {photograph.path} has "
             f"{size[1]} x {size[0]}; they must agree."
         )
@@ -172,7 +172,7 @@ def read_vessels(photograph: PhotographFile, size: tuple[int, int]) -> np.ndarra
 
 
 __all__ = [
-    "LabellingError",
+    "LabelingError",
     "find_labels",
     "has_labels",
     "label",

@@ -7,11 +7,11 @@ import pytest
 from typer.testing import CliRunner
 
 from datasets_scripts.keypoint_types import BIFURCATION, CROSSING
-from datasets_scripts.labelling import quality as label_quality
-from datasets_scripts.labelling.drawings import drawings
-from datasets_scripts.labelling.junctions import Junctions
-from datasets_scripts.labelling.points import match_points
-from datasets_scripts.labelling.quality import Truth, direction_error, judge, judge_drawing, measure, read_truth
+from datasets_scripts.labeling import quality as label_quality
+from datasets_scripts.labeling.drawings import drawings
+from datasets_scripts.labeling.junctions import Junctions
+from datasets_scripts.labeling.points import match_points
+from datasets_scripts.labeling.quality import Truth, direction_error, judge, judge_drawing, measure, read_truth
 
 
 CASES = ("Y", "T", "X at 55 degrees", "parallel vessels", "loop", "spur", "vessels that touch and part", "ring")
