@@ -62,11 +62,12 @@ def _identity(contents: Contents, names: list[str]) -> str:
 
 
 def _impostors(contents: Contents, names: list[str]) -> str:
-    kinds = list(dict.fromkeys(kind for _, one in contents for kind, group in one.items() if "accepted" in group))
-    lines = [f"| model | {' | '.join(f'{kind}: accepted' for kind in kinds)} |", "| --- |" + " --- |" * len(kinds)]
+    lines = ["| model | pairs | condition | number | accepted | rate below |", "| --- |" + " --- |" * 5]
     for name, one in contents:
-        cells = [f"{one[kind]['accepted']:,} of {one[kind]['pairs']:,}" for kind in kinds]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        for group in one["groups"]:
+            bound = "-" if group["rate_below"] is None else f"{group['rate_below']:.2g}"
+            cells = [name, group["kind"], group["condition"], f"{group['pairs']:,}", f"{group['accepted']:,}", bound]
+            lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

@@ -29,6 +29,7 @@ from .evaluation.impostors import (
     impostors_table,
     judge_impostors,
     list_eyes,
+    summarize_impostors,
 )
 from .evaluation.noise import measure_noise
 from .evaluation.stress import outcomes_to_dicts, run_stress, stress_table, summarize_stress
@@ -233,14 +234,18 @@ def impostors(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write all figures to this file as they come, and go on from it.")
     ] = None,
+    summary: Annotated[Path | None, typer.Option("--summary", help="Write the table's figures to this file.")] = None,
 ) -> None:
     """Register photographs of different eyes and mirror images, and genuine pairs: how many are accepted."""
     with _bad_input(ValueError, OSError):
         eyes = list_eyes(folders, every)
         inputs = [*(one.photograph for one in eyes), *(path for folder in genuine or () for path in folder.glob("*/*"))]
         _check_json(json_file, inputs, model)
+        _check_json(summary, inputs, model)
         rows = judge_impostors(eyes, model, pairs, genuine or (), condition, seed, processes, json_file, progress=True)
-    typer.echo(impostors_table(rows))
+        groups = summarize_impostors(rows)
+        _write_figures({"groups": groups}, summary)
+    typer.echo(impostors_table(groups))
 
 
 @evaluate.command()

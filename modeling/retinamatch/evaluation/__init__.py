@@ -3,7 +3,7 @@
 from .degradation import degrade
 from .fire import FirePair, area_under_curve, compare_on_fire, evaluate_fire, read_fire, summarize
 from .identity import evaluate_identity, read_people
-from .impostors import impostors_table, judge_impostors, list_eyes
+from .impostors import impostors_table, judge_impostors, list_eyes, summarize_impostors
 
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "read_fire",
     "read_people",
     "summarize",
+    "summarize_impostors",
 ]

@@ -147,33 +147,52 @@ def judge_impostors(
     return [row for name in units for row in rows[name]]
 
 
-def impostors_table(rows: Sequence[dict]) -> str:
-    """Write, as Markdown, how many pairs are accepted, the greatest figures, and the greatest rate that fits them.
+def summarize_impostors(rows: Sequence[dict]) -> list[dict]:
+    """Count the pairs of `judge_impostors` by kind and condition, and all impostors together.
 
     When none of n pairs is accepted, the rate of acceptance is below 3 / n with a confidence of 95 per cent: the rule
-    of three, for pairs drawn independently. Of genuine pairs the least figures are given.
+    of three, for pairs drawn independently.
+
+    Returns:
+        A dict ready for JSON for each group: `kind`, `condition`, the numbers of `pairs` and `accepted`, `rate_below`
+        (None for genuine pairs and where one is accepted), and `figures`: the greatest, of genuine pairs the least.
     """
+    groups: dict[tuple[str, str], list[dict]] = {}
+    for kind in ("different", "mirrored", "genuine"):
+        for row in rows:
+            if row["kind"] == kind:
+                groups.setdefault((kind, row["condition"]), []).append(row)
+    strangers = [row for row in rows if row["kind"] != "genuine"]
+    if len({row["condition"] for row in strangers}) > 1:
+        groups["impostors", "all"] = strangers
+    return [_summary(kind, condition, members) for (kind, condition), members in groups.items()]
+
+
+def _summary(kind: str, condition: str, rows: Sequence[dict]) -> dict:
+    accepted, extreme = sum(row["accepted"] for row in rows), min if kind == "genuine" else max
+    known = {name: [row[name] for row in rows if row[name] is not None] for name in FIGURES}
+    return {
+        "kind": kind,
+        "condition": condition,
+        "pairs": len(rows),
+        "accepted": accepted,
+        "rate_below": None if accepted or kind == "genuine" else 3 / len(rows),
+        "figures": {name: extreme(values) for name, values in known.items() if values},
+    }
+
+
+def impostors_table(groups: Sequence[dict]) -> str:
+    """Write what `summarize_impostors` gives as Markdown."""
     lines = [
         "| pairs | condition | number | accepted | rate below | " + " | ".join(FIGURES) + " |",
         "| --- |" + " --- |" * (4 + len(FIGURES)),
     ]
-    groups = list(dict.fromkeys((row["kind"], row["condition"]) for row in rows))
-    for kind, condition in sorted(groups, key=lambda group: ("different", "mirrored", "genuine").index(group[0])):
-        lines.append(_line(kind, condition, [r for r in rows if (r["kind"], r["condition"]) == (kind, condition)]))
-    strangers = [row for row in rows if row["kind"] != "genuine"]
-    if len({row["condition"] for row in strangers}) > 1:
-        lines.append(_line("impostors", "all", strangers))
+    for group in groups:
+        bound = "-" if group["rate_below"] is None else f"{group['rate_below']:.2g}"
+        figures = [f"{group['figures'][name]:.3g}" if name in group["figures"] else "-" for name in FIGURES]
+        cells = [group["kind"], group["condition"], str(group["pairs"]), str(group["accepted"]), bound, *figures]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def _line(kind: str, condition: str, rows: Sequence[dict]) -> str:
-    accepted = sum(row["accepted"] for row in rows)
-    bound = "-" if accepted or kind == "genuine" else f"{3 / len(rows):.2g}"
-    cells = [kind, condition, str(len(rows)), str(accepted), bound]
-    for name in FIGURES:
-        known = [row[name] for row in rows if row[name] is not None]
-        cells.append(f"{min(known) if kind == 'genuine' else max(known):.3g}" if known else "-")
-    return "| " + " | ".join(cells) + " |"
 
 
 def _draw(eyes: Sequence[Eye], pairs: int, seed: int) -> Iterator[tuple[list[Eye], list[tuple[int, int]], bool]]:
@@ -303,4 +322,5 @@ __all__ = [
     "impostors_table",
     "judge_impostors",
     "list_eyes",
+    "summarize_impostors",
 ]

@@ -10,7 +10,7 @@ from datasets_scripts.rendering.eye import draw_eye
 from datasets_scripts.rendering.fundus import render
 from retinamatch.cli import app
 from retinamatch.evaluation import impostors
-from retinamatch.evaluation.impostors import Eye, impostors_table, judge_impostors, list_eyes
+from retinamatch.evaluation.impostors import Eye, impostors_table, judge_impostors, list_eyes, summarize_impostors
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_table():
     nothing = row | dict.fromkeys(figures)
     genuine = row | {"kind": "genuine", "accepted": True, "agreeing": 40}
     rows = [genuine, genuine | {"agreeing": 30}, row, row | {"agreeing": 7}, nothing, row | {"condition": "stamp"}]
-    lines = impostors_table(rows).splitlines()[2:]
+    lines = impostors_table(summarize_impostors(rows)).splitlines()[2:]
     assert lines[0] == "| different | plain | 3 | 0 | 1 | 7 | 0.1 | 2 | 0.2 | 0.05 |"
     assert lines[2] == "| genuine | plain | 2 | 2 | - | 30 | 0.1 | 2 | 0.2 | 0.05 |"
     assert lines[3].startswith("| impostors | all | 4 | 0 | 0.75 |")
@@ -138,10 +138,19 @@ def test_table():
 
 def test_command(folders, fire, tmp_path):
     words = ["evaluate", "impostors", str(folders / "single"), "--model", "rootsift", "--condition", "plain"]
-    words += ["--genuine", str(fire), "--json", str(tmp_path / "record.json")]
+    words += [
+        "--genuine",
+        str(fire),
+        "--json",
+        str(tmp_path / "record.json"),
+        "--summary",
+        str(tmp_path / "summary.json"),
+    ]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0 and "| different | plain | 3 | 0 |" in done.stdout
     assert f"| genuine | {fire.name}, degraded 4 | 1 |" in done.stdout
+    (first, *_) = json.loads((tmp_path / "summary.json").read_text())["groups"]
+    assert first["kind"] == "different" and first["pairs"] == 3 and first["rate_below"] == 1.0
     again = CliRunner().invoke(app, words)
     assert again.stdout == done.stdout
     for wrong in (["--condition", "night"], ["--genuine", str(tmp_path)], ["--seed", "3"]):
