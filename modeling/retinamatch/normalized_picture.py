@@ -41,16 +41,19 @@ class NormalizedPicture:
     scale: float
 
     @classmethod
-    def from_photo(cls, photo: np.ndarray, field_of_view: FieldOfView | None = None) -> "NormalizedPicture":
-        """Normalize the green channel of a photograph.
+    def from_photo(
+        cls, photo: np.ndarray, field_of_view: FieldOfView | None = None, channel: int = 1
+    ) -> "NormalizedPicture":
+        """Normalize one channel of a photograph.
 
         Args:
             photo: (H, W, 3) uint8 RGB.
             field_of_view: Where the retina lies; found when None.
+            channel: 0 red, 1 green, 2 blue.
         """
         view = field_of_view or find_field_of_view(photo)
-        green = cv2.extractChannel(photo, 1)
-        gray, mask, (x0, y0, x1, y1) = canvas(green, view, (PICTURE_SIZE, PICTURE_SIZE))
+        plane = cv2.extractChannel(photo, channel)
+        gray, mask, (x0, y0, x1, y1) = canvas(plane, view, (PICTURE_SIZE, PICTURE_SIZE))
         gray = masked_blur(gray, mask, _BLUR)
         mask &= ~_foreign(gray, mask)
         tensors = torch.from_numpy(gray)[None, None], torch.from_numpy(mask)[None, None]

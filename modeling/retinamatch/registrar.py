@@ -7,7 +7,7 @@ matches it rests on, or the status "no reliable match" with a reason in words.
 
 import functools
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -16,14 +16,22 @@ import torch
 from tqdm.auto import tqdm
 
 from .estimation import EstimationSettings, estimate
+from .estimation.decision import overlap_grid
 from .extractor import DEFAULT_MODEL, Extractor, UnknownNameError, find_extractor
 from .keypoint_set import Keypoints
 from .matching import match_keypoints
+from .photograph_views import AS_GIVEN, find_in_view
 from .photographs import PhotographError, PhotographLike, photograph_name, read_photograph
 from .registration import FailedRegistration, Registration, timed
 from .transforms import TRANSFORM_NAMES
+from .view_search import Proposal, ViewSearch
 
 
+#: "thorough" tries other views of photographs that do not match as they were given.
+EFFORTS = ("fast", "thorough")
+# Of a refused pair, so many views of the two photographs at most, those as they were given included: the network is
+# what takes time.
+_MOST_VIEWS = 7
 Result = TypeVar("Result")
 
 
@@ -32,7 +40,7 @@ class Step:
     """What is done next, for progress bars and pages; between two steps is a place to stop.
 
     Attributes:
-        name: "read", "keypoints", "match" or "estimate", as in `Registration.timings`.
+        name: "read", "keypoints", "match", "estimate" or "views", as in `Registration.timings`.
         words: What is being done, for people.
         fraction: Of the time that a pair takes, what is over by then, roughly; 0 to 1.
     """
@@ -60,8 +68,12 @@ class Registrar:
         transform: "auto" (the richest class that the matches support) or the name of a class of transforms.
         device: Where the network runs and keypoints are matched; a GPU when there is one by default.
 
+        effort: "thorough" tries other views of photographs that do not match as they were given (turned, a part of
+            the field, reversed contrast, another channel); "fast" does not. A pair that matches at first costs the
+            same.
+
     Raises:
-        UnknownNameError: The model or transform does not exist.
+        UnknownNameError: The model, transform or effort does not exist.
     """
 
     def __init__(
@@ -69,8 +81,9 @@ class Registrar:
         model: str | Path | Extractor = DEFAULT_MODEL,
         transform: str = "auto",
         device: torch.device | str | None = None,
+        effort: str = "thorough",
     ):
-        self.transform = check_transform(transform)
+        self.transform, self.effort = check_transform(transform), check_effort(effort)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.extractor = find_extractor(model, self.device) if isinstance(model, str | Path) else model
 
@@ -121,9 +134,11 @@ class Registrar:
             for source, which in ((moving, "moving"), (fixed, "fixed"))
         ]
         photographs, keypoints, timings = yield from self.find_steps([moving, fixed], names)
+        pair = photographs[0], photographs[1]
         registration = yield from self.estimate_steps(keypoints[0], keypoints[1], transform)
+        registration = yield from self.view_steps(registration, pair, (keypoints[0], keypoints[1]), transform)
         registration.timings = {**timings, **registration.timings}
-        return registration, (photographs[0], photographs[1])
+        return registration, pair
 
     def find_steps(
         self, sources: Sequence[PhotographLike | Callable[[], np.ndarray]], names: Sequence[str]
@@ -224,6 +239,76 @@ class Registrar:
             estimated = estimate(moving, fixed, matches, scores, transform=transform, settings=settings)
         return Registration(estimated, moving.without_maps(), fixed.without_maps(), timings)
 
+    def try_views(
+        self,
+        first: Registration,
+        photographs: tuple[np.ndarray, np.ndarray],
+        keypoints: tuple[Keypoints, Keypoints],
+        transform: str | None = None,
+        settings: EstimationSettings | None = None,
+    ) -> Registration:
+        """Try other views of a pair that does not match as it was given, where the effort is thorough.
+
+        Args:
+            first: The outcome for the photographs as they were given.
+            photographs: The moving and the fixed photograph, (H, W, 3) uint8 RGB each.
+            keypoints: Theirs, as `keypoints` found them.
+            transform: Another choice than the one this object was made with.
+            settings: Of the estimator and its decision.
+
+        Returns:
+            The registration of the first views that match; else `first`, and its reason says so where the mirror image
+            matches.
+        """
+        return finish(self.view_steps(first, photographs, keypoints, transform, settings))
+
+    def view_steps(
+        self,
+        first: Registration,
+        photographs: tuple[np.ndarray, np.ndarray],
+        keypoints: tuple[Keypoints, Keypoints],
+        transform: str | None = None,
+        settings: EstimationSettings | None = None,
+    ) -> Generator[Step, None, Registration]:
+        """Try other views step by step; see `try_views`."""
+        if first.registered or self.effort == "fast":
+            return first
+        yield Step("views", "looking for another view", 0.8)
+        timings: dict[str, float] = {}
+        with timed(timings, "views"):
+            search = ViewSearch(*photographs)
+            proposals = search.propose()
+        found = {(k, AS_GIVEN): given for k, given in enumerate(keypoints)}
+
+        def look(proposal: Proposal, pictures: tuple[np.ndarray, np.ndarray]) -> Registration:
+            for k, view in enumerate((proposal.moving, proposal.fixed)):
+                if (k, view) not in found:
+                    found[k, view] = find_in_view(self.extractor, pictures[k], view)
+            pair = found[0, proposal.moving], found[1, proposal.fixed]
+            return self.register_keypoints(*pair, transform=transform, settings=settings)
+
+        for number, proposal in enumerate(proposals):
+            if len(found) >= _MOST_VIEWS:
+                break
+            yield Step("views", f"trying another view: {proposal.words}", 0.8 + 0.18 * number / len(proposals))
+            with timed(timings, "views"):
+                again = look(proposal, photographs)
+            if again.transform is not None:
+                overlap = overlap_grid(*keypoints, again.transform)[1]
+                again.estimate = replace(again.estimate, overlap=overlap)
+                again.views, again.timings = (proposal.moving, proposal.fixed), {**first.timings, **timings}
+                return again
+        yield Step("views", "trying the mirror image", 0.98)
+        with timed(timings, "views"):
+            mirrored = search.propose_mirrored()
+            if mirrored is not None:
+                found = {(1, view): given for (k, view), given in found.items() if k == 1}
+                if look(mirrored, (search.mirrored, photographs[1])):
+                    reason = "the mirror image matches: one of the two photographs is mirrored"
+                    first.estimate = replace(first.estimate, reason=reason)
+        first.timings |= timings
+        return first
+
     def _register_batch(
         self, pairs: Sequence[tuple[PhotographLike, PhotographLike]], errors: str
     ) -> list[Registration | FailedRegistration]:
@@ -245,7 +330,8 @@ class Registrar:
             if isinstance(pair, FailedRegistration):
                 outcomes.append(pair)
                 continue
-            registration = self.register_keypoints(next(keypoints), next(keypoints))
+            found = next(keypoints), next(keypoints)
+            registration = self.try_views(self.register_keypoints(*found), pair, found)
             shared = {step: seconds / len(good) for step, seconds in timings.items()}
             registration.timings = {**shared, **registration.timings}
             outcomes.append(registration)
@@ -253,7 +339,11 @@ class Registrar:
 
 
 def register(
-    moving: PhotographLike, fixed: PhotographLike, transform: str = "auto", model: str | Path = DEFAULT_MODEL
+    moving: PhotographLike,
+    fixed: PhotographLike,
+    transform: str = "auto",
+    model: str | Path = DEFAULT_MODEL,
+    effort: str = "thorough",
 ) -> Registration:
     """Register one pair of photographs; the model is loaded at the first call and kept.
 
@@ -262,6 +352,7 @@ def register(
         fixed: The photograph that it is mapped onto.
         transform: "auto" or the name of a class of transforms.
         model: As for `Registrar`.
+        effort: As for `Registrar`.
 
     Returns:
         The outcome; its `registered` says whether there is a transform to believe in.
@@ -271,7 +362,7 @@ def register(
         UnknownNameError: The model or the transform does not exist.
     """
     check_transform(transform)
-    return _cached_registrar(str(model)).register(moving, fixed, transform)
+    return _cached_registrar(str(model), check_effort(effort)).register(moving, fixed, transform)
 
 
 def check_transform(name: str) -> str:
@@ -281,9 +372,16 @@ def check_transform(name: str) -> str:
     return name
 
 
+def check_effort(name: str) -> str:
+    """Return the name of an effort, or raise `UnknownNameError`, which lists them."""
+    if name not in EFFORTS:
+        raise UnknownNameError(f"Unknown effort {name!r}; known are: {', '.join(EFFORTS)}.")
+    return name
+
+
 @functools.lru_cache(maxsize=2)
-def _cached_registrar(model: str) -> Registrar:
-    return Registrar(model)
+def _cached_registrar(model: str, effort: str) -> Registrar:
+    return Registrar(model, effort=effort)
 
 
-__all__ = ["Registrar", "Step", "check_transform", "finish", "register"]
+__all__ = ["EFFORTS", "Registrar", "Step", "check_effort", "check_transform", "finish", "register"]

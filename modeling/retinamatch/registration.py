@@ -11,6 +11,7 @@ import numpy as np
 
 from .estimation import Estimate
 from .keypoint_set import Keypoints
+from .photograph_views import AS_GIVEN, View, views_in_words
 from .photographs import PhotographError, PhotographLike, read_photograph
 from .transforms import Transform
 
@@ -24,19 +25,31 @@ class Registration:
         moving_keypoints: Keypoints of the moving photograph, in its pixels, without dense descriptors: a
             result is small.
         fixed_keypoints: The same of the fixed photograph.
-        timings: Seconds of each step: `read`, `keypoints`, `match`, `estimate`, and `warp` when it was last called.
+        timings: Seconds of each step: `read`, `keypoints`, `match`, `estimate`, `views` where others were tried, and
+            `warp` when it was last called.
+        views: How the moving and the fixed photograph were looked at when they matched; the transform maps pixels of
+            the photographs as they were given all the same.
     """
 
     estimate: Estimate
     moving_keypoints: Keypoints
     fixed_keypoints: Keypoints
     timings: dict[str, float] = field(default_factory=dict)
+    views: tuple[View, View] = (AS_GIVEN, AS_GIVEN)
 
     def __bool__(self) -> bool:
         return self.registered
 
     def __repr__(self) -> str:
-        return f"<Registration {self.estimate}>"
+        return f"<Registration {self}>"
+
+    def __str__(self) -> str:
+        return f"{self.estimate}; {self.views_in_words}" if self.views_in_words else str(self.estimate)
+
+    @property
+    def views_in_words(self) -> str:
+        """What was done to which photograph before they matched, in words; empty for nothing."""
+        return views_in_words(*self.views)
 
     @property
     def registered(self) -> bool:
@@ -142,6 +155,7 @@ class Registration:
             "inliers": int(self.inliers.sum()),
             "moving": dict(zip(("height", "width"), self.moving_keypoints.size)),
             "fixed": dict(zip(("height", "width"), self.fixed_keypoints.size)),
+            "views": dict(zip(("moving", "fixed"), (view.to_dict() for view in self.views))),
             "evidence": _plain(self.evidence),
             "timings": {name: round(seconds, 4) for name, seconds in self.timings.items()},
         }

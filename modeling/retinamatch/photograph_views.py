@@ -1,0 +1,175 @@
+"""Another view of a photograph: turned, its middle alone, with reversed contrast, or in another channel.
+
+Networks know upright photographs of dark vessels in the green channel. What was scanned upside down, taken through
+another lens, or lit by a dye shows the same retina otherwise. A view undoes that before keypoints are looked for; the
+keypoints come back in pixels of the photograph as it was given, so that nothing after them has to know of views.
+"""
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from .extractor import Extractor
+from .field_of_view import FieldOfView, find_field_of_view
+from .image_processing_retina import WORKING_SIZE, canvas
+from .keypoint_set import Describe, Keypoints
+from .normalized_picture import NormalizedPicture
+
+
+#: Names of the channels of a photograph, in their order.
+CHANNELS = ("red", "green", "blue")
+
+
+@dataclass(frozen=True)
+class View:
+    """How a photograph is looked at.
+
+    Attributes:
+        turn: Degrees by which it is turned, counterclockwise.
+        zoom: Only a round part of the field of view is shown, so many times as large as the whole would be; at least 1.
+        center: (x, y) of that part, in radii of the field of view from its middle.
+        reversed_contrast: What is bright is shown dark, and the other way round.
+        channel: One of `CHANNELS`.
+    """
+
+    turn: float = 0.0
+    zoom: float = 1.0
+    center: tuple[float, float] = (0.0, 0.0)
+    reversed_contrast: bool = False
+    channel: str = "green"
+
+    @property
+    def words(self) -> str:
+        """What is done to the photograph, in words; empty for nothing."""
+        parts = [
+            f"turned by {self.turn % 360:.0f} degrees" if self.turn % 360 else "",
+            f"cut to {1 / self.zoom:.0%} of its width" if self.zoom > 1 else "",
+            "with reversed contrast" if self.reversed_contrast else "",
+            f"in its {self.channel} channel" if self.channel != "green" else "",
+        ]
+        return ", ".join(part for part in parts if part)
+
+    def to_dict(self) -> dict:
+        """Put the view into numbers and strings, ready for JSON."""
+        return {
+            "turn": float(self.turn % 360),
+            "zoom": float(self.zoom),
+            "center": [float(value) for value in self.center],
+            "reversed_contrast": self.reversed_contrast,
+            "channel": self.channel,
+        }
+
+
+#: The photograph as it is given.
+AS_GIVEN = View()
+
+
+def views_in_words(moving: View, fixed: View) -> str:
+    """Say what is done to which photograph; empty for nothing."""
+    named = (("moving", moving), ("fixed", fixed))
+    return "; ".join(f"{name} photograph {view.words}" for name, view in named if view.words)
+
+
+def find_in_view(
+    extractor: Extractor, photograph: np.ndarray, view: View, field_of_view: FieldOfView | None = None
+) -> Keypoints:
+    """Find the keypoints of a view of a photograph, in pixels of the photograph.
+
+    Args:
+        extractor: What finds them.
+        photograph: (H, W, 3) uint8 RGB.
+        view: How to look at it.
+        field_of_view: Where the retina lies; found when None.
+
+    Returns:
+        Keypoints whose field of view is the part that the view shows.
+    """
+    whole = field_of_view or find_field_of_view(photograph)
+    upright, to_photograph = draw_view(photograph, replace(view, turn=0.0), whole)
+    turned, back = _turn(upright, view.turn)
+    matrix = to_photograph @ back
+    found = extractor.find([turned])[0]
+    picture = NormalizedPicture.from_photo(upright)
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
+    return replace(
+        found,
+        points=_apply(matrix, found.points),
+        size=photograph.shape[:2],
+        scale=found.scale * scale,
+        center=tuple(_apply(matrix, found.middle[None])[0]),
+        describe=found.describe and _DescribeInView(found.describe, np.linalg.inv(matrix)),
+        heatmap=None,
+        picture=replace(
+            picture,
+            origin=tuple(_apply(to_photograph, np.array([picture.origin]))[0]),
+            scale=picture.scale * scale,
+        ),
+    )
+
+
+def draw_view(photograph: np.ndarray, view: View, field_of_view: FieldOfView) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a view of a photograph at the working resolution, black outside of the field of view.
+
+    Args:
+        photograph: (H, W, 3) uint8 RGB.
+        view: How to look at it.
+        field_of_view: Where the retina lies.
+
+    Returns:
+        (S, S, 3) uint8, gray, S being `WORKING_SIZE`; and (3, 3), pixels of it to pixels of the photograph.
+    """
+    shown = _part(field_of_view, view) if view.zoom > 1 else field_of_view
+    gray, mask, frame = canvas(cv2.extractChannel(photograph, CHANNELS.index(view.channel)), shown)
+    mask &= field_of_view.mask(frame, mask.shape)
+    gray = np.where(mask, 255 - gray if view.reversed_contrast else gray, 0)
+    drawn = np.repeat(gray.round().clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    x0, y0, x1, y1 = frame
+    span = np.array(photograph.shape[1::-1], dtype=np.float64)
+    scale, corner = np.array([x1 - x0, y1 - y0]) * span / WORKING_SIZE, np.array([x0, y0]) * span
+    matrix = np.diag([*scale, 1.0])
+    matrix[:2, 2] = corner + scale / 2 - 0.5
+    drawn, back = _turn(drawn, view.turn)
+    return drawn, matrix @ back
+
+
+def _part(field_of_view: FieldOfView, view: View) -> FieldOfView:
+    """Give the round part of a field of view that is shown."""
+    x0, y0, x1, y1 = field_of_view.box
+    radius = field_of_view.radius or max(x1 - x0, y1 - y0) / 2
+    middle = np.array(field_of_view.center or ((x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2)) + radius * np.array(view.center)
+    low, high = middle + 0.5 - radius / view.zoom, middle + 0.5 + radius / view.zoom
+    box = (*np.maximum(low, (x0, y0)), *np.minimum(high, (x1, y1)))
+    x, y = map(float, middle)
+    left, top, right, bottom = map(float, box)
+    return replace(
+        field_of_view, center=(x, y), radius=radius / view.zoom, box=(left, top, right, bottom), stretch=None
+    )
+
+
+def _turn(picture: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
+    """Turn a square picture about its middle; return it and the matrix (3, 3) from its pixels back to the old ones."""
+    if degrees % 360 == 0:
+        return picture, np.eye(3)
+    side = picture.shape[0]
+    matrix = cv2.getRotationMatrix2D(((side - 1) / 2, (side - 1) / 2), degrees, 1.0)
+    turned = cv2.warpAffine(picture, matrix, (side, side), flags=cv2.INTER_CUBIC)
+    return turned, np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))
+
+
+def _apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    return points @ matrix[:2, :2].T + matrix[:2, 2]
+
+
+@dataclass(frozen=True, eq=False)
+class _DescribeInView:
+    """The descriptors of a view at places of the photograph; see `Keypoints.describe`."""
+
+    describe: Describe
+    to_view: np.ndarray
+
+    def __call__(self, places: np.ndarray) -> np.ndarray:
+        return self.describe(_apply(self.to_view, places))
+
+
+__all__ = ["AS_GIVEN", "CHANNELS", "View", "draw_view", "find_in_view", "views_in_words"]

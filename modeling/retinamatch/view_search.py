@@ -1,0 +1,209 @@
+"""Which other views of two photographs are worth a try, when they do not match as they were given.
+
+Both are made so small that they can be laid on each other in every turn, in several sizes and channels, and at every
+place: masked normalized cross-correlation by the fast Fourier transform (Padfield, IEEE TIP 2012) takes some
+milliseconds for each. The best few are proposed; whether one is right is not decided here.
+
+Whether vessels are dark or bright is measured in each photograph by itself, from its ridges.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from .field_of_view import FieldOfView, find_field_of_view
+from .normalized_picture import NormalizedPicture
+from .photograph_views import AS_GIVEN, CHANNELS, View, views_in_words
+
+
+# Pixels across a small picture, and the blur there that lets vessels meet between two steps of the turn.
+_SIDE, _BLUR = 96, 0.8
+_TURNS = np.arange(0.0, 360.0, 15.0)
+_RATIOS = (0.4, 0.55, 0.75, 1.35, 1.8, 2.5)  # of the widths of the fields, fixed to moving; for upright photographs
+_UPRIGHT = np.array([-15.0, 0.0, 15.0])
+# Least overlap, as a share of the smaller one of the two fields.
+_LEAST_OVERLAP = 0.2
+# Two proposals differ by so many degrees or by such a factor; a network matches what is less than that away.
+_NEAR_TURN, _NEAR_ZOOM = 20.0, 1.25
+# Logarithm of the strength of dark ridges relative to bright ones from which on their sign is believed.
+_CLEAR_RIDGES = 0.05
+# Where the mirror image fits so much better, the photograph may be mirrored.
+_MIRRORED = 1.15
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Two views that may match.
+
+    Attributes:
+        moving: Of the moving photograph.
+        fixed: Of the fixed photograph.
+        score: Largest correlation, times the square root of the overlap; higher is better.
+    """
+
+    moving: View
+    fixed: View
+    score: float
+
+    @property
+    def words(self) -> str:
+        """What is done to which photograph, in words."""
+        return views_in_words(self.moving, self.fixed)
+
+
+class ViewSearch:
+    """Other views of two photographs.
+
+    Args:
+        moving: (H, W, 3) uint8 RGB.
+        fixed: (H, W, 3) uint8 RGB.
+
+    Attributes:
+        mirrored: The mirror image of the moving photograph, (H, W, 3) uint8 RGB.
+    """
+
+    def __init__(self, moving: np.ndarray, fixed: np.ndarray):
+        self._moving, self._fixed, self._fixed_field = moving, fixed, find_field_of_view(fixed)
+        self.mirrored = np.ascontiguousarray(moving[:, ::-1])
+        self._found = _search(moving, fixed, (find_field_of_view(moving), self._fixed_field))
+
+    def propose(self, most: int = 6) -> list[Proposal]:
+        """Propose views, the most likely ones first: upright ones of like contrast, then those that fit best.
+
+        Args:
+            most: How many at most; those that hardly differ from the photographs as given, or from another one, are
+                left out.
+        """
+        upright = [p for p in self._found if p.moving.turn == 0 and p.moving.zoom == p.fixed.zoom == 1]
+        alike = [p for p in upright if p.moving.channel == p.fixed.channel == "green"]
+        by_score = sorted(self._found, key=lambda proposal: proposal.score, reverse=True)
+        return _distinct(alike + by_score, most)
+
+    def propose_mirrored(self) -> Proposal | None:
+        """Propose views of `mirrored` and the fixed photograph, if the mirror image fits clearly better."""
+        found = _search(self.mirrored, self._fixed, (find_field_of_view(self.mirrored), self._fixed_field))
+        best, straight = (max(proposals, key=lambda p: p.score) for proposals in (found, self._found))
+        return best if best.score > _MIRRORED * straight.score else None
+
+
+def _search(moving: np.ndarray, fixed: np.ndarray, fields: tuple[FieldOfView, FieldOfView]) -> list[Proposal]:
+    found: list[Proposal] = []
+    for channels, pictures in _channel_pairs(moving, fixed, fields):
+        signs = [vessel_contrast(picture) for picture in pictures]
+        views = [View(reversed_contrast=sign < 0, channel=channel) for sign, channel in zip(signs, channels)]
+        sign = -1.0 if views[0].reversed_contrast != views[1].reversed_contrast else 1.0
+        for turn, ratio, score, (x, y) in _correlate(*pictures, sign):
+            # The wider field is cut to the part of it that the narrower one shows.
+            one = replace(views[0], turn=turn)
+            if ratio < 1:
+                one = replace(one, zoom=1 / ratio, center=(ratio * x, ratio * y))
+            other = replace(views[1], zoom=ratio, center=(-x, -y)) if ratio > 1 else views[1]
+            found.append(Proposal(one, other, score))
+    return found
+
+
+def vessel_contrast(picture: NormalizedPicture) -> int:
+    """Say whether the vessels of a photograph are darker (1) or brighter (-1) than what is around them; 0 if unclear.
+
+    Thin dark lines have a large positive second derivative across them, bright ones a negative one: the strongest few
+    of either kind are compared.
+    """
+    inside = cv2.erode(picture.mask.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    if not inside.any():
+        return 0
+    ratios = []
+    for sigma in (1.5, 2.5):
+        smooth = cv2.GaussianBlur(picture.values, (0, 0), sigma)
+        xx, yy, xy = (cv2.Sobel(smooth, cv2.CV_32F, *order, ksize=3) for order in ((2, 0), (0, 2), (1, 1)))
+        mean, half = (xx + yy) / 2, np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
+        dark = np.maximum(mean + half - np.abs(mean - half), 0)[inside]
+        bright = np.maximum(half - mean - np.abs(mean + half), 0)[inside]
+        strongest = [max(float(np.percentile(ridges, 97)), 1e-6) for ridges in (dark, bright)]
+        ratios.append(np.log(strongest[0] / strongest[1]))
+    ratio = float(np.mean(ratios))
+    return int(np.sign(ratio)) if abs(ratio) > _CLEAR_RIDGES else 0
+
+
+def _channel_pairs(
+    moving: np.ndarray, fixed: np.ndarray, fields: tuple[FieldOfView, FieldOfView]
+) -> Iterator[tuple[tuple[str, str], tuple[NormalizedPicture, NormalizedPicture]]]:
+    """Give the channels to compare, with their pictures: green, and all of the colored one where the other is gray."""
+    gray = [_is_gray(photograph) for photograph in (moving, fixed)]
+    choices = [CHANNELS if gray[1 - k] and not gray[k] else ("green",) for k in (0, 1)]
+    pictures = [
+        {name: NormalizedPicture.from_photo(photograph, field, CHANNELS.index(name)) for name in names}
+        for photograph, field, names in zip((moving, fixed), fields, choices)
+    ]
+    for one, first in pictures[0].items():
+        for other, second in pictures[1].items():
+            yield (one, other), (first, second)
+
+
+def _is_gray(photograph: np.ndarray) -> bool:
+    sample = photograph[::8, ::8].astype(np.int16)
+    return bool(np.ptp(sample, axis=2).mean() < 2)
+
+
+def _correlate(
+    moving: NormalizedPicture, fixed: NormalizedPicture, sign: float
+) -> Iterator[tuple[float, float, float, tuple[float, float]]]:
+    """Lay the moving picture on the fixed one in every way.
+
+    Yields:
+        Turn; width of the fixed field relative to the moving one; score; where the middle of the fixed picture lies in
+        the moving one that is turned and brought to scale, (x, y) in half widths of the picture from its middle.
+    """
+    second, seen = _shrink(fixed)
+    shape = (2 * _SIDE, 2 * _SIDE)
+    spectra = [np.conj(np.fft.rfft2(part, shape)) for part in (second, seen, second * second)]
+    for ratio, turns in [(1.0, _TURNS)] + [(ratio, _UPRIGHT) for ratio in _RATIOS]:
+        for turn in turns:
+            first, shown = _shrink(moving, turn, 1 / ratio)
+            values, mask, squares = (np.fft.rfft2(part, shape) for part in (first, shown, first * first))
+            products = (values * spectra[0], squares * spectra[1], mask * spectra[2], mask * spectra[1])
+            product, power, other_power, overlap = (np.fft.irfft2(part, shape) for part in products)
+            share = np.maximum(overlap, 0) / max(min(shown.sum(), seen.sum()), 1)
+            correlation = sign * product / np.sqrt(np.maximum(power * other_power, 1e-6))
+            score = np.where(share > _LEAST_OVERLAP, correlation * np.sqrt(share), 0)
+            row, column = np.unravel_index(score.argmax(), score.shape)
+            x, y = ((k + _SIDE) % (2 * _SIDE) - _SIDE for k in (int(column), int(row)))
+            yield float(turn), float(ratio), float(score[row, column]), (2 * x / _SIDE, 2 * y / _SIDE)
+
+
+def _shrink(picture: NormalizedPicture, turn: float = 0.0, zoom: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a picture small, turned and `zoom` times as large: values and mask, (S, S) float32."""
+    side = picture.values.shape[0]
+    factor = side / _SIDE
+    smooth = cv2.GaussianBlur(picture.values * picture.mask, (0, 0), _BLUR * factor / zoom)
+    matrix = cv2.getRotationMatrix2D(((side - 1) / 2, (side - 1) / 2), turn, zoom / factor)
+    matrix[:, 2] += (_SIDE - side) / 2
+    size = (_SIDE, _SIDE)
+    mask = cv2.warpAffine(picture.mask.astype(np.float32), matrix, size, flags=cv2.INTER_LINEAR) > 0.5
+    return cv2.warpAffine(smooth, matrix, size, flags=cv2.INTER_LINEAR) * mask, mask.astype(np.float32)
+
+
+def _distinct(proposals: list[Proposal], most: int) -> list[Proposal]:
+    """Take the first proposals that differ from the photographs as given and from each other."""
+    chosen: list[Proposal] = []
+    as_given = Proposal(AS_GIVEN, AS_GIVEN, 0.0)
+    for proposal in proposals:
+        if not any(_near(proposal, other) for other in (as_given, *chosen)):
+            chosen.append(proposal)
+        if len(chosen) == most:
+            break
+    return chosen
+
+
+def _near(one: Proposal, other: Proposal) -> bool:
+    turn = abs((one.moving.turn - other.moving.turn + 180) % 360 - 180)
+    zooms = [proposal.moving.zoom / proposal.fixed.zoom for proposal in (one, other)]
+    kinds = [
+        [(view.reversed_contrast, view.channel) for view in (proposal.moving, proposal.fixed)]
+        for proposal in (one, other)
+    ]
+    return turn <= _NEAR_TURN and abs(np.log(zooms[0] / zooms[1])) < np.log(_NEAR_ZOOM) and kinds[0] == kinds[1]
+
+
+__all__ = ["Proposal", "ViewSearch", "vessel_contrast"]
