@@ -4,13 +4,15 @@ import ast
 import importlib
 import re
 import shlex
+import shutil
 
 import pytest
 import typer
 from typer.main import get_command
 
 from retinamatch.cli import app
-from retinamatch.extractor import find_model
+from retinamatch.extractor import DEFAULT_MODEL, find_model
+from retinamatch.hub import export_repository
 from retinamatch.modeling_lk_superretina import LKSuperRetinaForKeypointMatching
 from retinamatch.modeling_swin_retina import SwinRetinaForKeypointMatching
 from tests.helpers.paths import REPOSITORY
@@ -113,6 +115,25 @@ class TestText:
             for line in lines:
                 if name in line and (number := re.search(r"\b(?:\d,)?\d{3},\d{3}\b", line)):
                     assert number[0] == f"{network.from_pretrained(find_model(name)).num_parameters():,}"
+
+
+def registering(path):
+    """Give the snippets of a text that register or match photographs."""
+    parts = snippets(path.read_text(encoding="utf-8"), "python")
+    return [part for part in parts if "retinamatch.register" in part or "retina-keypoint-matching" in part]
+
+
+@pytest.mark.parametrize("path", filter(registering, TEXTS), ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_snippets_of_python_run(path, example_pair, tmp_path, monkeypatch):
+    """With the example pair, and a repository that was exported."""
+    monkeypatch.chdir(tmp_path)
+    for name, source in zip(("followup.jpg", "baseline.jpg"), example_pair):
+        shutil.copy(source, name)
+    export_repository(path.parent.name if path.parent.name in NETWORKS else DEFAULT_MODEL, tmp_path / "repository")
+    for part in registering(path):
+        names = {"repository": "repository"}
+        exec(part.replace("OWNER/NAME", "repository"), names)
+        assert names.get("registration", True) and ("aligned" in names or "if registration" not in part)
 
 
 def test_the_readme_is_short():
