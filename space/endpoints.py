@@ -7,6 +7,7 @@ Their components are on the page but not shown: they give the endpoints their ty
 
 import gradio as gr
 
+from retinamatch.registrar import EFFORTS
 from retinamatch.transforms import TRANSFORM_NAMES
 
 from .files.results import as_outputs
@@ -28,6 +29,7 @@ def register(
     least_score: float,
     ratio: float,
     inlier_distance: float,
+    effort: str,
     key,
     progress=gr.Progress(),  # noqa: B008 (gradio looks for it here)
 ):
@@ -41,12 +43,13 @@ def register(
         least_score: Keypoints that the network is less sure of are left out; 0 keeps all.
         ratio: Largest ratio of the distances to the nearest and second nearest descriptor; 0 for the model's own.
         inlier_distance: Distance at which a match agrees, in pixels of 768 across the field of view.
+        effort: thorough or fast; thorough tries other views where the photographs do not match as given.
 
     Returns:
         The answer in words; the figures; the aligned photograph (PNG, the fixed one's size; none without a reliable
         match); the matches (CSV); the transform (JSON); the matches drawn; everything in one ZIP file.
     """
-    choices = Choices(transform, least_score, ratio, inlier_distance)
+    choices = Choices(transform, least_score, ratio, inlier_distance, effort)
     outcome = yield from relay(register_pair(moving, fixed, model, choices), progress, gr.skip())
     yield *_answer(outcome), MEMORY.keep(outcome.pair, instead_of=key)
 
@@ -57,21 +60,23 @@ def reestimate(
     least_score: float,
     ratio: float,
     inlier_distance: float,
+    effort: str,
     key,
     progress=gr.Progress(),  # noqa: B008
 ):
-    """Estimate the pair last registered in this session again, with other choices and without the network.
+    """Estimate the pair last registered in this session again, with other choices.
 
     Args:
         transform: auto, similarity, affine, homography, quadratic or cubic.
         least_score: Keypoints that the network is less sure of are left out; 0 keeps all.
         ratio: Largest ratio of the distances to the nearest and second nearest descriptor; 0 for the model's own.
         inlier_distance: Distance at which a match agrees, in pixels of 768 across the field of view.
+        effort: thorough or fast; thorough tries other views where the photographs do not match as given.
 
     Returns:
         As of /register.
     """
-    choices = Choices(transform, least_score, ratio, inlier_distance)
+    choices = Choices(transform, least_score, ratio, inlier_distance, effort)
     outcome = yield from relay(estimate_again(choices, key), progress, gr.skip())
     yield _answer(outcome)
 
@@ -155,6 +160,7 @@ def add_endpoints(key: gr.State) -> None:
             gr.Number(DEFAULTS.least_score, label="Least keypoint score"),
             gr.Number(DEFAULTS.ratio, label="Descriptor ratio"),
             gr.Number(DEFAULTS.inlier_distance, label="Inlier distance"),
+            gr.Dropdown(list(EFFORTS), value=DEFAULTS.effort, label="Effort"),
         ]
         number = gr.Number(1, label="Number of the fixed photograph")
         status, figures = gr.Textbox(label="Answer"), gr.JSON(label="Figures")

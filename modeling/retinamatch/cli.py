@@ -39,7 +39,7 @@ from .files import OutputError, check_output_file, check_output_folder, standard
 from .hub import export_repository
 from .memory import keep_freed_memory
 from .photographs import IMAGE_SUFFIXES, PhotographError
-from .registrar import Registrar, Step, finish
+from .registrar import THOROUGH, Registrar, Step, finish
 from .series import SeriesError, gather, list_photographs, register_visits, write_series
 from .transforms import TRANSFORM_NAMES
 
@@ -55,6 +55,13 @@ app.add_typer(evaluate, name="evaluate")
 Moving = Annotated[Path, typer.Argument(help="The photograph that is mapped.")]
 Fixed = Annotated[Path, typer.Argument(help="The photograph that it is mapped onto.")]
 TransformName = Annotated[str, typer.Option("--transform", help=f"One of {', '.join(TRANSFORM_NAMES)}.")]
+Effort = Annotated[
+    str,
+    typer.Option(
+        "--effort",
+        help="thorough: where photographs do not match as given, turn them, cut them, reverse their contrast; or fast.",
+    ),
+]
 Model = Annotated[str, typer.Option("--model", help="A name from `retinamatch models`, or a folder of a saved model.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")]
 
@@ -81,16 +88,17 @@ def register(
     fixed: Fixed,
     out: Annotated[Path, typer.Option("--out", help="Folder for the pictures and registration.json.")] = Path("out"),
     transform: TransformName = "auto",
+    effort: Effort = THOROUGH,
     model: Model = DEFAULT_MODEL,
 ) -> None:
     """Map one photograph onto another: aligned image, overlay, checkerboard, difference, matches, record."""
     with _bad_input():
         check_output_folder(out, [moving, fixed, *_files_of(model)], results.FILES)
         with _progress() as show:
-            registration, (image, onto) = finish(Registrar(model, transform).steps(moving, fixed), show)
+            registration, (image, onto) = finish(Registrar(model, transform, effort=effort).steps(moving, fixed), show)
             show(Step("pictures", "drawing", 0.85))
             written = results.write_registration(registration, image, onto, out)
-    typer.echo(registration.estimate)
+    typer.echo(registration)
     if not registration:
         raise typer.Exit(NO_MATCH)
     typer.echo(", ".join(f"{step} {seconds:.2f} s" for step, seconds in registration.timings.items()))
@@ -104,6 +112,7 @@ def match(
     out: Annotated[Path | None, typer.Option("--out", help="File to write; standard output without it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of CSV; a file .json is JSON anyway.")] = False,
     transform: TransformName = "auto",
+    effort: Effort = THOROUGH,
     model: Model = DEFAULT_MODEL,
 ) -> None:
     """Print the matches of two photographs: x_moving, y_moving, x_fixed, y_fixed, score, inlier."""
@@ -111,14 +120,14 @@ def match(
         if out is not None:
             check_output_file(out, [moving, fixed, *_files_of(model)])
         with _progress() as show:
-            registration, _ = finish(Registrar(model, transform).steps(moving, fixed), show)
+            registration, _ = finish(Registrar(model, transform, effort=effort).steps(moving, fixed), show)
         text = results.matches_text(registration, as_json or (out is not None and out.suffix.lower() == ".json"))
         if out is None:
             typer.echo(text, nl=False)
         else:
             write_text(out, text)
     if not registration:
-        typer.echo(registration.estimate, err=out is None)
+        typer.echo(registration, err=out is None)
         raise typer.Exit(NO_MATCH)
 
 
@@ -130,6 +139,7 @@ def series(
         str, typer.Option("--fixed", help="Name of the photograph that the others are registered to; else the first.")
     ] = "",
     transform: TransformName = "auto",
+    effort: Effort = THOROUGH,
     model: Model = DEFAULT_MODEL,
 ) -> None:
     """Register a history to one photograph: aligned images, strip, animation, series.json; what fails is named."""
@@ -139,7 +149,7 @@ def series(
         if out.resolve() == folder.resolve():
             raise SeriesError("The results go to another folder than that of the photographs; name one with --out.")
         check_output_folder(out, [*photographs, *_files_of(model)])
-        visits = register_visits(photographs, number, Registrar(model, transform))
+        visits = register_visits(photographs, number, Registrar(model, transform, effort=effort))
         outcome = gather(iter(tqdm(visits, total=len(photographs), unit="visit", disable=None, leave=False)), number)
         written = write_series(outcome, out)
     for visit in outcome.failed:
@@ -189,6 +199,7 @@ def models() -> None:
 def fire(
     root: Annotated[Path, typer.Argument(help="Folder in FIRE's layout, any part of it: Images, Ground Truth.")],
     transform: TransformName = "auto",
+    effort: Effort = THOROUGH,
     model: Model = DEFAULT_MODEL,
     degrade: Annotated[int, typer.Option(min=0, max=3, help="How much the moving images are made worse.")] = 0,
     json_file: JsonFile = None,
@@ -196,7 +207,7 @@ def fire(
     """Measure registration on FIRE: mean error of the control points, area under the curve for each class."""
     with _bad_input(ValueError, OSError):
         _check_json(json_file, root.glob("*/*"), model)
-        figures = evaluate_fire(root, Registrar(model, transform), degrade=degrade, progress=True)
+        figures = evaluate_fire(root, Registrar(model, transform, effort=effort), degrade=degrade, progress=True)
         _report(figures, json_file)
 
 
@@ -309,12 +320,13 @@ def stress(
         list[str] | None, typer.Option("--condition", help="Names of conditions, such as 'degraded 5'; else all.")
     ] = None,
     transform: TransformName = "quadratic",
+    effort: Effort = THOROUGH,
     json_file: JsonFile = None,
 ) -> None:
     """Compare models on pairs of FIRE made harder step by step: AUC, pairs registered, wrong answers."""
     with _bad_input(ValueError, OSError):
         _check_json(json_file, root.glob("*/*"), *model)
-        registrars = {name: Registrar(name, transform) for name in model}
+        registrars = {name: Registrar(name, transform, effort=effort) for name in model}
         outcomes = run_stress(root, registrars, condition or None, progress=True)
         summary = summarize_stress(outcomes)
         _write_figures({**summary, "outcomes": outcomes_to_dicts(outcomes)}, json_file)

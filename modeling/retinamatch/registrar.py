@@ -27,8 +27,9 @@ from .transforms import TRANSFORM_NAMES
 from .view_search import Proposal, ViewSearch
 
 
-#: "thorough" tries other views of photographs that do not match as they were given.
-EFFORTS = ("fast", "thorough")
+#: Where photographs do not match as they were given, other views of them are tried; or not.
+FAST, THOROUGH = "fast", "thorough"
+EFFORTS = (FAST, THOROUGH)
 # Of a refused pair, so many views of the two photographs at most, those as they were given included: the network is
 # what takes time.
 _MOST_VIEWS = 7
@@ -81,7 +82,7 @@ class Registrar:
         model: str | Path | Extractor = DEFAULT_MODEL,
         transform: str = "auto",
         device: torch.device | str | None = None,
-        effort: str = "thorough",
+        effort: str = THOROUGH,
     ):
         self.transform, self.effort = check_transform(transform), check_effort(effort)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -271,7 +272,7 @@ class Registrar:
         settings: EstimationSettings | None = None,
     ) -> Generator[Step, None, Registration]:
         """Try other views step by step; see `try_views`."""
-        if first.registered or self.effort == "fast":
+        if first.registered or self.effort == FAST:
             return first
         yield Step("views", "looking for another view", 0.8)
         timings: dict[str, float] = {}
@@ -343,7 +344,7 @@ def register(
     fixed: PhotographLike,
     transform: str = "auto",
     model: str | Path = DEFAULT_MODEL,
-    effort: str = "thorough",
+    effort: str = THOROUGH,
 ) -> Registration:
     """Register one pair of photographs; the model is loaded at the first call and kept.
 
@@ -384,4 +385,4 @@ def _cached_registrar(model: str, effort: str) -> Registrar:
     return Registrar(model, effort=effort)
 
 
-__all__ = ["EFFORTS", "Registrar", "Step", "check_effort", "check_transform", "finish", "register"]
+__all__ = ["EFFORTS", "FAST", "Registrar", "Step", "THOROUGH", "check_effort", "check_transform", "finish", "register"]

@@ -127,7 +127,7 @@ def register_visits(
         fixed: Which one the others are registered to.
         registrar: What registers them.
         names: What they are called; the names of the files when None.
-        **choices: For `Registrar.register_keypoints`: transform, ratio, settings.
+        **choices: For `Registrar.register_keypoints` and `Registrar.try_views`: transform, settings.
 
     Raises:
         SeriesError: There are fewer than three, or no such fixed one.
@@ -141,17 +141,21 @@ def register_visits(
     names = names or [photograph_name(photo) or f"photograph {n}" for n, photo in enumerate(photographs, 1)]
     # Read when their turn comes, and again when they are drawn: a history of large photographs fits in no memory.
     readers = [photo if callable(photo) else partial(read_photograph, photo) for photo in photographs]
-    target = registrar.keypoints([readers[fixed]()])[0]
+    onto = readers[fixed]()
+    target = registrar.keypoints([onto])[0]
     yield Visit(names[fixed], readers[fixed])
     for index, (name, read) in enumerate(zip(names, readers)):
         if index == fixed:
             continue
         try:
-            keypoints = registrar.keypoints([read()])[0]
+            photograph = read()
+            keypoints = registrar.keypoints([photograph])[0]
         except PhotographError as error:
             yield Visit(name, read, FailedRegistration(error))
             continue
-        yield Visit(name, read, registrar.register_keypoints(keypoints, target, **choices))
+        registration = registrar.register_keypoints(keypoints, target, **choices)
+        registration = registrar.try_views(registration, (photograph, onto), (keypoints, target), **choices)
+        yield Visit(name, read, registration)
 
 
 def register_series(

@@ -14,7 +14,7 @@ import gradio as gr
 from retinamatch.extractor import UnknownNameError
 from retinamatch.files import OutputError
 from retinamatch.photographs import PhotographError
-from retinamatch.registrar import check_transform
+from retinamatch.registrar import check_effort, check_transform
 from retinamatch.series import SeriesError
 
 from ..files.uploads import Upload
@@ -24,7 +24,8 @@ from .session import MEMORY, SessionError
 from .work import Choices, Outcome, estimate_pair, find_pair, register_history
 
 
-# Work that runs the network goes one by one, in the order of arrival; estimating alone does not wait for it.
+# Work that runs the network goes one by one, in the order of arrival; estimating again does not wait for it, and runs
+# the network itself only where other views are tried.
 NETWORK = {"concurrency_id": "network", "concurrency_limit": 1}
 ESTIMATE = {"concurrency_id": "estimate", "concurrency_limit": 1}
 EXPECTED = (PhotographError, SeriesError, SessionError, UnknownNameError, OutputError)
@@ -72,6 +73,7 @@ def in_sentences(function):
 def register_pair(moving: Upload | None, fixed: Upload | None, model: str, choices: Choices) -> Generator:
     """Register two photographs; returns the outcome."""
     _check_choice(model, choices.transform)
+    check_effort(choices.effort)
     for upload, which in ((moving, "moving"), (fixed, "fixed")):
         if upload is None:
             raise PhotographError(f"The {which} photograph is missing; two are needed.")
@@ -85,6 +87,7 @@ def register_pair(moving: Upload | None, fixed: Upload | None, model: str, choic
 def estimate_again(choices: Choices, key: str | None) -> Generator:
     """Estimate the visitor's last pair with other choices, without the network; returns the outcome."""
     check_transform(choices.transform)
+    check_effort(choices.effort)
     outcome: Outcome = yield from estimate_pair(MEMORY.get(key), choices)
     return outcome
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from retinamatch.estimation import EstimationSettings
 from retinamatch.keypoint_set import Keypoints
-from retinamatch.registrar import Step
+from retinamatch.registrar import THOROUGH, Step
 from retinamatch.registration import Registration
 from retinamatch.series import Series, gather, register_visits
 
@@ -28,17 +28,19 @@ class Choices:
         least_score: Keypoints that the network is less sure of are left out.
         ratio: Largest ratio of the distances to the nearest and second nearest descriptor; 0 for the model's own.
         inlier_distance: Working pixels (768 across the field of view) within which a match agrees.
+        effort: "thorough" tries other views of photographs that do not match as they were given; "fast" does not.
     """
 
     transform: str = "auto"
     least_score: float = 0.0
     ratio: float = 0.0
     inlier_distance: float = EstimationSettings.inlier_radius
+    effort: str = THOROUGH
 
     @property
     def measured(self) -> bool:
         """Whether the error rates were measured with these thresholds."""
-        return replace(self, transform="auto") == Choices()
+        return replace(self, transform="auto", effort=THOROUGH) == Choices()
 
 
 DEFAULTS = Choices()
@@ -85,13 +87,16 @@ def estimate_pair(pair: Pair, choices: Choices, photos: list[np.ndarray] | None 
     if photos is None:
         yield Step("read", "reading the photographs again", 0.5)
         photos = [pair.moving.read(), pair.fixed.read()]
-    keypoints = [_surest(one, choices.least_score) for one in (pair.moving_keypoints, pair.fixed_keypoints)]
-    registration = yield from registrar(pair.model).estimate_steps(
-        *keypoints,
-        transform=choices.transform,
-        ratio=choices.ratio or None,
-        settings=EstimationSettings(inlier_radius=choices.inlier_distance),
+    keypoints = tuple(_surest(one, choices.least_score) for one in (pair.moving_keypoints, pair.fixed_keypoints))
+    settings = EstimationSettings(inlier_radius=choices.inlier_distance)
+    engine = registrar(pair.model)
+    registration = yield from engine.estimate_steps(
+        *keypoints, transform=choices.transform, ratio=choices.ratio or None, settings=settings
     )
+    if choices.effort == THOROUGH:
+        registration = yield from engine.view_steps(
+            registration, tuple(photos), keypoints, transform=choices.transform, settings=settings
+        )
     registration.timings = {**pair.timings, **registration.timings}
     return Outcome(pair, registration, *photos, choices)
 

@@ -9,7 +9,17 @@ from ..service.pictures import write_pair
 from ..service.session import MEMORY
 from ..service.work import Choices, Outcome
 from .html import answer_html, frames_html, nothing_html, wipe_html
-from .parts import EXAMPLES, answer, cleaned, model_choice, on_stop, photograph, transform_choice, with_answer
+from .parts import (
+    EXAMPLES,
+    answer,
+    cleaned,
+    effort_choice,
+    model_choice,
+    on_stop,
+    photograph,
+    transform_choice,
+    with_answer,
+)
 from .text import LIMITS, NO_HEATMAP, NOT_YET, NOTHING_TO_SHOW, pair_status, pair_table
 
 
@@ -26,24 +36,26 @@ def show_pair(
     score,
     ratio,
     distance,
+    effort,
     keypoints,
     key,
     progress=gr.Progress(),  # noqa: B008
 ):
     """Register, show, and remember the pair."""
-    choices = Choices(transform, score, ratio, distance)
+    choices = Choices(transform, score, ratio, distance, effort)
     outcome = yield from with_answer(register_pair(moving, fixed, model, choices), progress, OUTPUTS + 1)
     if outcome is not None:
         progress(0.85, desc="drawing")
         yield *_shown(outcome, keypoints), MEMORY.keep(outcome.pair, instead_of=key)
 
 
-def show_again(transform, score, ratio, distance, keypoints, key, progress=gr.Progress()):  # noqa: B008
+def show_again(transform, score, ratio, distance, effort, keypoints, key, progress=gr.Progress()):  # noqa: B008
     """Show the same pair with other choices; nothing happens before there is one."""
     if key is None:
         yield gr.skip()
         return
-    outcome = yield from with_answer(estimate_again(Choices(transform, score, ratio, distance), key), progress, OUTPUTS)
+    choices = Choices(transform, score, ratio, distance, effort)
+    outcome = yield from with_answer(estimate_again(choices, key), progress, OUTPUTS)
     if outcome is not None:
         yield _shown(outcome, keypoints)
 
@@ -88,7 +100,7 @@ def pair_tab(page: gr.Blocks, key: gr.State) -> None:
         api_visibility="private",
     )
     with gr.Row():
-        model, transform = model_choice("model"), transform_choice("transform")
+        model, transform, effort = model_choice("model"), transform_choice("transform"), effort_choice("effort")
     with gr.Accordion("Thresholds (the defaults are right for most)", open=False, elem_id="thresholds"):
         score = gr.Slider(
             0, 0.9, 0, step=0.05, label="Least keypoint score", info="Surer keypoints only", elem_id="score"
@@ -141,10 +153,10 @@ def pair_tab(page: gr.Blocks, key: gr.State) -> None:
         )
     private = {"api_visibility": "private", "show_progress_on": [status]}
     views = [status, numbers, matches, wiped, board, flicker, change, colors, heat, downloads, pace]
-    choices = [transform, score, ratio, distance, keypoints, key]
+    choices = [transform, score, ratio, distance, effort, keypoints, key]
     running = run.click(show_pair, [moving, fixed, model, *choices], [*views, key], **private, **NETWORK)
     again = gr.on(
-        [transform.input, score.change, ratio.change, distance.change, keypoints.input],
+        [transform.input, score.change, ratio.change, distance.change, effort.input, keypoints.input],
         show_again,
         choices,
         views,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from retinamatch.registrar import EFFORTS
 from retinamatch.transforms import TRANSFORM_NAMES
 
 from ..files.uploads import Upload, UploadError, clean
@@ -64,6 +65,12 @@ def transform_choice(elem_id: str) -> gr.Dropdown:
     return gr.Dropdown(
         list(TRANSFORM_NAMES), value=DEFAULTS.transform, label="Transform", info=info, min_width=260, elem_id=elem_id
     )
+
+
+def effort_choice(elem_id: str) -> gr.Dropdown:
+    """Make the choice of the effort."""
+    info = "thorough tries other views where the photographs do not match as given: turned, cut, contrast reversed"
+    return gr.Dropdown(list(EFFORTS), value=DEFAULTS.effort, label="Effort", info=info, min_width=260, elem_id=elem_id)
 
 
 def answer(elem_id: str, words: str) -> gr.HTML:

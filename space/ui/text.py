@@ -103,8 +103,12 @@ def pair_status(outcome: Outcome) -> str:
             f"transform, half of them within {registration.residual:.2f} pixels; the moving photograph covers "
             f"{registration.overlap:.0%} of the fixed one."
         )
+        if registration.views_in_words:
+            text += f" They matched in another view: {registration.views_in_words}."
     else:
         text = f"No reliable match: {registration.reason}."
+        if "views" in registration.timings:
+            text += " Turns, parts of the field, reversed contrast and other channels were tried too."
     seconds = sum(registration.timings.values())
     text += f" {seconds:.1f} seconds of work."
     return text if outcome.choices.measured else f"{text} {NOT_MEASURED}"
@@ -119,6 +123,7 @@ def pair_numbers(outcome: Outcome) -> dict:
         "reason": registration.reason,
         "model": outcome.pair.model,
         "transform": registration.transform.to_dict()["class"] if found else None,
+        "views": registration.to_dict()["views"] if found else None,
         "keypoints_moving": len(registration.moving_keypoints),
         "keypoints_fixed": len(registration.fixed_keypoints),
         "matches": len(registration.matches),

@@ -105,10 +105,9 @@ def evaluate_fire(root: str | Path, registrar: Registrar, degrade: int = 0, prog
     """
     rows = []
     for pair in tqdm(read_fire(root), desc="FIRE", unit="pair", disable=not progress):
-        photographs = [_read_moving(pair, degrade), read_photograph(pair.fixed)]
+        photographs = _read_moving(pair, degrade), read_photograph(pair.fixed)
         start = time.perf_counter()
-        moving, fixed = registrar.keypoints(photographs)
-        registration = registrar.register_keypoints(moving, fixed)
+        registration = registrar.register(*photographs)
         seconds = time.perf_counter() - start
         errors = _errors(registration, pair)
         rows.append({"name": pair.name, "class": pair.category, **errors, "time": round(seconds, 3)})

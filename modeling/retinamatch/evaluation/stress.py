@@ -91,6 +91,7 @@ def _judge(
     model: str, condition: str, pair: AnnotatedPair, registrar: Registrar, moving: Keypoints, fixed: Keypoints
 ) -> Outcome:
     registration = registrar.register_keypoints(moving, fixed)
+    registration = registrar.try_views(registration, (pair.moving, pair.fixed), (moving, fixed))
     candidate, error = registration.estimate.candidate, None
     if candidate is not None:
         distances = control_point_distances(candidate, pair.moving_points, pair.fixed_points)

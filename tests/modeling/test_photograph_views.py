@@ -1,0 +1,86 @@
+"""Views of a photograph: what they show, and that everything found in them comes back to the photograph's pixels."""
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import pytest
+
+from retinamatch.field_of_view import find_field_of_view
+from retinamatch.keypoint_set import WORKING_SIZE, Keypoints
+from retinamatch.photograph_views import AS_GIVEN, CHANNELS, View, draw_view, find_in_view, views_in_words
+
+
+VIEWS = [
+    AS_GIVEN,
+    View(turn=37.0),
+    View(turn=180.0),
+    View(zoom=1.8, center=(0.3, -0.2)),
+    View(turn=270.0, zoom=1.4, center=(-0.2, 0.1), reversed_contrast=True, channel="blue"),
+]
+
+
+@dataclass
+class Marker:
+    """Stands in for an extractor: gives the same places of every picture, and describes a place by its pixels."""
+
+    places: np.ndarray
+    ratio: float = 0.9
+    temperature: float = 0.1
+    seen: list = field(default_factory=list)
+
+    def find(self, photographs):
+        self.seen += photographs
+        n = len(self.places)
+        return [
+            Keypoints(self.places, np.ones((n, 2), np.float32), np.ones(n, np.float32), p.shape[:2], 1.1, None, np.copy)
+            for p in photographs
+        ]
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.words or "as given")
+def test_a_view_shows_what_its_matrix_says(visits, view):
+    photograph = cv2.GaussianBlur(visits.moving.image, (0, 0), 4)
+    drawn, matrix = draw_view(photograph, view, find_field_of_view(photograph))
+    assert drawn.shape == (WORKING_SIZE, WORKING_SIZE, 3) and drawn.dtype == np.uint8
+    angle = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+    places = WORKING_SIZE / 2 + 0.5 * WORKING_SIZE / 2 * np.stack([np.cos(angle), np.sin(angle)], -1)
+    there = (places @ matrix[:2, :2].T + matrix[:2, 2]).round().astype(int)
+    wanted = photograph[there[:, 1], there[:, 0], CHANNELS.index(view.channel)].astype(float)
+    wanted = 255 - wanted if view.reversed_contrast else wanted
+    x, y = places.round().astype(int).T
+    assert np.abs(drawn[y, x, 0] - wanted).max() < 6
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.words or "as given")
+def test_what_is_found_in_a_view_comes_back_to_the_photograph(visits, view):
+    photograph = visits.moving.image
+    places = np.random.default_rng(0).uniform(100, 600, (9, 2))
+    extractor = Marker(places)
+    found = find_in_view(extractor, photograph, view)
+    drawn, matrix = draw_view(photograph, view, find_field_of_view(photograph))
+    assert np.abs(extractor.seen[0].astype(int) - drawn).max() <= 1
+    assert found.points == pytest.approx(places @ matrix[:2, :2].T + matrix[:2, 2])
+    assert found.describe(found.points) == pytest.approx(places)
+    assert found.size == photograph.shape[:2]
+    assert found.scale == pytest.approx(1.1 * np.sqrt(np.linalg.det(matrix[:2, :2])))
+    whole = find_field_of_view(photograph)
+    center = np.array(whole.center) + whole.radius * np.array(view.center) * (view.zoom > 1)
+    assert np.abs(found.middle - center).max() < 0.03 * whole.radius
+    # The picture lies where the photograph does: dark where it is dark, the other way round with reversed contrast.
+    rows, columns = np.nonzero(found.picture.mask)
+    there = found.picture.to_photograph(np.stack([columns, rows], -1)[::97]).round().astype(int)
+    gray = cv2.GaussianBlur(photograph, (0, 0), 1)[there[:, 1], there[:, 0], CHANNELS.index(view.channel)]
+    slow = cv2.GaussianBlur(photograph, (0, 0), 12)[there[:, 1], there[:, 0], CHANNELS.index(view.channel)]
+    values = found.picture.values[rows, columns][::97]
+    correlation = np.corrcoef(gray.astype(float) - slow, values)[0, 1]
+    assert correlation < -0.3 if view.reversed_contrast else correlation > 0.3
+
+
+def test_views_in_words():
+    assert AS_GIVEN.words == "" and views_in_words(AS_GIVEN, AS_GIVEN) == ""
+    words = views_in_words(View(turn=-90, reversed_contrast=True), View(zoom=2, channel="red"))
+    assert words == (
+        "moving photograph turned by 270 degrees, with reversed contrast; "
+        "fixed photograph cut to 50% of its width, in its red channel"
+    )

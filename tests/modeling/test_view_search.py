@@ -1,0 +1,131 @@
+"""Photographs that do not match as they were given: the search proposes the right view, and the registrar takes it."""
+
+import cv2
+import numpy as np
+import pytest
+
+from datasets_scripts.rendering.eye import draw_eye
+from datasets_scripts.rendering.fundus import render
+from retinamatch import registrar as registrar_module
+from retinamatch.normalized_picture import NormalizedPicture
+from retinamatch.photograph_views import AS_GIVEN
+from retinamatch.registrar import Registrar, UnknownNameError, register
+from retinamatch.view_search import ViewSearch, vessel_contrast
+
+
+def turn(photograph, degrees):
+    """Turn a photograph about its middle; return it and the matrix (2, 3) from old to new pixels."""
+    side = photograph.shape[0]
+    matrix = cv2.getRotationMatrix2D(((side - 1) / 2, (side - 1) / 2), degrees, 1.0)
+    return cv2.warpAffine(photograph, matrix, (side, side), flags=cv2.INTER_CUBIC), matrix
+
+
+def reverse(photograph):
+    """Show vessels bright, as in an angiogram, on a black surround."""
+    inside = photograph.max(2) > 12
+    gray = np.where(inside, 230 - photograph[..., 1].astype(int), 0).clip(0, 255).astype(np.uint8)
+    return np.repeat(gray[..., None], 3, axis=2)
+
+
+@pytest.fixture(scope="module")
+def registrar():
+    return Registrar("lk-superretina-small", transform="quadratic")
+
+
+class TestSearch:
+    @pytest.mark.parametrize("degrees", [40, 90, 135, 180, 250, 315])
+    def test_finds_the_turn(self, visits, degrees):
+        turned, _ = turn(visits.moving.image, degrees)
+        turns = [proposal.moving.turn for proposal in ViewSearch(turned, visits.fixed.image).propose()[:2]]
+        assert min(abs((t + degrees + 180) % 360 - 180) for t in turns) <= 22.5
+
+    @pytest.mark.parametrize("share, where", [(0.5, (0.0, 0.0)), (0.4, (0.3, 0.2)), (0.55, (-0.3, 0.1))])
+    @pytest.mark.parametrize("which", ["moving", "fixed"])
+    def test_finds_the_part_of_the_field(self, visits, share, where, which):
+        whole = visits.fixed.image
+        side, radius = whole.shape[0], share * whole.shape[0] / 2
+        middle = (side - 1) / 2 + np.array(where) * side / 2
+        low, high = (middle - radius).round().astype(int), (middle + radius).round().astype(int)
+        part = np.ascontiguousarray(whole[low[1] : high[1], low[0] : high[0]])
+        pair = (part, whole) if which == "moving" else (whole, part)
+        proposals = [p for p in ViewSearch(*pair).propose() if (p.fixed.zoom, p.moving.zoom) != (1, 1)][:2]
+        views = [(p.fixed if which == "moving" else p.moving) for p in proposals]
+        assert any(
+            abs(np.log(view.zoom * share)) < 0.3 and np.abs(view.center - np.array(where)).max() < 0.25
+            for view in views
+        )
+
+    def test_nothing_like_the_photographs_as_given_is_proposed(self, visits):
+        for proposal in ViewSearch(visits.moving.image, visits.fixed.image).propose():
+            assert (proposal.moving, proposal.fixed) != (AS_GIVEN, AS_GIVEN)
+            plain = proposal.moving.zoom == proposal.fixed.zoom == 1
+            assert not plain or 20 < proposal.moving.turn < 340
+
+    def test_the_mirror_image_is_proposed_when_it_fits_better_and_only_then(self, visits):
+        moving, fixed = visits.moving.image, visits.fixed.image
+        mirrored = ViewSearch(np.ascontiguousarray(moving[:, ::-1]), fixed)
+        assert mirrored.propose_mirrored() is not None
+        assert np.array_equal(mirrored.mirrored, moving)
+        assert ViewSearch(moving, fixed).propose_mirrored() is None
+
+    @pytest.mark.parametrize("seed", range(6))
+    def test_vessels_are_dark_or_bright_or_nothing_is_said(self, seed):
+        photograph = render(draw_eye(seed), 512).image
+        assert vessel_contrast(NormalizedPicture.from_photo(photograph)) == 1
+        assert vessel_contrast(NormalizedPicture.from_photo(reverse(photograph))) == -1
+
+    def test_an_even_picture_has_no_vessels(self):
+        assert vessel_contrast(NormalizedPicture.from_photo(np.full((300, 300, 3), 120, np.uint8))) == 0
+
+
+class TestRegistrar:
+    @pytest.mark.parametrize("degrees", [90, 180])
+    def test_a_turned_photograph_is_registered_in_pixels_of_the_photographs_as_given(self, registrar, visits, degrees):
+        turned, matrix = turn(visits.moving.image, degrees)
+        found = registrar.register(turned, visits.fixed.image)
+        assert found and "turned by" in found.views_in_words and "turned by" in str(found)
+        points = visits.moving.image.shape[0] * np.random.default_rng(0).uniform(0.35, 0.65, (50, 2))
+        error = np.linalg.norm(
+            found.transform(points @ matrix[:, :2].T + matrix[:, 2]) - visits.correspond(points), axis=1
+        )
+        assert np.nanmedian(error) < 1.5
+        record = found.to_dict()
+        assert record["views"]["moving"]["turn"] == found.views[0].turn and record["views"]["fixed"]["turn"] == 0
+        assert found.warp(turned).shape == visits.fixed.image.shape and "views" in found.timings
+
+    def test_reversed_contrast_is_registered(self, registrar, visits):
+        found = registrar.register(reverse(visits.moving.image), visits.fixed.image)
+        assert found and found.views[0].reversed_contrast and not found.views[1].reversed_contrast
+
+    def test_fast_tries_once(self, visits):
+        turned, _ = turn(visits.moving.image, 180)
+        found = Registrar("lk-superretina-small", effort="fast").register(turned, visits.fixed.image)
+        assert not found and found.views == (AS_GIVEN, AS_GIVEN) and "views" not in found.timings
+
+    def test_a_pair_that_matches_at_first_is_not_looked_at_again(self, registrar, visits, monkeypatch):
+        monkeypatch.setattr(registrar_module, "ViewSearch", None)
+        found = registrar.register(visits.moving.image, visits.fixed.image)
+        assert found and found.views == (AS_GIVEN, AS_GIVEN)
+
+    def test_a_mirrored_photograph_is_refused_and_the_reason_says_so(self, registrar, visits):
+        mirrored = np.ascontiguousarray(visits.moving.image[:, ::-1])
+        found = registrar.register(mirrored, visits.fixed.image)
+        assert not found and "mirrored" in found.reason and found.transform is None
+
+    def test_another_eye_is_refused_in_every_view(self, registrar, visits, other_eye):
+        found = registrar.register(turn(other_eye, 180)[0], visits.fixed.image)
+        assert not found and "mirrored" not in found.reason and "views" in found.timings
+
+    def test_many_pairs_and_other_views(self, registrar, visits):
+        turned, _ = turn(visits.moving.image, 180)
+        plain, other = registrar.register_many(
+            [(visits.moving.image, visits.fixed.image), (turned, visits.fixed.image)]
+        )
+        assert plain and other and other.views[0].turn == pytest.approx(180, abs=22.5)
+
+    @pytest.mark.parametrize("name", ["", "slow", "Thorough"])
+    def test_an_unknown_effort_is_said(self, name):
+        with pytest.raises(UnknownNameError, match="known are: fast, thorough"):
+            Registrar("rootsift", effort=name)
+        with pytest.raises(UnknownNameError, match="known are: fast, thorough"):
+            register("a.png", "b.png", effort=name)
