@@ -90,12 +90,20 @@ def register(
     transform: TransformName = "auto",
     effort: Effort = THOROUGH,
     model: Model = DEFAULT_MODEL,
+    points: Annotated[
+        Path | None,
+        typer.Option("--points", help="CSV of 3 or more places set by hand: x_moving,y_moving,x_fixed,y_fixed."),
+    ] = None,
 ) -> None:
     """Map one photograph onto another: aligned image, overlay, checkerboard, difference, matches, record."""
-    with _bad_input():
-        check_output_folder(out, [moving, fixed, *_files_of(model)], results.FILES)
+    with _bad_input(ValueError, OSError):
+        inputs = [moving, fixed, *_files_of(model), *([points] if points else [])]
+        check_output_folder(out, inputs, results.FILES)
+        by_hand = None if points is None else results.read_points(points)
         with _progress() as show:
-            registration, (image, onto) = finish(Registrar(model, transform, effort=effort).steps(moving, fixed), show)
+            registration, (image, onto) = finish(
+                Registrar(model, transform, effort=effort).steps(moving, fixed, points=by_hand), show
+            )
             show(Step("pictures", "drawing", 0.85))
             written = results.write_registration(registration, image, onto, out)
     typer.echo(registration)

@@ -13,10 +13,12 @@ from typing import Literal, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
 
 from .estimation import EstimationSettings, estimate
 from .estimation.decision import overlap_grid
+from .estimation.estimator import check_points
 from .extractor import DEFAULT_MODEL, Extractor, UnknownNameError, find_extractor
 from .keypoint_set import Keypoints
 from .matching import match_keypoints
@@ -107,22 +109,36 @@ class Registrar:
         ratio = self.extractor.ratio if ratio is None else ratio
         return match_keypoints(moving, fixed, ratio, self.extractor.temperature, self.device)
 
-    def register(self, moving: PhotographLike, fixed: PhotographLike, transform: str | None = None) -> Registration:
+    def register(
+        self,
+        moving: PhotographLike,
+        fixed: PhotographLike,
+        transform: str | None = None,
+        points: ArrayLike | None = None,
+    ) -> Registration:
         """Find the transform from one photograph to another.
 
         Args:
             moving: The photograph that is mapped.
             fixed: The photograph that it is mapped onto.
             transform: Another choice than the one this object was made with.
+            points: Three or more places that a person set, for photographs that are not registered without: rows of x
+                and y in pixels of the moving photograph, x and y in pixels of the fixed one. The outcome is judged as
+                always, and its evidence says that it started from them.
 
         Raises:
             PhotographError: A photograph cannot be read; the sentence names it.
             UnknownNameError: The transform does not exist.
+            ValueError: The points are no such rows, or lie outside of the photographs.
         """
-        return finish(self.steps(moving, fixed, transform))[0]
+        return finish(self.steps(moving, fixed, transform, points))[0]
 
     def steps(
-        self, moving: PhotographLike, fixed: PhotographLike, transform: str | None = None
+        self,
+        moving: PhotographLike,
+        fixed: PhotographLike,
+        transform: str | None = None,
+        points: ArrayLike | None = None,
     ) -> Generator[Step, None, tuple[Registration, tuple[np.ndarray, np.ndarray]]]:
         """Register a pair step by step; see `register`.
 
@@ -130,14 +146,18 @@ class Registrar:
             By the generator: the registration, and the two photographs that were read.
         """
         transform = self.transform if transform is None else check_transform(transform)
+        by_hand = None if points is None else check_points(points)
         names = [
             photograph_name(source) or f"the {which} photograph"
             for source, which in ((moving, "moving"), (fixed, "fixed"))
         ]
         photographs, keypoints, timings = yield from self.find_steps([moving, fixed], names)
         pair = photographs[0], photographs[1]
-        registration = yield from self.estimate_steps(keypoints[0], keypoints[1], transform)
-        registration = yield from self.view_steps(registration, pair, (keypoints[0], keypoints[1]), transform)
+        if by_hand is not None:
+            _check_inside(by_hand, pair)
+        registration = yield from self.estimate_steps(keypoints[0], keypoints[1], transform, points=by_hand)
+        if by_hand is None:
+            registration = yield from self.view_steps(registration, pair, (keypoints[0], keypoints[1]), transform)
         registration.timings = {**timings, **registration.timings}
         return registration, pair
 
@@ -206,6 +226,7 @@ class Registrar:
         transform: str | None = None,
         ratio: float | None = None,
         settings: EstimationSettings | None = None,
+        points: np.ndarray | None = None,
     ) -> Registration:
         """Match and estimate alone, for keypoints found before: one photograph in many pairs, or another transform.
 
@@ -215,11 +236,12 @@ class Registrar:
             transform: Another choice than the one this object was made with.
             ratio: Of the descriptors, see `match`.
             settings: Of the estimator and its decision; the measured error rates hold for the default ones.
+            points: (P, 4), places that a person set; see `register`.
 
         Raises:
             UnknownNameError: The transform does not exist.
         """
-        return finish(self.estimate_steps(moving, fixed, transform, ratio, settings))
+        return finish(self.estimate_steps(moving, fixed, transform, ratio, settings, points))
 
     def estimate_steps(
         self,
@@ -228,6 +250,7 @@ class Registrar:
         transform: str | None = None,
         ratio: float | None = None,
         settings: EstimationSettings | None = None,
+        points: np.ndarray | None = None,
     ) -> Generator[Step, None, Registration]:
         """Match and estimate step by step; see `register_keypoints`."""
         transform = self.transform if transform is None else check_transform(transform)
@@ -237,7 +260,7 @@ class Registrar:
             matches, scores = self.match(moving, fixed, ratio)
         yield Step("estimate", "estimating the transform", 0.75)
         with timed(timings, "estimate"):
-            estimated = estimate(moving, fixed, matches, scores, transform=transform, settings=settings)
+            estimated = estimate(moving, fixed, matches, scores, transform=transform, settings=settings, points=points)
         return Registration(estimated, moving.without_maps(), fixed.without_maps(), timings)
 
     def try_views(
@@ -345,6 +368,7 @@ def register(
     transform: str = "auto",
     model: str | Path = DEFAULT_MODEL,
     effort: str = THOROUGH,
+    points: ArrayLike | None = None,
 ) -> Registration:
     """Register one pair of photographs; the model is loaded at the first call and kept.
 
@@ -354,6 +378,7 @@ def register(
         transform: "auto" or the name of a class of transforms.
         model: As for `Registrar`.
         effort: As for `Registrar`.
+        points: As for `Registrar.register`.
 
     Returns:
         The outcome; its `registered` says whether there is a transform to believe in.
@@ -361,9 +386,21 @@ def register(
     Raises:
         PhotographError: A photograph cannot be read; the sentence names it.
         UnknownNameError: The model or the transform does not exist.
+        ValueError: The points are no rows of four numbers, or lie outside of the photographs.
     """
     check_transform(transform)
-    return _cached_registrar(str(model), check_effort(effort)).register(moving, fixed, transform)
+    return _cached_registrar(str(model), check_effort(effort)).register(moving, fixed, transform, points)
+
+
+def _check_inside(points: np.ndarray, photographs: tuple[np.ndarray, np.ndarray]) -> None:
+    for name, part, photograph in zip(("moving", "fixed"), (points[:, :2], points[:, 2:]), photographs):
+        height, width = photograph.shape[:2]
+        outside = ((part < -0.5) | (part > (width - 0.5, height - 0.5))).any(1)
+        if outside.any():
+            x, y = part[outside][0]
+            raise ValueError(
+                f"The point ({x:g}, {y:g}) lies outside of the {name} photograph, which has {width} x {height} pixels."
+            )
 
 
 def check_transform(name: str) -> str:

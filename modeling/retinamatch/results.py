@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from .drawing import PICTURES, pictures
+from .estimation.estimator import check_points
 from .files import put_results, written_aside
 from .registration import Registration
 
@@ -38,6 +39,28 @@ def matches_text(registration: Registration, as_json: bool = False) -> str:
         record = {"status": registration.status, "reason": registration.reason, "matches": rows}
         return json.dumps(record, indent=2) + "\n"
     return "".join(",".join(map(str, row)) + "\n" for row in (MATCH_COLUMNS, *table))
+
+
+def read_points(path: str | os.PathLike) -> np.ndarray:
+    """Read places that a person set from CSV: x_moving, y_moving, x_fixed, y_fixed, with or without that header.
+
+    Returns:
+        (P, 4) float64.
+
+    Raises:
+        ValueError: The file holds no such table, or fewer than three rows.
+        OSError: The file cannot be read.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+        rows = [line.split(",") for line in text.splitlines() if line.strip()]
+        if rows and [name.strip() for name in rows[0][:4]] == list(MATCH_COLUMNS[:4]):
+            rows = rows[1:]
+        return check_points([[float(value) for value in row[:4]] for row in rows])
+    except ValueError as error:
+        raise ValueError(
+            f"{path} holds no points: three or more rows x_moving,y_moving,x_fixed,y_fixed are wanted ({error})"
+        ) from error
 
 
 def write_registration(

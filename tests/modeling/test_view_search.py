@@ -1,12 +1,17 @@
 """Photographs that do not match as they were given: the search proposes the right view, and the registrar takes it."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
+from typer.testing import CliRunner
 
 from datasets_scripts.rendering.eye import draw_eye
 from datasets_scripts.rendering.fundus import render
 from retinamatch import registrar as registrar_module
+from retinamatch.cli import app
 from retinamatch.normalized_picture import NormalizedPicture
 from retinamatch.photograph_views import AS_GIVEN
 from retinamatch.registrar import Registrar, UnknownNameError, register
@@ -129,3 +134,67 @@ class TestRegistrar:
             Registrar("rootsift", effort=name)
         with pytest.raises(UnknownNameError, match="known are: fast, thorough"):
             register("a.png", "b.png", effort=name)
+
+
+class TestPointsByHand:
+    """Photographs that nothing registers but a person who shows where they belong together."""
+
+    @pytest.fixture(scope="class")
+    def fast(self):
+        return Registrar("lk-superretina-small", transform="quadratic", effort="fast")
+
+    @pytest.fixture(scope="class")
+    def turned(self, visits):
+        return turn(visits.moving.image, 180)
+
+    @staticmethod
+    def places(visits, matrix, number, noise):
+        rng = np.random.default_rng(1)
+        points = visits.moving.image.shape[0] * rng.uniform(0.3, 0.7, (200, 2))
+        fixed = visits.correspond(points)
+        kept = np.isfinite(fixed).all(1)
+        points = np.hstack([points[kept] @ matrix[:, :2].T + matrix[:, 2], fixed[kept]])[:number]
+        return points + rng.normal(0, noise, points.shape)
+
+    @pytest.mark.parametrize("number, noise", [(3, 1.0), (4, 2.0), (8, 4.0)])
+    def test_they_register_what_is_refused_without(self, fast, turned, visits, number, noise):
+        photograph, matrix = turned
+        assert not fast.register(photograph, visits.fixed.image)
+        found = fast.register(photograph, visits.fixed.image, points=self.places(visits, matrix, number, noise))
+        assert found and found.evidence["start"] == "points set by hand"
+        truth = self.places(visits, matrix, 60, 0)
+        assert np.median(np.linalg.norm(found.transform(truth[:, :2]) - truth[:, 2:], axis=1)) < 3
+
+    def test_they_are_not_believed_blindly(self, fast, visits, other_eye):
+        places = self.places(visits, np.eye(2, 3), 6, 0)
+        found = fast.register(other_eye, visits.fixed.image, points=places)
+        assert not found and found.transform is None
+
+    @pytest.mark.parametrize(
+        "points, words",
+        [
+            ([[1, 2, 3, 4], [5, 6, 7, 8]], "three or more rows"),
+            ([[1, 2, 3]] * 4, "three or more rows"),
+            ([[1, 2, 3, float("nan")]] * 3, "not all numbers"),
+            ([[10, 10, 10, 10], [50, 60, 50, 60], [5000, 80, 90, 90]], "lies outside of the moving photograph"),
+            ([[10, 10, 10, 10], [50, 60, 50, 60], [80, 80, 90, -9]], "lies outside of the fixed photograph"),
+        ],
+    )
+    def test_what_is_no_points_is_said(self, fast, visits, points, words):
+        with pytest.raises(ValueError, match=words):
+            fast.register(visits.moving.image, visits.fixed.image, points=points)
+
+    def test_from_a_file(self, turned, visits, tmp_path):
+        Image.fromarray(turned[0]).save(tmp_path / "moving.png")
+        Image.fromarray(visits.fixed.image).save(tmp_path / "fixed.png")
+        rows = "\n".join(",".join(f"{v:.1f}" for v in row) for row in self.places(visits, turned[1], 5, 1.0))
+        command = ["register", "moving.png", "fixed.png", "--effort", "fast", "--points", "points.csv"]
+        command = [str(tmp_path / word) if "." in word else word for word in command] + ["--out", str(tmp_path / "out")]
+        for header in ("", "x_moving,y_moving,x_fixed,y_fixed\n"):
+            (tmp_path / "points.csv").write_text(header + rows + "\n")
+            assert CliRunner().invoke(app, command).exit_code == 0
+            record = json.loads((tmp_path / "out" / "registration.json").read_text())
+            assert record["evidence"]["start"] == "points set by hand"
+        (tmp_path / "points.csv").write_text("1,2,3,4\nx,y,z\n")
+        failed = CliRunner().invoke(app, command)
+        assert failed.exit_code == 2 and "points.csv holds no points" in failed.output

@@ -17,13 +17,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..keypoint_set import Keypoints
 from ..transforms import TRANSFORMS, Polynomial, Quadratic, Transform, transform_class
 from .decision import few_keypoints, gather_evidence, impossible_shape, overlap_grid, reason_to_reject
 from .dense_agreement import DenseAgreement, dense_agreement
 from .guided_matching import guided_matches
-from .hypotheses import Hypothesis, find_hypothesis
+from .hypotheses import Hypothesis, find_hypothesis, hypothesis_from_points
 from .image_alignment import align_where_better
 from .refinement import locate
 from .settings import EstimationSettings
@@ -99,8 +100,9 @@ def estimate(
     match_scores: np.ndarray,
     transform: str = "auto",
     settings: EstimationSettings | None = None,
+    points: np.ndarray | None = None,
 ) -> Estimate:
-    """Estimate the transform from the moving photograph to the fixed one, and decides whether to believe it.
+    """Estimate the transform from the moving photograph to the fixed one, and decide whether to believe it.
 
     Args:
         moving: Keypoints of the moving photograph.
@@ -109,26 +111,30 @@ def estimate(
         match_scores: (M,) scores of the matches.
         transform: A name of `TRANSFORMS`, or "auto" for the richest class that the matches support.
         settings: The default ones when None.
+        points: (P, 4), three or more places that a person set, x and y in pixels of the moving photograph, then of the
+            fixed one. The search starts from them; what is found is refined and judged as it always is, and
+            `evidence["start"]` says so.
 
     Raises:
-        ValueError: The name of the transform is not known.
+        ValueError: The name of the transform is not known, or the points are no such array.
     """
+    if points is not None:
+        points = check_points(points)
     settings = settings or EstimationSettings()
     kind = None if transform == "auto" else transform_class(transform)
     matches = np.asarray(matches, dtype=np.int64).reshape(-1, 2)
     scores = np.asarray(match_scores, dtype=np.float32).reshape(-1)
-    for name, keypoints in (("moving", moving), ("fixed", fixed)):
-        if len(keypoints) < settings.minimum_matches:
-            return _rejected(matches, scores, f"the {name} photograph shows only {len(keypoints)} keypoints")
-    if len(matches) < settings.minimum_matches:
-        return _rejected(matches, scores, f"only {len(matches)} keypoints look alike in the two photographs")
-    base = find_hypothesis(moving, fixed, matches, settings)
-    if base is None:
-        return _rejected(matches, scores, f"no two of the {len(matches)} matches fit one rotation of an eye")
+    start = _begin(moving, fixed, matches, points, settings)
+    if isinstance(start, str):
+        return _rejected(matches, scores, start)
+    base = start
     for radius in settings.search_radii:
         base = _search_around(base, moving, fixed, radius, settings)
     prior = _prior_points(base, moving, fixed)
     agreed = _agree(base, prior, moving, fixed, settings)
+    if agreed is None and points is not None:
+        prior = _prior_points(start, moving, fixed)
+        agreed = _rest_on(points, prior)
     if agreed is None:
         return _rejected(matches, scores, f"too few of the {len(matches)} matches agree on one transform")
     evidence = gather_evidence(moving, fixed, matches, agreed.transform, agreed.matches[agreed.inliers], settings)
@@ -171,6 +177,22 @@ def estimate(
     )
 
 
+def _begin(
+    moving: Keypoints, fixed: Keypoints, matches: np.ndarray, points: np.ndarray | None, settings: EstimationSettings
+) -> Hypothesis | str:
+    """Give the hypothesis that the search starts from, or why there is none, in words."""
+    for name, keypoints in (("moving", moving), ("fixed", fixed)):
+        if len(keypoints) < settings.minimum_matches:
+            return f"the {name} photograph shows only {len(keypoints)} keypoints"
+    if points is not None:
+        start = hypothesis_from_points(moving, fixed, points)
+        return start or f"no two of the {len(points)} points set by hand fit one rotation of an eye"
+    if len(matches) < settings.minimum_matches:
+        return f"only {len(matches)} keypoints look alike in the two photographs"
+    start = find_hypothesis(moving, fixed, matches, settings)
+    return start or f"no two of the {len(matches)} matches fit one rotation of an eye"
+
+
 def _search_around(
     base: Hypothesis, moving: Keypoints, fixed: Keypoints, radius: float, settings: EstimationSettings
 ) -> Hypothesis:
@@ -209,6 +231,30 @@ def _agree(
             predict = transform = _fit(Quadratic, p, q, weights, prior, settings)
     inliers = np.linalg.norm(predict(p) - q, axis=1) < settings.inlier_radius * fixed.scale
     return _Agreed(matches, scores, p, q, weights, inliers, transform)
+
+
+def check_points(points: ArrayLike) -> np.ndarray:
+    """Return points that a person set as an array (P, 4).
+
+    Raises:
+        ValueError: They are no such array of numbers, or fewer than three.
+    """
+    found = np.asarray(points, dtype=np.float64)
+    if found.ndim != 2 or found.shape[1] != 4 or len(found) < 3 or not np.isfinite(found).all():
+        raise ValueError(
+            "Points set by hand are three or more rows x, y (moving photograph), x, y (fixed photograph) in pixels, "
+            f"got an array of shape {found.shape}{'' if np.isfinite(found).all() else ' that is not all numbers'}."
+        )
+    return found
+
+
+def _rest_on(points: np.ndarray, prior: Prior) -> _Agreed | None:
+    """Agree on points that a person set alone, where no keypoints do: the photographs themselves must decide then."""
+    if len(prior[0]) <= _FEW_PRIOR_POINTS:
+        return None
+    none, weights = np.zeros((0, 2), np.int64), np.ones(len(points))
+    transform = Quadratic.fit(*prior)
+    return _Agreed(none, np.zeros(0, np.float32), points[:, :2], points[:, 2:], weights, np.zeros(0, bool), transform)
 
 
 def _look_closer(
@@ -389,4 +435,4 @@ def _rejected(matches: np.ndarray, scores: np.ndarray, reason: str) -> Estimate:
     return Estimate(False, None, matches, scores, nothing, float("nan"), 0.0, reason, {"given": len(matches)})
 
 
-__all__ = ["Estimate", "estimate"]
+__all__ = ["Estimate", "check_points", "estimate"]

@@ -1,6 +1,6 @@
 """The first hypothesis about a pair: a rotation of the eye or a homography that most matches agree with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import cv2
@@ -10,6 +10,10 @@ from ..keypoint_set import WORKING_SIZE, Keypoints
 from ..transforms import Homography
 from .eye_model import CURVATURE, PLANE, EyeModel, find_rotation, refine
 from .settings import EstimationSettings
+
+
+# Working pixels within which points set by hand agree.
+_BY_HAND = 32.0
 
 
 class Hypothesis(Protocol):
@@ -41,7 +45,7 @@ class _Rotation:
     def refit(self, moving: np.ndarray, fixed: np.ndarray, weights: np.ndarray, noise: float) -> "_Rotation":
         points = self.moving.normalize(moving), self.fixed.normalize(fixed)
         model = refine(self.model, *points, weights, noise * self.fixed.scale / self.fixed.radius)
-        return _Rotation(self.moving, self.fixed, model)
+        return replace(self, model=model)
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,28 @@ def find_hypothesis(
     # Eight free numbers always agree with a few false matches more than the rotation's four do.
     clearly = 1.25 * _explained(best, p, q, fixed.scale, settings) + 4
     return plane if _explained(plane, p, q, fixed.scale, settings) > clearly else best
+
+
+def hypothesis_from_points(moving: Keypoints, fixed: Keypoints, points: np.ndarray) -> Hypothesis | None:
+    """Find the rotation of the eye that points set by a person agree with.
+
+    Args:
+        moving: Keypoints of the moving photograph.
+        fixed: Keypoints of the fixed photograph.
+        points: (N, 4), x and y in pixels of the moving photograph, then of the fixed one.
+
+    Returns:
+        None when they agree with none: two of them at least must.
+    """
+    pair = moving.normalize(points[:, :2]), fixed.normalize(points[:, 2:])
+    rotation = find_rotation(*pair, _BY_HAND * 2 / WORKING_SIZE, 200)
+    if rotation is None:
+        return None
+    model = EyeModel(rotation.angle, rotation.shift, rotation.magnification)
+    start = _Rotation(moving, fixed, model, "points set by hand")
+    for _ in range(4):
+        start = start.refit(points[:, :2], points[:, 2:], np.ones(len(points)), _BY_HAND / 4)
+    return start
 
 
 def _tighten(base: Hypothesis, p: np.ndarray, q: np.ndarray, scale: float, settings: EstimationSettings) -> Hypothesis:
