@@ -29,6 +29,8 @@ from retinamatch.files import write_text
 from retinamatch.hub import save_repository
 from retinamatch.processes import end_with_parent
 
+from .run.configuration import errors_of_the_user
+
 
 STEPS = ("read", "keypoints", "match", "estimate")
 
@@ -74,7 +76,7 @@ def main(
     """Print a table of seconds, and of the peak memory of a process that has one model and registers the pair."""
     rows = []
     names = {name: name for name in (*model, ROOTSIFT)}
-    with ExitStack() as stack:
+    with errors_of_the_user(OSError, ValueError), ExitStack() as stack:
         if published:
             # Time does not depend on what was learned, but on how many keypoints there are: the same limit for both.
             network = LKSuperRetinaForKeypointMatching(LKSuperRetinaConfig(keypoint_threshold=0.001))

@@ -11,7 +11,10 @@ import typer
 from transformers import AutoModelForKeypointMatching
 
 from retinamatch import RetinaImageProcessor
+from retinamatch.extractor import find_model
 from retinamatch.hub import save_repository
+
+from .run.configuration import errors_of_the_user
 
 
 def main(
@@ -20,8 +23,10 @@ def main(
     remote_code: Annotated[bool, typer.Option(help="Add the code, for machines without this package.")] = False,
 ) -> None:
     """Write weights, configuration and processor."""
-    model = AutoModelForKeypointMatching.from_pretrained(weights, dtype=torch.float32, trust_remote_code=False)
-    save_repository(model, RetinaImageProcessor(), out, remote_code=remote_code)
+    with errors_of_the_user(OSError, ValueError):
+        place = find_model(str(weights))
+        model = AutoModelForKeypointMatching.from_pretrained(place, dtype=torch.float32, trust_remote_code=False)
+        save_repository(model, RetinaImageProcessor(), out, remote_code=remote_code)
     size = (out / "model.safetensors").stat().st_size / 2**20
     typer.echo(f"{out}: {model.num_parameters():,} parameters, {size:.1f} MiB")
 
