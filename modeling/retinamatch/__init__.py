@@ -24,6 +24,7 @@ The files in the order to read them:
     matching                  two keypoint sets to matches
     transforms, polynomials   similarity, affine, homography, quadratic, cubic: fit, apply, invert, warp
     estimation/               matches to the transform that the evidence supports, and whether to believe it
+    photograph_views          a photograph seen otherwise, and coordinates back; view_search: which views to try
     registration, registrar   the answer for a pair; one pair, many, step by step
     drawing, results, series  pictures, files, a history of visits
     evaluation/               figures: FIRE, harder conditions, identity, impostors
