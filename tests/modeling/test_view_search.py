@@ -15,6 +15,7 @@ from retinamatch.cli import app
 from retinamatch.normalized_picture import NormalizedPicture
 from retinamatch.photograph_views import AS_GIVEN
 from retinamatch.registrar import Registrar, UnknownNameError, register
+from retinamatch.results import read_points
 from retinamatch.view_search import ViewSearch, vessel_contrast
 
 
@@ -156,11 +157,15 @@ class TestPointsByHand:
         points = np.hstack([points[kept] @ matrix[:, :2].T + matrix[:, 2], fixed[kept]])[:number]
         return points + rng.normal(0, noise, points.shape)
 
+    @pytest.fixture(scope="class")
+    def keypoints(self, fast, turned, visits):
+        return fast.keypoints([turned[0], visits.fixed.image])
+
     @pytest.mark.parametrize("number, noise", [(3, 1.0), (4, 2.0), (8, 4.0)])
-    def test_they_register_what_is_refused_without(self, fast, turned, visits, number, noise):
-        photograph, matrix = turned
-        assert not fast.register(photograph, visits.fixed.image)
-        found = fast.register(photograph, visits.fixed.image, points=self.places(visits, matrix, number, noise))
+    def test_they_register_what_is_refused_without(self, fast, turned, visits, keypoints, number, noise):
+        matrix = turned[1]
+        assert not fast.register_keypoints(*keypoints)
+        found = fast.register_keypoints(*keypoints, points=self.places(visits, matrix, number, noise))
         assert found and found.evidence["start"] == "points set by hand"
         truth = self.places(visits, matrix, 60, 0)
         assert np.median(np.linalg.norm(found.transform(truth[:, :2]) - truth[:, 2:], axis=1)) < 3
@@ -190,11 +195,13 @@ class TestPointsByHand:
         rows = "\n".join(",".join(f"{v:.1f}" for v in row) for row in self.places(visits, turned[1], 5, 1.0))
         command = ["register", "moving.png", "fixed.png", "--effort", "fast", "--points", "points.csv"]
         command = [str(tmp_path / word) if "." in word else word for word in command] + ["--out", str(tmp_path / "out")]
-        for header in ("", "x_moving,y_moving,x_fixed,y_fixed\n"):
-            (tmp_path / "points.csv").write_text(header + rows + "\n")
-            assert CliRunner().invoke(app, command).exit_code == 0
-            record = json.loads((tmp_path / "out" / "registration.json").read_text())
-            assert record["evidence"]["start"] == "points set by hand"
+        (tmp_path / "points.csv").write_text(rows)
+        plain = read_points(tmp_path / "points.csv")
+        (tmp_path / "points.csv").write_text("x_moving,y_moving,x_fixed,y_fixed\n" + rows + "\n")
+        assert plain.shape == (5, 4) and np.array_equal(read_points(tmp_path / "points.csv"), plain)
+        assert CliRunner().invoke(app, command).exit_code == 0
+        record = json.loads((tmp_path / "out" / "registration.json").read_text())
+        assert record["evidence"]["start"] == "points set by hand"
         (tmp_path / "points.csv").write_text("1,2,3,4\nx,y,z\n")
         failed = CliRunner().invoke(app, command)
         assert failed.exit_code == 2 and "points.csv holds no points" in failed.output
