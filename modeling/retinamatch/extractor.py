@@ -18,6 +18,7 @@ from transformers import AutoModelForKeypointDetection, PreTrainedConfig
 from transformers.utils import IMAGE_PROCESSOR_NAME
 
 from .conversion import PUBLISHED_INFERENCE
+from .field_of_view import FieldOfView
 from .image_processing_retina import RetinaImageProcessor
 from .keypoint_set import Keypoints
 from .keypoints import RetinaKeypointOutput, sample_descriptors
@@ -100,10 +101,9 @@ class ModelExtractor:
         inputs = self.processor(list(photographs), return_tensors="pt").to(self.device)
         output = self.detect(inputs)
         frames, canvas = inputs["image_frames"].double().cpu().numpy(), inputs["pixel_values"].shape[-2:]
-        pictures = map(NormalizedPicture.from_photo, photographs, inputs.fields_of_view)
         return [
-            self._keypoints(output, i, frame, photograph.shape[:2], canvas, picture)
-            for i, (frame, photograph, picture) in enumerate(zip(frames, photographs, pictures))
+            self._keypoints(output, i, frame, photograph, canvas, view)
+            for i, (frame, photograph, view) in enumerate(zip(frames, photographs, inputs.fields_of_view))
         ]
 
     def detect(self, inputs: Mapping[str, torch.Tensor]) -> RetinaKeypointOutput:
@@ -123,9 +123,9 @@ class ModelExtractor:
         output: RetinaKeypointOutput,
         i: int,
         frame: np.ndarray,
-        size: tuple[int, int],
+        photograph: np.ndarray,
         canvas: Sequence[int],
-        picture: NormalizedPicture,
+        view: FieldOfView,
     ) -> Keypoints:
         """Bring the padded keypoints of one image of a batch back to the pixels of its photograph.
 
@@ -134,12 +134,13 @@ class ModelExtractor:
             i: Which image of it.
             frame: (4,) the rectangle of the photograph that the canvas shows, (x0, y0, x1, y1) relative to the
                 photograph.
-            size: (height, width) of the photograph.
+            photograph: (H, W, 3) uint8 RGB.
             canvas: (height, width) of the network's input.
-            picture: The photograph, small and locally normalized.
+            view: The field of view of the photograph.
         """
         assert output.descriptor_map is not None
         height, width = canvas
+        size = photograph.shape[0], photograph.shape[1]
         span, mask, head = np.array(size[::-1]), output.mask[i].bool(), self.model.base_model.descriptor_head
         return Keypoints(
             points=output.keypoints[i][mask].double().cpu().numpy() * span - 0.5,
@@ -153,7 +154,8 @@ class ModelExtractor:
                 output.descriptor_map[i : i + 1].half(), head.stride, head.offset, frame, size, (height, width)
             ),
             heatmap=None if output.heatmap is None else output.heatmap[i, 0].half().cpu().numpy(),
-            picture=picture,
+            picture=NormalizedPicture.from_photo(photograph, view),
+            problem=view.problem,
         )
 
 

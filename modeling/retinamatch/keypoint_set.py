@@ -30,6 +30,7 @@ class Keypoints:
             its middle; None when it is not kept.
         picture: The photograph itself, small and locally normalized; without it nothing but keypoints can tell a right
             transform from a wrong one.
+        problem: Why the photograph evidently shows no retina, in words; else "".
     """
 
     points: np.ndarray
@@ -41,6 +42,7 @@ class Keypoints:
     describe: Describe | None = None
     heatmap: np.ndarray | None = None
     picture: NormalizedPicture | None = None
+    problem: str = ""
 
     def __len__(self) -> int:
         return len(self.points)

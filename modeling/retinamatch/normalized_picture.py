@@ -1,6 +1,6 @@
-"""What is kept of a photograph to compare it with another one place by place: small, gray, locally normalized."""
+"""What is kept of a photograph to compare it with another one place by place: small and locally normalized."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -22,6 +22,9 @@ _BLUR, _NEIGHBORHOOD = 1.0, 12.0
 _FOREIGN_BRIGHT, _FOREIGN_DARK = 4.0, 6.0
 # In gray levels: a local standard deviation that is nothing but rounding and compression.
 _FLAT = 0.5
+# In gray levels, the difference of the channels, and in radians, the usual deviation of the hue from that around it:
+# less of either is a gray or a tinted picture. Photographs have 6 and .01 even behind a haze.
+_LEAST_CHROMA, _LEAST_HUE = 4.0, 0.005
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +34,14 @@ class NormalizedPicture:
     Attributes:
         values: (H, W) float32 in [-1, 1], dark below 0 and bright above; 0 where no retina is seen.
         mask: (H, W) bool, where retina is seen: inside the field of view, and nothing foreign.
+        color: (H, W, 3) uint8 RGB, the photograph before that.
         origin: (x, y) of the center of the top-left pixel, in pixels of the photograph.
         scale: Pixels of the photograph per pixel.
     """
 
     values: np.ndarray
     mask: np.ndarray
+    color: np.ndarray
     origin: tuple[float, float]
     scale: float
 
@@ -52,16 +57,30 @@ class NormalizedPicture:
             channel: 0 red, 1 green, 2 blue.
         """
         view = field_of_view or find_field_of_view(photo)
-        plane = cv2.extractChannel(photo, channel)
-        gray, mask, (x0, y0, x1, y1) = canvas(plane, view, (PICTURE_SIZE, PICTURE_SIZE))
+        size = (PICTURE_SIZE, PICTURE_SIZE)
+        gray, mask, (x0, y0, x1, y1) = canvas(cv2.extractChannel(photo, channel), view, size)
+        color = canvas(photo, view, size)[0]
         gray = masked_blur(gray, mask, _BLUR)
         mask &= ~_foreign(gray, mask)
-        tensors = torch.from_numpy(gray)[None, None], torch.from_numpy(mask)[None, None]
-        values = local_normalize(*tensors, sigma=_NEIGHBORHOOD)[0, 0].numpy()
+        values = _normalize(gray, mask)
         height, width = photo.shape[:2]
         scale = (x1 - x0) * width / PICTURE_SIZE
         origin = (x0 * width + (scale - 1) / 2, y0 * height + (scale - 1) / 2)
-        return cls(values, mask, origin, scale)
+        return cls(values, mask, color, origin, scale)
+
+    def in_hue(self) -> "NormalizedPicture | None":
+        """Return the picture of the hue alone, which a veil of any gray leaves as it is; None in gray or nearly so.
+
+        The hue is the angle between the differences of the channels, red - green and green - blue.
+        """
+        red, green, blue = (masked_blur(self.color[..., k].astype(np.float32), self.mask, _BLUR) for k in range(3))
+        if not self.mask.any() or np.hypot(red - green, green - blue)[self.mask].mean() < _LEAST_CHROMA:
+            return None
+        hue = np.arctan2(green - blue, red - green)
+        detail = hue - masked_blur(hue, self.mask, _NEIGHBORHOOD)
+        if np.median(np.abs(detail[self.mask])) < _LEAST_HUE:
+            return None
+        return replace(self, values=_normalize(hue, self.mask))
 
     def __getstate__(self) -> dict:
         # Half the memory where many photographs are kept or sent to other processes.
@@ -77,6 +96,11 @@ class NormalizedPicture:
     def to_picture(self, pixels: np.ndarray) -> np.ndarray:
         """Bring pixels of the photograph, (N, 2), to pixels of this picture."""
         return (pixels - np.asarray(self.origin)) / self.scale
+
+
+def _normalize(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    tensors = torch.from_numpy(image)[None, None], torch.from_numpy(mask)[None, None]
+    return local_normalize(*tensors, sigma=_NEIGHBORHOOD)[0, 0].numpy()
 
 
 def masked_blur(image: np.ndarray, mask: np.ndarray, sigma: float, least: float = 1e-3) -> np.ndarray:

@@ -81,7 +81,7 @@ def why_no_retina(picture: np.ndarray, inside: np.ndarray) -> str:
         inside: (height, width) bool, the field of view.
 
     Returns:
-        One sentence, or "".
+        What it shows instead, in words, or "".
     """
     height, width = inside.shape
     scale = min(1.0, 256 / max(height, width))
@@ -92,20 +92,20 @@ def why_no_retina(picture: np.ndarray, inside: np.ndarray) -> str:
     count = np.bincount(gray[inside], minlength=256)
     total = count.sum()
     if total < 100:
-        return "The field of view is too small to show a retina."
+        return "its field of view is too small"
     share, levels = np.cumsum(count) / total, np.arange(256.0)
     if np.searchsorted(share, 0.98) - np.searchsorted(share, 0.02) < _LEAST_RANGE:
-        return "The picture is uniform."
+        return "it is uniform"
     mean = (count * levels).sum() / total
     variance = (count * (levels - mean) ** 2).sum() / total
     rest = np.where(inside, gray - np.float32(mean), 0)
     alike = min((rest[1:] * rest[:-1]).sum(), (rest[:, 1:] * rest[:, :-1]).sum()) / total
     if alike < _LEAST_LIKENESS * variance:
-        return "The picture shows noise or a fine pattern, not a retina."
+        return "it shows noise or a fine pattern"
     parted = (share > 0) & (share < 1)
     moment = np.cumsum(count * (levels - mean))[parted] / total
     if (moment**2 / (share * (1 - share))[parted]).max() > (1 - _LEAST_WITHIN) * variance:  # Otsu 1979
-        return "The picture has two gray levels only, like a drawing or a page."
+        return "it has two gray levels only, like a drawing or a page"
     return ""
 
 

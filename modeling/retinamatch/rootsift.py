@@ -59,6 +59,7 @@ def rootsift_keypoints(photo: np.ndarray, maximum: int = MAXIMUM_KEYPOINTS) -> K
         scale,
         center,
         picture=NormalizedPicture.from_photo(photo, view),
+        problem=view.problem,
     )
 
 

@@ -2,8 +2,10 @@ import copy
 import functools
 import json
 import pickle
+import re
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -338,3 +340,30 @@ def test_work_can_be_stopped_between_two_steps(registrar, visits, monkeypatch):
     steps = registrar.steps(visits.moving.image, visits.fixed.image)
     assert [next(steps).name for _ in range(3)] == ["read", "read", "keypoints"]
     steps.close()
+
+
+def no_retinas():
+    rng = np.random.default_rng(0)
+    yield "noise", rng.integers(0, 256, (300, 400, 3)).astype(np.uint8)
+    yield "noise", np.repeat(rng.normal(120, 30, (500, 500, 1)).clip(0, 255).astype(np.uint8), 3, 2)
+    for side, colors in ((12, (0, 255)), (40, (60, 180))):
+        rows, columns = np.indices((400, 480)) // side
+        yield "gray levels|pattern", np.where((rows + columns)[..., None] % 2, *colors).repeat(3, 2).astype(np.uint8)
+    for height, paper in ((0.4, 255), (0.7, 235)):
+        page = np.full((500, 400, 3), paper, np.uint8)
+        for line in range(20, 500, int(40 * height)):
+            words = "".join(rng.choice(list("abcdefghijkl mnopq"), 80))
+            cv2.putText(page, words, (10, line), cv2.FONT_HERSHEY_COMPLEX, height, (20, 20, 25), 1, cv2.LINE_AA)
+        yield "gray levels|pattern", page
+    yield "uniform", np.full((300, 300, 3), 90, np.uint8)
+
+
+@pytest.mark.parametrize("words, picture", no_retinas())
+@pytest.mark.parametrize("model", ["rootsift", DEFAULT_MODEL])
+def test_a_picture_that_shows_no_retina_is_refused_as_that(model, words, picture, visits):
+    registrar = make_registrar(model)
+    [strange], [known] = registrar.keypoints([picture]), registrar.keypoints([visits.fixed.image])
+    for pair, which in (((strange, strange), "moving"), ((strange, known), "moving"), ((known, strange), "fixed")):
+        registration = registrar.register_keypoints(*pair)
+        assert not registration and not registration.reason.endswith(".")
+        assert re.search(f"^the {which} photograph shows no retina: .*({words})", registration.reason)

@@ -15,6 +15,10 @@ are believed where at least `minimum_alike` of the places look alike: what is no
 watermark) can make keypoints agree, but not the photographs. Keypoints that do not pass are believed all the same where
 the photographs alone leave no doubt: `sufficient_alike` of at least `minimum_cells` places.
 
+What is fixed to the picture can make both agree, where it is faint and everywhere; see `fixed_pattern.py`. A transform
+that may be that of such a pattern is believed where the hues of the photographs look alike as well, at
+`minimum_alike_in_hue` of the places.
+
 Beside that, the transform has to be one that two photographs of an eye can have: no mirror image, no fold, no wild
 scale. `evaluation/impostors.py` says where the thresholds come from.
 """
@@ -27,6 +31,7 @@ import numpy as np
 from ..keypoint_set import Keypoints
 from ..transforms import Transform
 from .dense_agreement import DenseAgreement
+from .fixed_pattern import PictureShift
 from .guided_matching import guided_matches
 from .settings import EstimationSettings
 
@@ -34,6 +39,7 @@ from .settings import EstimationSettings
 # How far the displaced searches look from the predicted place, in working pixels: far more than an inlier's radius.
 DISPLACEMENT = 24.0
 DIRECTIONS = 8
+_FIXED = "what the two photographs share is fixed to the picture, such as a watermark"
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,11 @@ class Evidence:
         alike: Share of them that look alike under the transform.
         alike_reversed: Share of them that look alike with the contrast reversed.
         correlation: Median of their correlations.
+        displacement: How far the transform moves the picture as such, as a fraction of its width; see `PictureShift`.
+            None, like the next one, when the photographs were not compared.
+        departure: The same beside a shift of the whole picture.
+        alike_in_hue: Share of places at which the hues look alike; None unless `departure` made it look at them and
+            both photographs are in color.
         precision: Standard error of the transform over the overlap, in pixels of the fixed photograph; None unless it
             is believed.
     """
@@ -76,9 +87,12 @@ class Evidence:
     alike: float | None = None
     alike_reversed: float | None = None
     correlation: float | None = None
+    displacement: float | None = None
+    departure: float | None = None
+    alike_in_hue: float | None = None
     precision: float | None = None
 
-    def with_agreement(self, agreement: DenseAgreement) -> "Evidence":
+    def with_agreement(self, agreement: DenseAgreement, shift: PictureShift, hue: float | None) -> "Evidence":
         """Add what the photographs themselves say."""
         return replace(
             self,
@@ -86,6 +100,9 @@ class Evidence:
             alike=agreement.share,
             alike_reversed=agreement.reversed_share,
             correlation=agreement.median,
+            displacement=shift.displacement,
+            departure=shift.departure,
+            alike_in_hue=hue,
         )
 
     def to_dict(self) -> dict:
@@ -144,7 +161,11 @@ def gather_evidence(
 
 def reason_to_reject(evidence: Evidence, settings: EstimationSettings) -> str:
     """Say why there is no reliable match, in words; empty when nothing speaks against the transform."""
-    return _too_little_evidence(evidence, settings) or impossible_shape(evidence, settings)
+    return (
+        _too_little_evidence(evidence, settings)
+        or _fixed_to_picture(evidence, settings)
+        or impossible_shape(evidence, settings)
+    )
 
 
 def _too_little_evidence(evidence: Evidence, settings: EstimationSettings) -> str:
@@ -166,6 +187,22 @@ def _too_little_evidence(evidence: Evidence, settings: EstimationSettings) -> st
             f"{evidence.agreeing} matches agree on one transform, but under it the photographs look alike in only "
             f"{100 * alike:.0f} per cent of the places that both show"
         )
+    return ""
+
+
+def _fixed_to_picture(evidence: Evidence, settings: EstimationSettings) -> str:
+    """Give why what the photographs share seems to be fixed to the picture, in words; empty when it does not."""
+    if evidence.departure is None or evidence.displacement is None or evidence.correlation is None:
+        return ""
+    if evidence.alike_in_hue is not None:
+        if evidence.departure < settings.fixed_departure and evidence.alike_in_hue < settings.minimum_alike_in_hue:
+            return (
+                f"{_FIXED}: at the same places of both, their colors look alike in only "
+                f"{100 * evidence.alike_in_hue:.0f} per cent of them"
+            )
+        return ""
+    if evidence.displacement < settings.fixed_displacement and evidence.correlation < settings.copied_correlation:
+        return f"{_FIXED}: it lies at the same places of both, and no color tells it from the retina"
     return ""
 
 

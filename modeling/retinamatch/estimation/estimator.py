@@ -23,6 +23,7 @@ from ..keypoint_set import Keypoints
 from ..transforms import TRANSFORMS, Polynomial, Quadratic, Transform, transform_class
 from .decision import few_keypoints, gather_evidence, impossible_shape, overlap_grid, reason_to_reject
 from .dense_agreement import DenseAgreement, dense_agreement
+from .fixed_pattern import hue_agreement, picture_shift
 from .guided_matching import guided_matches
 from .hypotheses import Hypothesis, find_hypothesis, hypothesis_from_points
 from .image_alignment import align_where_better
@@ -146,7 +147,10 @@ def estimate(
         kind, held_out = _richest_class(fine, prior, settings)
     fitted = _fit(kind, fine.moving, fine.fixed, fine.weights, prior, settings)
     if agreement is not None:
-        evidence = evidence.with_agreement(agreement)
+        places, _ = overlap_grid(moving, fixed, fine.transform)
+        shift = picture_shift(places, fine.transform(places), moving, fixed)
+        hue = hue_agreement(shift, moving, fixed, fine.transform, settings)
+        evidence = evidence.with_agreement(agreement, shift, hue)
     reason, rough = reason_to_reject(evidence, settings), False
     if not reason:
         grid, _ = overlap_grid(moving, fixed, fitted)
@@ -182,6 +186,8 @@ def _begin(
 ) -> Hypothesis | str:
     """Give the hypothesis that the search starts from, or why there is none, in words."""
     for name, keypoints in (("moving", moving), ("fixed", fixed)):
+        if keypoints.problem:
+            return f"the {name} photograph shows no retina: {keypoints.problem}"
         if len(keypoints) < settings.minimum_matches:
             return f"the {name} photograph shows only {len(keypoints)} keypoints"
     if points is not None:

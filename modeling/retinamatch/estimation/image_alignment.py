@@ -8,6 +8,7 @@ than six follow the noise of such photographs: a quadratic correction was tried,
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -50,7 +51,7 @@ def align_pictures(
         step = max(int(sigma), 1)
         template, smooth = _blur(moving, sigma)[::step, ::step], _blur(fixed, sigma)
         slopes = [cv2.Sobel(smooth, cv2.CV_32F, dx, dy, ksize=3, scale=1 / 8) for dx, dy in ((1, 0), (0, 1))]
-        image = NormalizedPicture(smooth, fixed.mask, fixed.origin, fixed.scale)
+        image = replace(fixed, values=smooth)
         start, weights = places[::step, ::step], trust[::step, ::step]
         basis = _basis(start.reshape(-1, 2), fixed).astype(np.float32)
         for _ in range(_ITERATIONS):

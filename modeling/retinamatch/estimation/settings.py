@@ -32,6 +32,11 @@ class EstimationSettings:
         sufficient_alike: Share from which on the photographs are believed where the keypoints do not pass.
         sufficient_correlation: Least median of their correlations for that.
         minimum_cells: Least number of places for that.
+        fixed_departure: A transform that departs from a shift of the picture by less, as a fraction of its width, may
+            be that of a pattern that is fixed to the picture; see `fixed_pattern.py`.
+        fixed_displacement: In gray, one that displaces the picture by less.
+        minimum_alike_in_hue: Least share of places at which the hues look alike then.
+        copied_correlation: In gray, the least median of the correlations then: that of copies of one photograph.
         settling_rounds: Dense refinements, one after the other, where there are too few keypoints.
         plenty: Number of located matches from which on their scatter alone tells the precision.
         test_displacement: Of the transform, to see how much of it a dense refinement keeps.
@@ -60,6 +65,10 @@ class EstimationSettings:
     sufficient_alike: float = 0.45
     sufficient_correlation: float = 0.2
     minimum_cells: int = 16
+    fixed_departure: float = 0.004
+    fixed_displacement: float = 0.0015
+    minimum_alike_in_hue: float = 0.25
+    copied_correlation: float = 0.97
     settling_rounds: int = 3
     plenty: int = 350
     test_displacement: float = 4.0

@@ -170,7 +170,7 @@ def surrounded(pair: AnnotatedPair, color: tuple[int, int, int], rim: float = 0.
     return replace(pair, moving=_surround(pair.moving, color, rim), fixed=_surround(pair.fixed, color, rim))
 
 
-def marked(pair: AnnotatedPair, text: str, opacity: float, height: float, tiles: int = 1) -> AnnotatedPair:
+def marked(pair: AnnotatedPair, text: str, opacity: float, height: float, tiles: int = 1, **how) -> AnnotatedPair:
     """Print the same text across both photographs, at the same place of the picture.
 
     Args:
@@ -179,11 +179,13 @@ def marked(pair: AnnotatedPair, text: str, opacity: float, height: float, tiles:
         opacity: 0 to 1; 1 is burnt in.
         height: Of the letters, as a fraction of the picture's height.
         tiles: The text is repeated on so many lines.
+        **how: `gray`, the gray level of the letters, 255 when not given; `angle`, degrees by which the lines are
+            turned; `along`, True where the text is repeated along the lines.
     """
     return replace(
         pair,
-        moving=_mark(pair.moving, text, opacity, height, tiles),
-        fixed=_mark(pair.fixed, text, opacity, height, tiles),
+        moving=_mark(pair.moving, text, opacity, height, tiles, **how),
+        fixed=_mark(pair.fixed, text, opacity, height, tiles, **how),
     )
 
 
@@ -199,18 +201,32 @@ def _surround(photo: np.ndarray, color: tuple[int, int, int], rim: float) -> np.
     return mixed.round().astype(np.uint8)
 
 
-def _mark(photo: np.ndarray, text: str, opacity: float, height: float, tiles: int) -> np.ndarray:
+def _mark(
+    photo: np.ndarray,
+    text: str,
+    opacity: float,
+    height: float,
+    tiles: int,
+    gray: int = 255,
+    angle: float = 0.0,
+    along: bool = False,
+) -> np.ndarray:
     rows, columns = photo.shape[:2]
     letters = np.zeros((rows, columns), np.uint8)
     font, thickness = cv2.FONT_HERSHEY_SIMPLEX, max(1, round(height * rows / 8))
     size, _ = cv2.getTextSize(text, font, 1.0, 1)
     scale = height * rows / size[1]
-    x = round((columns - scale * size[0]) / 2)
+    middle, step = (columns - scale * size[0]) / 2, 1.3 * scale * size[0]
+    reach = int(columns / step) + 1 if along else 0
     for k in range(tiles):
         y = round(rows * (k + 1) / (tiles + 1) + height * rows / 2)
-        cv2.putText(letters, text, (x, y), font, scale, 255, thickness, cv2.LINE_AA)
+        for n in range(-reach, reach + 1):
+            cv2.putText(letters, text, (round(middle + n * step), y), font, scale, 255, thickness, cv2.LINE_AA)
+    if angle:
+        turn = cv2.getRotationMatrix2D((columns / 2, rows / 2), angle, 1.0)
+        letters = cv2.warpAffine(letters, turn, (columns, rows))
     weight = opacity * letters[..., None].astype(np.float32) / 255
-    return (photo * (1 - weight) + 255 * weight).round().astype(np.uint8)
+    return (photo * (1 - weight) + gray * weight).round().astype(np.uint8)
 
 
 Condition = Callable[[AnnotatedPair], AnnotatedPair]
@@ -240,6 +256,9 @@ SHARED_BY_BOTH: dict[str, Condition] = {
     "white surround, soft rim": partial(surrounded, color=(255,) * 3, rim=0.004),
     "stamp": partial(marked, text="EYE CLINIC 2024-03-11", opacity=1.0, height=0.05),
     "watermark": partial(marked, text="SPECIMEN COPY", opacity=0.35, height=0.12, tiles=3),
+    "faint watermark": partial(marked, text="SPECIMEN COPY", opacity=0.2, height=0.12, tiles=3),
+    "small lines": partial(marked, text="EYE CLINIC 2024-03-11 PATIENT 4711", opacity=0.5, height=0.03, tiles=6),
+    "tiles": partial(marked, text="DO NOT COPY", opacity=0.15, height=0.05, tiles=9, along=True, angle=20),
 }
 
 

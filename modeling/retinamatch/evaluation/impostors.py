@@ -37,6 +37,8 @@ from .identity import read_people
 
 
 FIGURES = ("agreeing", "share", "excess", "alike", "correlation")
+# What is recorded beside them.
+MORE = ("cells", "displacement", "departure", "alike_in_hue")
 # Photographs of a unit: 276 pairs, some minutes, keypoints of a quarter of a gigabyte.
 TOGETHER = 24
 # Changes of a single photograph: the moving side of the condition of a pair.
@@ -45,7 +47,7 @@ IMPOSTOR_CONDITIONS: dict[str, Condition] = {
     "both degraded 3": CONDITIONS["degraded 3"],
     **SHARED_BY_BOTH,
 }
-DEFAULT_CONDITIONS = ["plain", "both degraded 3", "white surround", "stamp", "watermark"]
+DEFAULT_CONDITIONS = ["plain", "both degraded 3", "white surround", "stamp", "watermark", "tiles"]
 GENUINE_CONDITIONS = ("clean", "degraded 4", "degraded 5")
 
 
@@ -111,7 +113,7 @@ def judge_impostors(
 
     Returns:
         A dict per pair: `kind` ("different", "mirrored" or "genuine"), `condition`, `moving`, `fixed`, `accepted`, and
-        its `FIGURES`, None where no transform was found.
+        its `FIGURES` and `MORE`, None where no transform was found.
 
     Raises:
         ValueError: Fewer than two eyes; a condition is not known; the record is that of another command; see also
@@ -284,11 +286,11 @@ def _judge(
     registration = registrar.register_keypoints(first, second)
     row = {"kind": kind, "condition": condition, "moving": moving, "fixed": fixed, "accepted": registration.registered}
     evidence = registration.evidence
-    figures = {name: evidence[name] for name in FIGURES if evidence.get(name) is not None}
+    figures = {name: evidence[name] for name in (*FIGURES, *MORE) if evidence.get(name) is not None}
     if "alike" in figures:
         figures["alike"] = max(figures["alike"], evidence["alike_reversed"])
         figures["correlation"] = abs(figures["correlation"])
-    return row | dict.fromkeys(FIGURES) | {name: round(float(value), 4) for name, value in figures.items()}
+    return row | dict.fromkeys((*FIGURES, *MORE)) | {name: round(float(value), 4) for name, value in figures.items()}
 
 
 @functools.lru_cache(maxsize=1)

@@ -89,3 +89,27 @@ def test_reversed_contrast_is_evidence_as_well():
     turned = {"cells": 60, "alike": 0.0, "alike_reversed": 0.9, "correlation": -0.6}
     assert reason_to_reject(replace(CLEAR, **turned), SETTINGS) == ""
     assert reason_to_reject(replace(CLEAR, **FEW[0], **turned), SETTINGS) == ""
+
+
+FIXED = {**ALIKE, "displacement": 0.0005, "departure": 0.0003}
+
+
+@pytest.mark.parametrize("few", [{}, *FEW])
+def test_what_is_fixed_to_the_picture_is_not_believed(few):
+    """However much the photographs look alike."""
+    for hue in (0.1, 0.24):
+        reason = reason_to_reject(replace(CLEAR, **few, **FIXED, alike_in_hue=hue), SETTINGS)
+        assert "fixed to the picture, such as a watermark" in reason and not reason.endswith(".")
+    assert reason_to_reject(replace(CLEAR, **few, **FIXED, alike_in_hue=0.25), SETTINGS) == ""
+
+
+def test_a_shifted_pattern_is_known_by_its_hue():
+    shifted = FIXED | {"displacement": 0.2, "alike_in_hue": 0.1}
+    assert "fixed to the picture" in reason_to_reject(replace(CLEAR, **shifted), SETTINGS)
+    assert reason_to_reject(replace(CLEAR, **shifted | {"departure": 0.01}), SETTINGS) == ""
+
+
+def test_in_gray_only_copies_are_believed_in_place():
+    assert "fixed to the picture" in reason_to_reject(replace(CLEAR, **FIXED), SETTINGS)
+    for change in ({"correlation": 0.99}, {"displacement": 0.01}):
+        assert reason_to_reject(replace(CLEAR, **FIXED | change), SETTINGS) == ""

@@ -1,0 +1,182 @@
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from datasets_scripts.rendering.eye import draw_eye
+from datasets_scripts.rendering.fundus import render
+from retinamatch.estimation import EstimationSettings
+from retinamatch.estimation.fixed_pattern import PictureShift, hue_agreement, picture_shift
+from retinamatch.evaluation.conditions import SHARED_BY_BOTH, AnnotatedPair, marked
+from retinamatch.evaluation.degradation import degrade
+from retinamatch.keypoint_set import Keypoints
+from retinamatch.normalized_picture import NormalizedPicture
+from retinamatch.registrar import Registrar
+from retinamatch.transforms import Similarity
+
+
+NOWHERE = np.zeros((0, 2))
+SETTINGS = EstimationSettings()
+STILL = PictureShift(0.0, 0.0)
+FIXED = "fixed to the picture, such as a watermark"
+
+
+@pytest.fixture(scope="module")
+def registrar():
+    return Registrar()
+
+
+@pytest.fixture(scope="module")
+def strangers(visits, other_eye) -> AnnotatedPair:
+    return AnnotatedPair("strangers", other_eye, visits.fixed.image, NOWHERE, NOWHERE)
+
+
+@pytest.fixture(scope="module")
+def others() -> AnnotatedPair:
+    return AnnotatedPair("others", render(draw_eye(5), 512).image, render(draw_eye(6), 512).image, NOWHERE, NOWHERE)
+
+
+def keypoints(photo):
+    return Keypoints(NOWHERE, NOWHERE, np.zeros(0), photo.shape[:2], 1.0, picture=NormalizedPicture.from_photo(photo))
+
+
+def identity():
+    corners = np.array([[0.0, 0.0], [100.0, 0.0], [0.0, 100.0]])
+    return Similarity.fit(corners, corners)
+
+
+def hue(moving, fixed, shift=STILL):
+    return hue_agreement(shift, keypoints(moving), keypoints(fixed), identity(), SETTINGS)
+
+
+@pytest.mark.parametrize("text", ["A", "KLINIK 7", "DO NOT COPY"])
+@pytest.mark.parametrize("opacity", [0.1, 0.3, 0.6])
+@pytest.mark.parametrize("gray", [0, 128, 255])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"height": 0.12, "tiles": 3},
+        {"height": 0.03, "tiles": 8},
+        {"height": 0.05, "tiles": 8, "along": True, "angle": 30},
+    ],
+    ids=["large", "small", "tiles"],
+)
+def test_a_veil_of_any_gray_leaves_the_hue(strangers, text, opacity, gray, how):
+    both = marked(strangers, text, opacity, gray=gray, **how)
+    assert hue(both.moving, both.fixed) < 0.6 * SETTINGS.minimum_alike_in_hue
+
+
+@pytest.mark.parametrize("opacity", [0.15, 0.4])
+@pytest.mark.parametrize("shape", ["circles", "grid", "logo"])
+def test_patterns_that_are_no_text(others, shape, opacity):
+    pattern = np.zeros(others.moving.shape[:2], np.uint8)
+    for k in range(10, 512, 37):
+        if shape == "circles":
+            cv2.circle(pattern, (256, 256), k, 255, 3)
+        elif shape == "grid":
+            pattern[k : k + 3] = pattern[:, k : k + 3] = 255
+        else:
+            cv2.fillPoly(pattern, [np.array([[k, 100], [k + 30, 160], [k, 220]]) + [0, k % 4 * 70]], 255)
+    weight = opacity * pattern[..., None] / 255.0
+    moving, fixed = (
+        (photo * (1 - weight) + 255 * weight).round().astype(np.uint8) for photo in (others.moving, others.fixed)
+    )
+    assert hue(moving, fixed) < 0.6 * SETTINGS.minimum_alike_in_hue
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_one_retina_has_its_hue(visits, level):
+    assert hue(degrade(visits.fixed.image, level), visits.fixed.image) > SETTINGS.minimum_alike_in_hue
+
+
+@pytest.mark.parametrize("tint", [(1.0, 1.0, 1.0), (1.0, 0.6, 0.3), (0.0, 1.0, 0.0), (0.4, 0.5, 1.0)])
+@pytest.mark.parametrize("quality", [None, 60])
+def test_gray_and_tinted_photographs_have_no_hue(visits, tint, quality):
+    photo = (visits.fixed.image[..., 1:2] * np.array(tint)).round().astype(np.uint8)
+    if quality and tint == (1.0, 1.0, 1.0):
+        photo = cv2.imdecode(cv2.imencode(".jpg", photo, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
+    assert NormalizedPicture.from_photo(photo).in_hue() is None
+    assert hue(photo, visits.fixed.image) is None
+
+
+def test_the_hue_is_looked_at_where_a_pattern_may_be(visits):
+    departing = PictureShift(0.2, SETTINGS.fixed_departure)
+    assert hue(visits.fixed.image, visits.fixed.image, departing) is None
+    assert hue(visits.fixed.image, visits.fixed.image, replace(departing, departure=0.001)) == 1.0
+
+
+def sized(width, height):
+    return Keypoints(NOWHERE, NOWHERE, np.zeros(0), (height, width))
+
+
+@pytest.mark.parametrize("size", [(600, 600), (900, 600), (300, 300)])
+def test_shift_of_the_picture(size, rng):
+    moving, fixed = sized(600, 600), sized(*size)
+    places = rng.uniform(50, 250, (200, 2))
+    factor = np.array(size) / 600
+    # Scaled with the picture, and as many pixels in both.
+    for mapped in ((places + 0.5) * factor - 0.5, places):
+        still = picture_shift(places, mapped, moving, fixed)
+        assert still.displacement < 1e-9 and still.departure < 1e-9
+        moved = picture_shift(places, mapped + [0.1 * size[0], 0.0], moving, fixed)
+        assert moved.departure < 1e-9 and 0.02 < moved.displacement < 0.11
+
+
+@pytest.mark.parametrize("degrees, scale", [(1.0, 1.0), (-2.0, 1.0), (0.0, 1.02), (0.0, 0.97)])
+def test_a_turn_or_another_distance_departs_from_it(degrees, scale, rng):
+    moving = sized(600, 600)
+    places = rng.uniform(20, 580, (200, 2))
+    angle = np.radians(degrees)
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    assert picture_shift(places, places @ turn.T, moving, moving).departure > SETTINGS.fixed_departure
+
+
+def test_no_overlap_is_no_shift():
+    assert picture_shift(NOWHERE, NOWHERE, sized(5, 5), sized(5, 5)).departure == float("inf")
+
+
+@pytest.mark.parametrize("name", ["watermark", "faint watermark", "small lines", "tiles"])
+@pytest.mark.parametrize("gray", [False, True])
+def test_different_eyes_are_not_registered(strangers, registrar, name, gray):
+    both = SHARED_BY_BOTH[name](strangers)
+    sides = [np.repeat(photo[..., 1:2], 3, 2) if gray else photo for photo in (both.moving, both.fixed)]
+    registration = registrar.register(*sides)
+    assert not registration
+    if name == "tiles":
+        assert FIXED in registration.reason and not registration.reason.endswith(".")
+
+
+@pytest.mark.parametrize("shift", [0, 30])
+def test_tiles_that_lie_elsewhere(others, registrar, shift):
+    """The pattern moves with the picture that is cut out."""
+    both = SHARED_BY_BOTH["tiles"](others)
+    moving = np.roll(both.moving, shift, axis=1)
+    registration = registrar.register(moving, both.fixed)
+    assert not registration and FIXED in registration.reason
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+@pytest.mark.parametrize("name", ["", "faint watermark", "stamp"])
+def test_a_copy_of_a_photograph_is_registered(visits, registrar, level, name):
+    photo = visits.fixed.image
+    pair = AnnotatedPair("copy", degrade(photo, level), photo, NOWHERE, NOWHERE)
+    both = SHARED_BY_BOTH[name](pair) if name else pair
+    assert registrar.register(both.moving, both.fixed)
+
+
+def test_a_copy_in_gray_is_registered(visits, registrar):
+    gray = np.repeat(visits.fixed.image[..., 1:2], 3, 2)
+    coded = cv2.imdecode(cv2.imencode(".jpg", gray, [cv2.IMWRITE_JPEG_QUALITY, 90])[1], cv2.IMREAD_COLOR)
+    for copy in (gray, coded, visits.fixed.image):
+        assert registrar.register(copy, gray)
+
+
+@pytest.mark.parametrize("name", ["faint watermark", "tiles"])
+def test_two_visits_with_the_same_pattern_are_registered(visits, registrar, name):
+    pair = AnnotatedPair("visits", visits.moving.image, visits.fixed.image, NOWHERE, NOWHERE)
+    both = SHARED_BY_BOTH[name](pair)
+    registration = registrar.register(both.moving, both.fixed)
+    moving, _ = visits.shared_keypoints()
+    if registration:
+        assert np.median(np.linalg.norm(registration.transform(moving) - visits.correspond(moving), axis=1)) < 3
