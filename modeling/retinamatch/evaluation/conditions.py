@@ -170,7 +170,7 @@ def surrounded(pair: AnnotatedPair, color: tuple[int, int, int], rim: float = 0.
     return replace(pair, moving=_surround(pair.moving, color, rim), fixed=_surround(pair.fixed, color, rim))
 
 
-def marked(pair: AnnotatedPair, text: str, opacity: float, height: float, tiles: int = 1, **how) -> AnnotatedPair:
+def marked(pair: AnnotatedPair, text: str, opacity: float, height: float, tiles: int = 1, **how: float) -> AnnotatedPair:
     """Print the same text across both photographs, at the same place of the picture.
 
     Args:
@@ -207,7 +207,7 @@ def _mark(
     opacity: float,
     height: float,
     tiles: int,
-    gray: int = 255,
+    gray: float = 255,
     angle: float = 0.0,
     along: bool = False,
 ) -> np.ndarray:
@@ -224,7 +224,7 @@ def _mark(
             cv2.putText(letters, text, (round(middle + n * step), y), font, scale, 255, thickness, cv2.LINE_AA)
     if angle:
         turn = cv2.getRotationMatrix2D((columns / 2, rows / 2), angle, 1.0)
-        letters = cv2.warpAffine(letters, turn, (columns, rows))
+        letters = cv2.warpAffine(letters, turn, (columns, rows)).astype(np.uint8)
     weight = opacity * letters[..., None].astype(np.float32) / 255
     return (photo * (1 - weight) + gray * weight).round().astype(np.uint8)
 
