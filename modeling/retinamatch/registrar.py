@@ -295,7 +295,7 @@ class Registrar:
         settings: EstimationSettings | None = None,
     ) -> Generator[Step, None, Registration]:
         """Try other views step by step; see `try_views`."""
-        if first.registered or self.effort == FAST:
+        if first.registered or self.effort == FAST or any(one.problem for one in keypoints):
             return first
         yield Step("views", "looking for another view", 0.8)
         timings: dict[str, float] = {}

@@ -170,7 +170,16 @@ def surrounded(pair: AnnotatedPair, color: tuple[int, int, int], rim: float = 0.
     return replace(pair, moving=_surround(pair.moving, color, rim), fixed=_surround(pair.fixed, color, rim))
 
 
-def marked(pair: AnnotatedPair, text: str, opacity: float, height: float, tiles: int = 1, **how: float) -> AnnotatedPair:
+def marked(
+    pair: AnnotatedPair,
+    text: str,
+    opacity: float,
+    height: float,
+    tiles: int = 1,
+    gray: int = 255,
+    angle: float = 0.0,
+    along: bool = False,
+) -> AnnotatedPair:
     """Print the same text across both photographs, at the same place of the picture.
 
     Args:
@@ -179,14 +188,16 @@ def marked(pair: AnnotatedPair, text: str, opacity: float, height: float, tiles:
         opacity: 0 to 1; 1 is burnt in.
         height: Of the letters, as a fraction of the picture's height.
         tiles: The text is repeated on so many lines.
-        **how: `gray`, the gray level of the letters, 255 when not given; `angle`, degrees by which the lines are
-            turned; `along`, True where the text is repeated along the lines.
+        gray: Gray level of the letters.
+        angle: Degrees by which the lines are turned.
+        along: Repeat the text along the lines.
     """
-    return replace(
-        pair,
-        moving=_mark(pair.moving, text, opacity, height, tiles, **how),
-        fixed=_mark(pair.fixed, text, opacity, height, tiles, **how),
-    )
+
+    def mark(photo: np.ndarray) -> np.ndarray:
+        weight = opacity * _letters(photo.shape[:2], text, height, tiles, angle, along)[..., None]
+        return (photo * (1 - weight) + gray * weight).round().astype(np.uint8)
+
+    return replace(pair, moving=mark(pair.moving), fixed=mark(pair.fixed))
 
 
 def _inside(photo: np.ndarray) -> np.ndarray:
@@ -201,32 +212,23 @@ def _surround(photo: np.ndarray, color: tuple[int, int, int], rim: float) -> np.
     return mixed.round().astype(np.uint8)
 
 
-def _mark(
-    photo: np.ndarray,
-    text: str,
-    opacity: float,
-    height: float,
-    tiles: int,
-    gray: float = 255,
-    angle: float = 0.0,
-    along: bool = False,
-) -> np.ndarray:
-    rows, columns = photo.shape[:2]
-    letters = np.zeros((rows, columns), np.uint8)
+def _letters(size: tuple[int, int], text: str, height: float, tiles: int, angle: float, along: bool) -> np.ndarray:
+    """Draw lines of text, (H, W) float32 from 0 to 1."""
+    rows, columns = size
+    drawn: np.ndarray = np.zeros((rows, columns), np.uint8)
     font, thickness = cv2.FONT_HERSHEY_SIMPLEX, max(1, round(height * rows / 8))
-    size, _ = cv2.getTextSize(text, font, 1.0, 1)
-    scale = height * rows / size[1]
-    middle, step = (columns - scale * size[0]) / 2, 1.3 * scale * size[0]
+    extent, _ = cv2.getTextSize(text, font, 1.0, 1)
+    scale = height * rows / extent[1]
+    middle, step = (columns - scale * extent[0]) / 2, 1.3 * scale * extent[0]
     reach = int(columns / step) + 1 if along else 0
     for k in range(tiles):
         y = round(rows * (k + 1) / (tiles + 1) + height * rows / 2)
         for n in range(-reach, reach + 1):
-            cv2.putText(letters, text, (round(middle + n * step), y), font, scale, 255, thickness, cv2.LINE_AA)
+            cv2.putText(drawn, text, (round(middle + n * step), y), font, scale, 255, thickness, cv2.LINE_AA)
     if angle:
         turn = cv2.getRotationMatrix2D((columns / 2, rows / 2), angle, 1.0)
-        letters = cv2.warpAffine(letters, turn, (columns, rows)).astype(np.uint8)
-    weight = opacity * letters[..., None].astype(np.float32) / 255
-    return (photo * (1 - weight) + gray * weight).round().astype(np.uint8)
+        drawn = cv2.warpAffine(drawn, turn, (columns, rows))
+    return drawn.astype(np.float32) / 255
 
 
 Condition = Callable[[AnnotatedPair], AnnotatedPair]
