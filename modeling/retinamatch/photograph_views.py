@@ -90,7 +90,9 @@ def find_in_view(
     turned, back = _turn(upright, view.turn)
     matrix = to_photograph @ back
     found = extractor.find([turned])[0]
-    picture = NormalizedPicture.from_photo(upright)
+    field = find_field_of_view(upright)
+    picture = NormalizedPicture.from_photo(upright, field)
+    shown = canvas(photograph, _shown(whole, view))[0]
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
     return replace(
         found,
@@ -100,8 +102,10 @@ def find_in_view(
         center=tuple(_apply(matrix, found.middle[None])[0]),
         describe=found.describe and _DescribeInView(found.describe, np.linalg.inv(matrix)),
         heatmap=None,
+        problem="",  # the photograph was judged as it was given
         picture=replace(
             picture,
+            color=canvas(shown, field, picture.values.shape)[0],
             origin=tuple(_apply(to_photograph, np.array([picture.origin]))[0]),
             scale=picture.scale * scale,
         ),
@@ -119,8 +123,8 @@ def draw_view(photograph: np.ndarray, view: View, field_of_view: FieldOfView) ->
     Returns:
         (S, S, 3) uint8, gray, S being `WORKING_SIZE`; and (3, 3), pixels of it to pixels of the photograph.
     """
-    shown = _part(field_of_view, view) if view.zoom > 1 else field_of_view
-    gray, mask, frame = canvas(cv2.extractChannel(photograph, CHANNELS.index(view.channel)), shown)
+    channel = cv2.extractChannel(photograph, CHANNELS.index(view.channel))
+    gray, mask, frame = canvas(channel, _shown(field_of_view, view))
     mask &= field_of_view.mask(frame, mask.shape)
     gray = np.where(mask, 255 - gray if view.reversed_contrast else gray, 0)
     drawn = np.repeat(gray.round().clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
@@ -133,8 +137,10 @@ def draw_view(photograph: np.ndarray, view: View, field_of_view: FieldOfView) ->
     return drawn, matrix @ back
 
 
-def _part(field_of_view: FieldOfView, view: View) -> FieldOfView:
-    """Give the round part of a field of view that is shown."""
+def _shown(field_of_view: FieldOfView, view: View) -> FieldOfView:
+    """Give the part of a field of view that is shown: all of it, or a round one."""
+    if view.zoom <= 1:
+        return field_of_view
     x0, y0, x1, y1 = field_of_view.box
     radius = field_of_view.radius or max(x1 - x0, y1 - y0) / 2
     middle = np.array(field_of_view.center or ((x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2)) + radius * np.array(view.center)

@@ -4,10 +4,11 @@ Such a pattern makes keypoints agree, and where it is faint and everywhere, it m
 tiles of text of 15 per cent opacity make different eyes look alike in nine tenths of all places. Two things give it
 away.
 
-It lies at the same place of both pictures, or shifted by a tile, but it is never turned. Two visits are turned a little
-against each other, and the perspective of an eye is no mere shift either. So a transform that departs from a shift of
-the whole picture by less than 4 thousandths of its width is looked at again: under patterns it departs by 2.6 at most,
-between pairs of `fire_dev` by 5 at least; two thirds of the pairs of `ridb_dev` depart by less.
+It lies at the same place of both pictures, or shifted by a tile, and it is not turned but for a quarter or a half. Two
+visits are turned a little against each other, and the perspective of an eye is no mere shift either. So a transform
+that departs from a shift of the whole picture by less than 4 thousandths of its width is looked at again: under
+patterns it departs by 2.6 at most, between pairs of `fire_dev` by 5 at least; two thirds of the pairs of `ridb_dev`
+depart by less.
 
 It leaves the hue as it is. A veil of gray v and opacity a turns a color C into (1 - a) C + a v. That scales the
 differences of the channels, R - G and G - B, by the same factor, and the angle between them cancels it, whatever v and
@@ -27,6 +28,10 @@ from ..keypoint_set import Keypoints
 from ..transforms import Transform
 from .dense_agreement import dense_agreement
 from .settings import EstimationSettings
+
+
+# Quarter turns.
+_TURNS = [np.linalg.matrix_power(np.array([[0.0, 1.0], [-1.0, 0.0]]), k) for k in range(4)]
 
 
 @dataclass(frozen=True)
@@ -55,13 +60,17 @@ def picture_shift(places: np.ndarray, mapped: np.ndarray, moving: Keypoints, fix
         fixed: Keypoints of the fixed photograph.
 
     Returns:
-        The smaller figures of two: a pattern is scaled with the picture, or it is as many pixels large in both.
+        The smallest figures of all ways in which a pattern can lie: it is scaled with the picture, or it is as many
+        pixels large in both; and tiles look alike after quarter turns too.
     """
     if len(places) == 0:
         return PictureShift(float("inf"), float("inf"))
     from_size, to_size = np.array(moving.size[::-1]), np.array(fixed.size[::-1])
-    scaled = (places + 0.5) * to_size / from_size - 0.5
-    moves = [(mapped - scaled) / to_size[0], (mapped - places) / to_size[0]]
+    centered, target = places + 0.5 - from_size / 2, (mapped + 0.5 - to_size / 2) / to_size[0]
+    moves = [
+        target - start @ turn / to_size[0] for start in (centered * to_size / from_size, centered) for turn in _TURNS
+    ]
+    moves.append((mapped - places) / to_size[0])
     return PictureShift(
         min(_usual_length(move) for move in moves), min(_usual_length(move - np.median(move, axis=0)) for move in moves)
     )
