@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from retinamatch.extractor import DEFAULT_MODEL, UnknownNameError
+from retinamatch.files import standard_output
 
 from .annotation.page import build_page, launch
 from .annotation.pictures import PROPOSALS, list_pictures, load_detector
@@ -68,4 +69,5 @@ def main(
 
 
 if __name__ == "__main__":
-    app()
+    with standard_output():
+        app()

@@ -17,6 +17,8 @@ from typing import Annotated, Any
 import typer
 from tqdm import tqdm
 
+from retinamatch.files import standard_output
+
 from .assembly.identity import identity_pairs
 from .assembly.options import BuildError, BuildOptions
 from .assembly.plan import plan
@@ -228,4 +230,5 @@ def main(
 __all__ = ["build"]
 
 if __name__ == "__main__":
-    app()
+    with standard_output():
+        app()

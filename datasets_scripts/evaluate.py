@@ -14,7 +14,7 @@ import typer
 from tqdm import tqdm
 
 from retinamatch.extractor import DEFAULT_MODEL, UnknownNameError
-from retinamatch.files import OutputError, check_output_file, write_text
+from retinamatch.files import OutputError, check_output_file, standard_output, write_text
 from retinamatch.registrar import Registrar
 
 from .format.parquet import ParquetError, read_rows
@@ -108,4 +108,5 @@ def main(
 __all__ = ["evaluate"]
 
 if __name__ == "__main__":
-    app()
+    with standard_output():
+        app()

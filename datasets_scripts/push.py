@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from retinamatch.files import standard_output
 from retinamatch.publishing import Change, PublishError, check_repository_name, publish_files, report
 
 from .format.parquet import RECORD, ParquetError
@@ -80,4 +81,5 @@ def main(
 __all__ = ["list_files", "push"]
 
 if __name__ == "__main__":
-    app()
+    with standard_output():
+        app()

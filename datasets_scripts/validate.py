@@ -14,6 +14,7 @@ import numpy as np
 import typer
 from tqdm import tqdm
 
+from retinamatch.files import standard_output
 from retinamatch.transforms import Transform
 
 from .assembly.fingerprints import find_duplicates, fingerprint, fingerprint_file
@@ -252,4 +253,5 @@ def main(
 __all__ = ["Report", "validate"]
 
 if __name__ == "__main__":
-    app()
+    with standard_output():
+        app()

@@ -17,7 +17,7 @@ import torch
 
 from retinamatch.evaluation import compare_on_fire
 from retinamatch.extractor import find_model
-from retinamatch.files import write_text
+from retinamatch.files import standard_output, write_text
 from retinamatch.registrar import Registrar
 
 from .ablation_report import write_report
@@ -312,4 +312,5 @@ def main() -> None:
 __all__ = ["VARIANTS", "Ablation", "AblationConfig", "Development", "PretrainingBudget", "Variant"]
 
 if __name__ == "__main__":
-    main()
+    with standard_output():
+        main()

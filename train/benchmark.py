@@ -25,7 +25,7 @@ from retinamatch import (
     keep_freed_memory,
 )
 from retinamatch.extractor import DEFAULT_MODEL, ROOTSIFT
-from retinamatch.files import write_text
+from retinamatch.files import standard_output, write_text
 from retinamatch.hub import save_repository
 from retinamatch.processes import end_with_parent
 
@@ -95,4 +95,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with standard_output():
+        typer.run(main)

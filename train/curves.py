@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
-from retinamatch.files import write_text
+from retinamatch.files import OutputError, check_output_file, standard_output, write_text
 
 from .ablation_report import FIGURES, draw_losses
+from .run.configuration import errors_of_the_user
 from .run.log import LOG, read_curve
 
 
@@ -22,6 +23,10 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
 ) -> None:
     """Print a table, and draw a plot."""
+    with errors_of_the_user(OutputError):
+        for out in (json_file, plot):
+            if out is not None:
+                check_output_file(out, [run / LOG for run in runs])
     results = []
     for run in runs:
         if not (run / LOG).is_file():
@@ -47,4 +52,5 @@ def curves_table(runs: list[dict]) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with standard_output():
+        typer.run(main)

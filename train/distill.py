@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from retinamatch.files import standard_output
 from retinamatch.losses import dice_loss
 
 from .data.store import PhotographStore, read_splits
@@ -214,4 +215,5 @@ def prepare(config: DistillConfig) -> Trainer:
 __all__ = ["DistillConfig", "Distillation", "Projections", "TeacherWeights", "build_student"]
 
 if __name__ == "__main__":
-    launch(DistillConfig, prepare)
+    with standard_output():
+        launch(DistillConfig, prepare)

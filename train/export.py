@@ -12,6 +12,7 @@ from transformers import AutoModelForKeypointMatching
 
 from retinamatch import RetinaImageProcessor
 from retinamatch.extractor import find_model
+from retinamatch.files import check_output_folder, standard_output
 from retinamatch.hub import save_repository
 
 from .run.configuration import errors_of_the_user
@@ -25,6 +26,7 @@ def main(
     """Write weights, configuration and processor."""
     with errors_of_the_user(OSError, ValueError):
         place = find_model(str(weights))
+        check_output_folder(out, [place])
         model = AutoModelForKeypointMatching.from_pretrained(place, dtype=torch.float32, trust_remote_code=False)
         save_repository(model, RetinaImageProcessor(), out, remote_code=remote_code)
     size = (out / "model.safetensors").stat().st_size / 2**20
@@ -32,4 +34,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with standard_output():
+        typer.run(main)

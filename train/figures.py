@@ -18,7 +18,7 @@ import typer
 
 from retinamatch.evaluation.fire import fire_table
 from retinamatch.evaluation.stress import stress_summary, stress_table
-from retinamatch.files import write_text
+from retinamatch.files import standard_output, write_text
 
 from .ablation_report import format_table
 from .benchmark import benchmark_table
@@ -163,4 +163,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with standard_output():
+        typer.run(main)

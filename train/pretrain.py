@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from retinamatch.configuration_swin_retina import SwinRetinaConfig
+from retinamatch.files import standard_output
 from retinamatch.modeling_swin_retina import SwinRetinaEncoder, SwinRetinaModel
 
 from .data.store import PhotographStore, read_splits
@@ -248,4 +249,5 @@ def prepare(config: PretrainConfig) -> Trainer:
 __all__ = ["EncoderReport", "PretrainConfig", "Pretraining", "PretrainingHeads", "TaskWeights", "load_encoder"]
 
 if __name__ == "__main__":
-    launch(PretrainConfig, prepare)
+    with standard_output():
+        launch(PretrainConfig, prepare)

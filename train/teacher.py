@@ -3,6 +3,8 @@
 accelerate launch -m train.teacher --config train/recipes/small.yaml [--output_dir runs/small] [--resume]
 """
 
+from retinamatch.files import standard_output
+
 from .data.store import read_splits
 from .methods.supervision import Supervision, SupervisionConfig
 from .run.models import build_model, check_view_size
@@ -18,4 +20,5 @@ def prepare(config: SupervisionConfig) -> Trainer:
 
 
 if __name__ == "__main__":
-    launch(SupervisionConfig, prepare)
+    with standard_output():
+        launch(SupervisionConfig, prepare)

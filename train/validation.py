@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from retinamatch.files import write_text
+from retinamatch.files import standard_output, write_text
 
 from .data.store import PhotographStore
 from .methods.validation import validate
@@ -35,4 +35,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with standard_output():
+        typer.run(main)

@@ -1,12 +1,15 @@
 """The commands that measure and ship saved weights."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from train import benchmark, export, validation
+from train import benchmark, curves, export, validation
 
 
 def run(module, *words):
@@ -51,3 +54,28 @@ def test_what_is_wrong_is_one_sentence(module, words):
     done = run(module, *words)
     assert done.exit_code == 2 and done.stderr.splitlines()[-1].startswith("Error: ")
     assert words[0] in done.stderr or words[1] in done.stderr
+
+
+def test_an_input_is_never_touched(tmp_path):
+    run(export, "lk-superretina-small", tmp_path / "model")
+    before = {path: path.read_bytes() for path in (tmp_path / "model").iterdir()}
+    (tmp_path / "log.jsonl").write_text("{}")
+    (tmp_path / "link").symlink_to(tmp_path / "log.jsonl")
+    for module, words in (
+        (export, [tmp_path / "model", tmp_path / "model"]),
+        (curves, [tmp_path, "--json", tmp_path / "log.jsonl"]),
+        (curves, [tmp_path, "--plot", tmp_path / "link"]),
+    ):
+        done = run(module, *words)
+        assert done.exit_code == 2 and "would overwrite the input" in done.stderr
+    assert {path: path.read_bytes() for path in (tmp_path / "model").iterdir()} == before
+    assert (tmp_path / "log.jsonl").read_text() == "{}"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("module", ["train.curves", "train.teacher", "datasets_scripts.validate"])
+def test_a_full_disk_is_one_sentence(module):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", module, "--help"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "Error: Standard output could not be written: No space left on device."

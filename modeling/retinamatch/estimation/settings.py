@@ -60,7 +60,7 @@ class EstimationSettings:
     minimum_share: float = 0.12
     minimum_excess: float = 3.0
     minimum_span: float = 0.02
-    minimum_alike: float = 0.25
+    minimum_alike: float = 0.38
     promising_alike: float = 0.2
     sufficient_alike: float = 0.45
     sufficient_correlation: float = 0.2
