@@ -35,6 +35,10 @@ _STRIP_ROWS = 512
 _INTERPOLATIONS = {0: cv2.INTER_NEAREST, 1: cv2.INTER_LINEAR, 3: cv2.INTER_CUBIC}
 
 
+class UndeterminedError(ValueError):
+    """Points that do not determine a transform of the class asked for: too few, on one line or curve, or folded."""
+
+
 class Transform(ABC):
     """Base of all transforms: what they share is calling, warping and JSON.
 
@@ -410,7 +414,9 @@ def _check_points(
         raise ValueError("Points must be finite and weights finite and not negative.")
     used = weights > 0
     if used.sum() < kind.minimum_points:
-        raise ValueError(f"A {kind.name} transform needs at least {kind.minimum_points} point pairs, got {used.sum()}.")
+        raise UndeterminedError(
+            f"A {kind.name} transform needs at least {kind.minimum_points} point pairs, got {used.sum()}."
+        )
     return moving[used], fixed[used], weights[used]
 
 
@@ -424,8 +430,8 @@ def _least_squares(kind: type[Transform], design: np.ndarray, target: np.ndarray
     return solution / (size if target.ndim == 1 else size[:, None])
 
 
-def _degenerate(kind: type[Transform]) -> ValueError:
-    return ValueError(
+def _degenerate(kind: type[Transform]) -> UndeterminedError:
+    return UndeterminedError(
         f"The points do not determine a {kind.name} transform: they coincide or lie on one line or curve."
     )
 
@@ -466,7 +472,7 @@ def _direct_linear_homography(moving: np.ndarray, fixed: np.ndarray, root: np.nd
     if np.sum(depth) < 0:
         matrix, depth = -matrix, -depth
     if depth.min() <= 1e-6 * np.abs(matrix).max():
-        raise ValueError("The points do not determine a homography: some of them would lie beyond its horizon.")
+        raise UndeterminedError("The points do not determine a homography: some of them would lie beyond its horizon.")
     return matrix
 
 
@@ -525,5 +531,6 @@ __all__ = [
     "TRANSFORMS",
     "TRANSFORM_NAMES",
     "Transform",
+    "UndeterminedError",
     "transform_class",
 ]

@@ -9,6 +9,7 @@ Whether vessels are dark or bright is measured in each photograph by itself, fro
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 import cv2
 import numpy as np
@@ -40,7 +41,8 @@ class Proposal:
     Attributes:
         moving: Of the moving photograph.
         fixed: Of the fixed photograph.
-        score: Largest correlation, times the square root of the overlap; higher is better.
+        score: Largest correlation, times the square root of the share of the smaller field that overlaps; higher is
+            better among views of one kind: small parts correlate more by chance than whole fields.
     """
 
     moving: View
@@ -70,21 +72,30 @@ class ViewSearch:
         self._found = _search(moving, fixed, (find_field_of_view(moving), self._fixed_field))
 
     def propose(self, most: int = 6) -> list[Proposal]:
-        """Propose views, the most likely ones first: upright ones of like contrast, then those that fit best.
+        """Propose views, the most likely ones first: upright with like contrast, then turned and cut to a part.
 
         Args:
             most: How many at most; those that hardly differ from the photographs as given, or from another one, are
                 left out.
         """
-        upright = [p for p in self._found if p.moving.turn == 0 and p.moving.zoom == p.fixed.zoom == 1]
-        alike = [p for p in upright if p.moving.channel == p.fixed.channel == "green"]
         by_score = sorted(self._found, key=lambda proposal: proposal.score, reverse=True)
-        return _distinct(alike + by_score, most)
+        upright = [p for p in by_score if p.moving.turn == 0 and p.moving.zoom == p.fixed.zoom == 1]
+        green = [p for p in upright if p.moving.channel == p.fixed.channel == "green"]
+        red = [p for p in upright if "red" in (p.moving.channel, p.fixed.channel)]
+        parts = [p for p in by_score if p.moving.zoom != p.fixed.zoom]
+        turns = [p for p in by_score if p.moving.zoom == p.fixed.zoom == 1]
+        # By turns: no kind of view uses up the tries of the others.
+        kinds = [_distinct(kind, most, channels=False) for kind in (turns, parts)]
+        mixed = [proposal for both in zip_longest(*kinds) for proposal in both if proposal]
+        return _distinct(green + mixed[:1] + red + mixed[1:], most)
 
     def propose_mirrored(self) -> Proposal | None:
         """Propose views of `mirrored` and the fixed photograph, if the mirror image fits clearly better."""
         found = _search(self.mirrored, self._fixed, (find_field_of_view(self.mirrored), self._fixed_field))
-        best, straight = (max(proposals, key=lambda p: p.score) for proposals in (found, self._found))
+        best, straight = (
+            max((p for p in proposals if p.moving.zoom == p.fixed.zoom), key=lambda p: p.score)
+            for proposals in (found, self._found)
+        )
         return best if best.score > _MIRRORED * straight.score else None
 
 
@@ -96,7 +107,7 @@ def _search(moving: np.ndarray, fixed: np.ndarray, fields: tuple[FieldOfView, Fi
         sign = -1.0 if views[0].reversed_contrast != views[1].reversed_contrast else 1.0
         for turn, ratio, score, (x, y) in _correlate(*pictures, sign):
             # The wider field is cut to the part of it that the narrower one shows.
-            one = replace(views[0], turn=turn)
+            one = replace(views[0], turn=turn if ratio == 1 else 0.0)
             if ratio < 1:
                 one = replace(one, zoom=1 / ratio, center=(ratio * x, ratio * y))
             other = replace(views[1], zoom=ratio, center=(-x, -y)) if ratio > 1 else views[1]
@@ -184,23 +195,23 @@ def _shrink(picture: NormalizedPicture, turn: float = 0.0, zoom: float = 1.0) ->
     return cv2.warpAffine(smooth, matrix, size, flags=cv2.INTER_LINEAR) * mask, mask.astype(np.float32)
 
 
-def _distinct(proposals: list[Proposal], most: int) -> list[Proposal]:
-    """Take the first proposals that differ from the photographs as given and from each other."""
+def _distinct(proposals: list[Proposal], most: int, channels: bool = True) -> list[Proposal]:
+    """Take the first proposals that differ from the photographs as given and from each other; `channels` count too."""
     chosen: list[Proposal] = []
     as_given = Proposal(AS_GIVEN, AS_GIVEN, 0.0)
     for proposal in proposals:
-        if not any(_near(proposal, other) for other in (as_given, *chosen)):
+        if not any(_near(proposal, other, channels) for other in (as_given, *chosen)):
             chosen.append(proposal)
         if len(chosen) == most:
             break
     return chosen
 
 
-def _near(one: Proposal, other: Proposal) -> bool:
+def _near(one: Proposal, other: Proposal, channels: bool) -> bool:
     turn = abs((one.moving.turn - other.moving.turn + 180) % 360 - 180)
     zooms = [proposal.moving.zoom / proposal.fixed.zoom for proposal in (one, other)]
     kinds = [
-        [(view.reversed_contrast, view.channel) for view in (proposal.moving, proposal.fixed)]
+        [(view.reversed_contrast, channels and view.channel) for view in (proposal.moving, proposal.fixed)]
         for proposal in (one, other)
     ]
     return turn <= _NEAR_TURN and abs(np.log(zooms[0] / zooms[1])) < np.log(_NEAR_ZOOM) and kinds[0] == kinds[1]

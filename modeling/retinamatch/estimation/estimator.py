@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..keypoint_set import Keypoints
-from ..transforms import TRANSFORMS, Polynomial, Quadratic, Transform, transform_class
+from ..transforms import TRANSFORMS, Polynomial, Quadratic, Transform, UndeterminedError, transform_class
 from .decision import few_keypoints, gather_evidence, impossible_shape, overlap_grid, reason_to_reject
 from .dense_agreement import DenseAgreement, dense_agreement
 from .fixed_pattern import hue_agreement, picture_shift
@@ -125,6 +125,21 @@ def estimate(
     kind = None if transform == "auto" else transform_class(transform)
     matches = np.asarray(matches, dtype=np.int64).reshape(-1, 2)
     scores = np.asarray(match_scores, dtype=np.float32).reshape(-1)
+    try:
+        return _estimate(moving, fixed, matches, scores, kind, settings, points)
+    except UndeterminedError as error:  # what agrees is a sliver of an overlap
+        return _rejected(matches, scores, f"what agrees lies too close together ({error})")
+
+
+def _estimate(
+    moving: Keypoints,
+    fixed: Keypoints,
+    matches: np.ndarray,
+    scores: np.ndarray,
+    kind: type[Transform] | None,
+    settings: EstimationSettings,
+    points: np.ndarray | None,
+) -> Estimate:
     start = _begin(moving, fixed, matches, points, settings)
     if isinstance(start, str):
         return _rejected(matches, scores, start)
@@ -256,7 +271,7 @@ def check_points(points: ArrayLike) -> np.ndarray:
 
 def _rest_on(points: np.ndarray, prior: Prior) -> _Agreed | None:
     """Agree on points that a person set alone, where no keypoints do: the photographs themselves must decide then."""
-    if len(prior[0]) <= _FEW_PRIOR_POINTS:
+    if not _determine(prior):
         return None
     none, weights = np.zeros((0, 2), np.int64), np.ones(len(points))
     transform = Quadratic.fit(*prior)
@@ -282,11 +297,22 @@ def _look_closer(
         return agreed, prior, agreement
     fine = _refine_densely(agreed, prior, moving, fixed, settings)
     predict = align_where_better(pictures[0], pictures[1], fine.transform) or fine.transform
-    for _ in range(settings.settling_rounds if len(prior[0]) > _FEW_PRIOR_POINTS else 0):
+    for _ in range(settings.settling_rounds if _determine(prior) else 0):
         prior = prior[0], predict(prior[0])
         fine = _refine_densely(_displace(fine, prior), prior, moving, fixed, settings)
         predict = fine.transform
     return fine, prior, dense_agreement(pictures[0], pictures[1], fine.transform)
+
+
+def _determine(prior: Prior) -> bool:
+    """Say whether prior points determine a transform: of a thin overlap they are few, or lie on two lines."""
+    if len(prior[0]) <= _FEW_PRIOR_POINTS:
+        return False
+    try:
+        Quadratic.fit(*prior)
+    except UndeterminedError:
+        return False
+    return True
 
 
 def _displace(agreed: _Agreed, points: Prior) -> _Agreed:

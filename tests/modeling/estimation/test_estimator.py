@@ -10,6 +10,7 @@ from retinamatch.keypoint_set import Keypoints
 from retinamatch.matching import match_keypoints
 from retinamatch.rootsift import rootsift_keypoints
 from retinamatch.transforms import TRANSFORMS, Homography, Similarity
+from tests.helpers.keypoint_sets import keypoints
 
 
 TURN = EyeModel(angle=0.05, shift=(0.7, -0.3), magnification=1.02)
@@ -252,3 +253,26 @@ def test_precision_is_in_pixels_of_the_fixed_photograph(visits):
     assert 0 < found.evidence["precision"] < 3 and not found.rough
     rough = run(*with_pictures(visits), roughly=0.001)
     assert rough.accepted and rough.rough and str(rough).startswith("registered roughly")
+
+
+class TestSlivers:
+    """What agrees may lie anywhere: an estimate is an answer, never an error."""
+
+    SHAPES = {
+        "line": lambda t: np.stack([t, np.zeros_like(t)], -1),
+        "two lines": lambda t: np.stack([t, np.sign(np.sin(37 * t)) / 9], -1),
+        "circle": lambda t: np.stack([np.cos(3 * t), np.sin(3 * t)], -1),
+        "place": lambda t: 1e-3 * np.stack([np.sin(9 * t), np.cos(31 * t)], -1),
+        "strip": lambda t: np.stack([t, 0.02 * np.sin(57 * t)], -1),
+    }
+
+    @pytest.mark.parametrize("shape", SHAPES)
+    @pytest.mark.parametrize("transform", ["auto", *TRANSFORMS])
+    @pytest.mark.parametrize("shift", [(0.0, 0.0), (700.0, 300.0), (-860.0, 0.0)])
+    def test_nothing_is_raised(self, shape, transform, shift):
+        rng = np.random.default_rng(3)
+        points = 500 + 400 * self.SHAPES[shape](np.linspace(-1, 1, 60))
+        descriptors = rng.normal(size=(60, 16))
+        pair = keypoints(points, descriptors), keypoints(points + shift, descriptors)
+        found = estimate(*pair, np.stack([np.arange(60)] * 2, -1), np.ones(60), transform)
+        assert found.accepted or found.reason
