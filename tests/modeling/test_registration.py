@@ -26,8 +26,8 @@ from retinamatch.transforms import TRANSFORMS, Transform
 
 @functools.lru_cache
 def make_registrar(model):
-    """A registrar, the model loaded once for all tests."""
-    return Registrar(model)
+    """A registrar, the model loaded once for all tests; other views have their own tests."""
+    return Registrar(model, effort="fast")
 
 
 @pytest.fixture(scope="module")

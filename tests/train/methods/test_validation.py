@@ -50,7 +50,7 @@ class TestCommand:
         done = self.run("lk-superretina-small", pack, "--pairs", 1)
         assert done.exit_code == 0, done.output
         figures = json.loads(done.stdout)
-        assert set(figures) == {"repeatability", "matching_score", "keypoints", "auc", "registered", "error"}
+        assert set(figures) == {"pairs", "repeatability", "matching_score", "keypoints", "auc", "registered", "error"}
         assert figures["keypoints"] > 10 and figures["repeatability"] > 0
 
     @pytest.mark.parametrize("weights, split", [("nobody", "validation"), ("lk-superretina-small", "test")])
