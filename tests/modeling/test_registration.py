@@ -149,7 +149,7 @@ def test_every_model_of_the_package_registers_the_example_pair(model, example_pa
 
 @pytest.mark.parametrize("model", known_models())
 def test_no_model_of_the_package_accepts_another_eye(model, visits, other_eye):
-    assert not register(other_eye, visits.fixed.image, model=model).registered
+    assert not register(other_eye, visits.fixed.image, model=model, effort="fast").registered
 
 
 def test_model_keypoints_are_pixels_of_the_photograph(random_model, visits):
