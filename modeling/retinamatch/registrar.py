@@ -20,6 +20,7 @@ from .estimation import EstimationSettings, estimate
 from .estimation.decision import overlap_grid
 from .estimation.estimator import check_points
 from .extractor import DEFAULT_MODEL, Extractor, UnknownNameError, find_extractor
+from .field_of_view import FieldOfView
 from .keypoint_set import Keypoints
 from .matching import match_keypoints
 from .photograph_views import AS_GIVEN, find_in_view
@@ -304,10 +305,12 @@ class Registrar:
             proposals = search.propose()
         found = {(k, AS_GIVEN): given for k, given in enumerate(keypoints)}
 
-        def look(proposal: Proposal, pictures: tuple[np.ndarray, np.ndarray]) -> Registration:
+        def look(
+            proposal: Proposal, pictures: tuple[np.ndarray, np.ndarray], fields: tuple[FieldOfView | None, FieldOfView]
+        ) -> Registration:
             for k, view in enumerate((proposal.moving, proposal.fixed)):
                 if (k, view) not in found:
-                    found[k, view] = find_in_view(self.extractor, pictures[k], view)
+                    found[k, view] = find_in_view(self.extractor, pictures[k], view, fields[k])
             pair = found[0, proposal.moving], found[1, proposal.fixed]
             return self.register_keypoints(*pair, transform=transform, settings=settings)
 
@@ -316,7 +319,7 @@ class Registrar:
                 break
             yield Step("views", f"trying another view: {proposal.words}", 0.8 + 0.18 * number / len(proposals))
             with timed(timings, "views"):
-                again = look(proposal, photographs)
+                again = look(proposal, photographs, search.fields)
             if again.transform is not None:
                 overlap = overlap_grid(*keypoints, again.transform)[1]
                 again.estimate = replace(again.estimate, overlap=overlap)
@@ -327,7 +330,7 @@ class Registrar:
             mirrored = search.propose_mirrored()
             if mirrored is not None:
                 found = {(1, view): given for (k, view), given in found.items() if k == 1}
-                if look(mirrored, (search.mirrored, photographs[1])):
+                if look(mirrored, (search.mirrored, photographs[1]), (None, search.fields[1])):
                     reason = "the mirror image matches: one of the two photographs is mirrored"
                     first.estimate = replace(first.estimate, reason=reason)
         first.timings |= timings

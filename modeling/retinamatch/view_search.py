@@ -9,6 +9,7 @@ Whether vessels are dark or bright is measured in each photograph by itself, fro
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import zip_longest
 
 import cv2
@@ -63,13 +64,18 @@ class ViewSearch:
         fixed: (H, W, 3) uint8 RGB.
 
     Attributes:
-        mirrored: The mirror image of the moving photograph, (H, W, 3) uint8 RGB.
+        fields: Where the retina lies in either photograph.
     """
 
     def __init__(self, moving: np.ndarray, fixed: np.ndarray):
-        self._moving, self._fixed, self._fixed_field = moving, fixed, find_field_of_view(fixed)
-        self.mirrored = np.ascontiguousarray(moving[:, ::-1])
-        self._found = _search(moving, fixed, (find_field_of_view(moving), self._fixed_field))
+        self.fields = find_field_of_view(moving), find_field_of_view(fixed)
+        self._moving, self._fixed = moving, fixed
+        self._found = _search(moving, fixed, self.fields)
+
+    @cached_property
+    def mirrored(self) -> np.ndarray:
+        """The mirror image of the moving photograph, (H, W, 3) uint8 RGB."""
+        return np.ascontiguousarray(self._moving[:, ::-1])
 
     def propose(self, most: int = 6) -> list[Proposal]:
         """Propose views, the most likely ones first: upright with like contrast, then turned and cut to a part.
@@ -91,7 +97,7 @@ class ViewSearch:
 
     def propose_mirrored(self) -> Proposal | None:
         """Propose views of `mirrored` and the fixed photograph, if the mirror image fits clearly better."""
-        found = _search(self.mirrored, self._fixed, (find_field_of_view(self.mirrored), self._fixed_field))
+        found = _search(self.mirrored, self._fixed, (find_field_of_view(self.mirrored), self.fields[1]))
         best, straight = (
             max((p for p in proposals if p.moving.zoom == p.fixed.zoom), key=lambda p: p.score)
             for proposals in (found, self._found)

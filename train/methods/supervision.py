@@ -167,7 +167,7 @@ class Supervision(Method):
         """Make the views of the next batch in a thread: they depend on their seeds alone."""
         keys = tuple((self.config.seed, epoch, i) for i in indices)
         photographs = [self.store.photographs[self.store.samples[i]] for i in indices]
-        self.ahead = {**self.ahead, keys: self.pool.submit(self._make_views, photographs, keys, device)}
+        self.ahead[keys] = self.pool.submit(self._make_views, photographs, keys, device)
 
     def _make_views(self, photographs, keys, device) -> Views:
         return make_views(photographs, list(keys), self.views, device, clean=self.clean_views)

@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -11,19 +10,6 @@ from retinamatch.registrar import Registrar
 @pytest.fixture(scope="module")
 def registrar():
     return Registrar("rootsift")
-
-
-@pytest.fixture(scope="module")
-def fire(tmp_path_factory, visits):
-    """The rendered pair in FIRE's layout."""
-    root = tmp_path_factory.mktemp("fire")
-    for folder in ("Images", "Ground Truth"):
-        (root / folder).mkdir()
-    Image.fromarray(visits.fixed.image).save(root / "Images" / "P01_1.png")
-    Image.fromarray(visits.moving.image).save(root / "Images" / "P01_2.png")
-    moving, fixed = (points[:10] for points in visits.shared_keypoints())
-    np.savetxt(root / "Ground Truth" / "control_points_P01_1_2.txt", np.hstack([fixed, moving]))
-    return root
 
 
 def test_right_pairs(fire, registrar):

@@ -1,7 +1,6 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -23,18 +22,6 @@ def folders(tmp_path_factory, visits):
         Image.fromarray(render(draw_eye(seed), 384).image).save(root / "single" / f"{seed}.png")
     for name, view in (("a", visits.moving), ("b", visits.fixed)):
         Image.fromarray(view.image).save(root / "people" / "p1" / f"{name}.png")
-    return root
-
-
-@pytest.fixture(scope="module")
-def fire(tmp_path_factory, visits):
-    root = tmp_path_factory.mktemp("fire")
-    for folder in ("Images", "Ground Truth"):
-        (root / folder).mkdir()
-    Image.fromarray(visits.fixed.image).save(root / "Images" / "P01_1.png")
-    Image.fromarray(visits.moving.image).save(root / "Images" / "P01_2.png")
-    moving, fixed = (points[:10] for points in visits.shared_keypoints())
-    np.savetxt(root / "Ground Truth" / "control_points_P01_1_2.txt", np.hstack([fixed, moving]))
     return root
 
 
