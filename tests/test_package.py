@@ -123,7 +123,7 @@ def test_folders_do_not_know_what_one_can_run(wing):
 
 
 def test_command_line_and_drawing_are_on_top():
-    names = ("cli", "drawing", "results", "evaluation", "registrar", "registration", "hub", "series")
+    names = ("cli", "commands", "drawing", "results", "evaluation", "registrar", "registration", "hub", "series")
     top = {f"retinamatch.{name}" for name in names}
     for room, targets in rooms(imports_within("modeling/retinamatch")).items():
         if room not in top | {"retinamatch"}:
@@ -150,7 +150,8 @@ def test_installed_version_is_that_of_the_project():
 
 def test_import_needs_no_extra():
     """What only the extras install must not be imported with the library."""
-    extras = ["accelerate", "datasets", "pyarrow", "skimage", "scipy", "gradio", "kornia", "monai", "torchvision"]
+    extras = ["SimpleITK", "dask", "distributed", "gdcm", "pandas", "pydicom"]
+    extras += ["accelerate", "datasets", "pyarrow", "skimage", "scipy", "gradio", "kornia", "monai", "torchvision"]
     code = f"import sys; sys.modules.update(dict.fromkeys({extras})); import retinamatch.cli"  # None: the import fails
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "modeling")}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)

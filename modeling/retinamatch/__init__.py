@@ -27,10 +27,11 @@ The files in the order to read them:
     photograph_views          a photograph seen otherwise, and coordinates back; view_search: which views to try
     registration, registrar   the answer for a pair; one pair, many, step by step
     drawing, results, series  pictures, files, a history of visits
+    transfer, itk             a registration that was kept: carry images, masks, points; for ITK
     evaluation/               figures: FIRE, harder conditions, identity, impostors
     hub, publishing           repositories of the Hub; conversion: checkpoints of others
     files, processes, memory  no input touched, no result half-written; pools that end; freed memory, kept
-    cli                       words on the command line to the functions above
+    commands/, cli            words on the command line to the functions above
 """
 
 from transformers import AutoConfig, AutoModel, AutoModelForKeypointDetection, AutoModelForKeypointMatching

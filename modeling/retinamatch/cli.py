@@ -1,10 +1,6 @@
-"""The command line: words to the functions of the library, and their outcome to exit codes.
-
-Exit code 0: done. 1: no reliable match. 2: bad input, with one sentence on the standard error stream.
-"""
+"""The command line: words to the functions of the library, and their outcome to exit codes; see `commands.options`."""
 
 import json
-import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +14,8 @@ from tqdm.auto import tqdm
 from transformers.utils import logging
 
 from . import results
+from .commands.options import NO_MATCH, Effort, Fixed, JsonFile, Model, Moving, TransformName, bad_input, files_of
+from .commands.transfer import apply, itk
 from .conversion import CONVERTED, convert_checkpoint
 from .evaluation import compare_on_fire, evaluate_fire, evaluate_identity
 from .evaluation.agreement import DIFFERENT, agreement_table, judge_right_pairs, judge_wrong_pairs
@@ -34,36 +32,22 @@ from .evaluation.impostors import (
 from .evaluation.noise import measure_noise
 from .evaluation.stress import outcomes_to_dicts, run_stress, stress_table, summarize_stress
 from .evaluation.surrounds import evaluate_surrounds, surrounds_table
-from .extractor import DEFAULT_MODEL, ROOTSIFT, UnknownNameError, find_model, known_models
-from .files import OutputError, check_output_file, check_output_folder, standard_output, write_text
+from .extractor import DEFAULT_MODEL, ROOTSIFT, known_models
+from .files import check_output_file, check_output_folder, json_text, standard_output, write_text
 from .hub import export_repository
 from .memory import keep_freed_memory
-from .photographs import IMAGE_SUFFIXES, PhotographError
+from .photographs import IMAGE_SUFFIXES
 from .registrar import THOROUGH, Registrar, Step, finish
 from .series import SeriesError, gather, list_photographs, register_visits, write_series
-from .transforms import TRANSFORM_NAMES
 
 
-NO_MATCH = 1
-BAD_INPUT = 2
 COMPARED = [DEFAULT_MODEL, ROOTSIFT]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 evaluate = typer.Typer(help="Measure on annotated photographs.", no_args_is_help=True)
 app.add_typer(evaluate, name="evaluate")
-
-Moving = Annotated[Path, typer.Argument(help="The photograph that is mapped.")]
-Fixed = Annotated[Path, typer.Argument(help="The photograph that it is mapped onto.")]
-TransformName = Annotated[str, typer.Option("--transform", help=f"One of {', '.join(TRANSFORM_NAMES)}.")]
-Effort = Annotated[
-    str,
-    typer.Option(
-        "--effort",
-        help="thorough: where photographs do not match as given, turn them, cut them, reverse their contrast; or fast.",
-    ),
-]
-Model = Annotated[str, typer.Option("--model", help="A name from `retinamatch models`, or a folder of a saved model.")]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")]
+app.command()(apply)
+app.command()(itk)
 
 
 def _print_version(wanted: bool) -> None:
@@ -96,8 +80,8 @@ def register(
     ] = None,
 ) -> None:
     """Map one photograph onto another: aligned image, overlay, checkerboard, difference, matches, record."""
-    with _bad_input(ValueError, OSError):
-        inputs = [moving, fixed, *_files_of(model), *([points] if points else [])]
+    with bad_input(ValueError, OSError):
+        inputs = [moving, fixed, *files_of(model), *([points] if points else [])]
         check_output_folder(out, inputs, results.FILES)
         by_hand = None if points is None else results.read_points(points)
         with _progress() as show:
@@ -124,9 +108,9 @@ def match(
     model: Model = DEFAULT_MODEL,
 ) -> None:
     """Print the matches of two photographs: x_moving, y_moving, x_fixed, y_fixed, score, inlier."""
-    with _bad_input():
+    with bad_input():
         if out is not None:
-            check_output_file(out, [moving, fixed, *_files_of(model)])
+            check_output_file(out, [moving, fixed, *files_of(model)])
         with _progress() as show:
             registration, _ = finish(Registrar(model, transform, effort=effort).steps(moving, fixed), show)
         text = results.matches_text(registration, as_json or (out is not None and out.suffix.lower() == ".json"))
@@ -151,12 +135,12 @@ def series(
     model: Model = DEFAULT_MODEL,
 ) -> None:
     """Register a history to one photograph: aligned images, strip, animation, series.json; what fails is named."""
-    with _bad_input(SeriesError):
+    with bad_input(SeriesError):
         photographs = list_photographs(folder)
         number = _position(fixed, photographs) if fixed else 0
         if out.resolve() == folder.resolve():
             raise SeriesError("The results go to another folder than that of the photographs; name one with --out.")
-        check_output_folder(out, [*photographs, *_files_of(model)])
+        check_output_folder(out, [*photographs, *files_of(model)])
         visits = register_visits(photographs, number, Registrar(model, transform, effort=effort))
         outcome = gather(iter(tqdm(visits, total=len(photographs), unit="visit", disable=None, leave=False)), number)
         written = write_series(outcome, out)
@@ -177,7 +161,7 @@ def convert(
     out: Annotated[Path, typer.Argument(help="Folder for the converted model.")],
 ) -> None:
     """Convert a published checkpoint, downloaded by yourself, to a folder that --model takes."""
-    with _bad_input(ValueError, OSError):
+    with bad_input(ValueError, OSError):
         check_output_folder(out, [checkpoint], CONVERTED)
         convert_checkpoint(checkpoint, out)
     typer.echo(f"written: {out}")
@@ -189,8 +173,8 @@ def export(
     out: Annotated[Path, typer.Argument(help="Folder for the repository.")],
 ) -> None:
     """Write a model as a repository for the Hub, with the code that opens it where this package is not installed."""
-    with _bad_input(ValueError, OSError):
-        check_output_folder(out, _files_of(model))
+    with bad_input(ValueError, OSError):
+        check_output_folder(out, files_of(model))
         export_repository(model, out)
     typer.echo(f"written: {out}")
 
@@ -213,7 +197,7 @@ def fire(
     json_file: JsonFile = None,
 ) -> None:
     """Measure registration on FIRE: mean error of the control points, area under the curve for each class."""
-    with _bad_input(ValueError, OSError):
+    with bad_input(ValueError, OSError):
         _check_json(json_file, root.glob("*/*"), model)
         figures = evaluate_fire(root, Registrar(model, transform, effort=effort), degrade=degrade, progress=True)
         _report(figures, json_file)
@@ -227,7 +211,7 @@ def identity(
     json_file: JsonFile = None,
 ) -> None:
     """Count the pairs of one eye that are registered, and the pairs of different eyes that are accepted."""
-    with _bad_input(ValueError, OSError):
+    with bad_input(ValueError, OSError):
         _check_json(json_file, root.glob("*/*"), model)
         figures = evaluate_identity(root, Registrar(model, transform), progress=True)
         _report(figures, json_file)
@@ -256,7 +240,7 @@ def impostors(
     summary: Annotated[Path | None, typer.Option("--summary", help="Write the table's figures to this file.")] = None,
 ) -> None:
     """Register photographs of different eyes and mirror images, and genuine pairs: how many are accepted."""
-    with _bad_input(ValueError, OSError):
+    with bad_input(ValueError, OSError):
         eyes = list_eyes(folders, every)
         inputs = [*(one.photograph for one in eyes), *(path for folder in genuine or () for path in folder.glob("*/*"))]
         _check_json(json_file, inputs, model)
@@ -280,7 +264,7 @@ def agreement(
     json_file: JsonFile = None,
 ) -> None:
     """Compare the photographs themselves under right and wrong transforms: least, median and greatest figures."""
-    with _bad_input(ValueError, OSError):
+    with bad_input(ValueError, OSError):
         photographs = _photographs_in(folders, every)
         _check_json(json_file, [*root.glob("*/*"), *photographs], model)
         registrar = Registrar(model)
@@ -300,7 +284,7 @@ def table(
     json_file: JsonFile = None,
 ) -> None:
     """Compare models, transforms and degradations on FIRE: a table of mean AUC, and failed pairs in brackets."""
-    with _bad_input(ValueError, OSError):
+    with bad_input(ValueError, OSError):
         _check_json(json_file, root.glob("*/*"), *model)
         rows = compare_on_fire(root, {name: Registrar(name) for name in model}, progress=True)
         _write_figures({"rows": rows}, json_file)
@@ -313,7 +297,7 @@ def noise(
     json_file: JsonFile = None,
 ) -> None:
     """Estimate how exactly control points were set by hand, and the AUC that a perfect transform would have."""
-    with _bad_input(ValueError, OSError):
+    with bad_input(ValueError, OSError):
         _check_json(json_file, root.glob("*/*"))
         figures = measure_noise(root)
         _write_figures(figures, json_file)
@@ -332,7 +316,7 @@ def stress(
     json_file: JsonFile = None,
 ) -> None:
     """Compare models on pairs of FIRE made harder step by step: AUC, pairs registered, wrong answers."""
-    with _bad_input(ValueError, OSError):
+    with bad_input(ValueError, OSError):
         _check_json(json_file, root.glob("*/*"), *model)
         registrars = {name: Registrar(name, transform, effort=effort) for name in model}
         outcomes = run_stress(root, registrars, condition or None, progress=True)
@@ -350,7 +334,7 @@ def surrounds(
     json_file: JsonFile = None,
 ) -> None:
     """Set photographs on 12 kinds of surround: how well the field of view is found, and keypoints that lie on rims."""
-    with _bad_input(ValueError, OSError):
+    with bad_input(ValueError, OSError):
         pictures = _photographs_in(folders, 1)
         _check_json(json_file, pictures, model)
         rows = evaluate_surrounds(pictures, Registrar(model), photographs, seed, progress=True)
@@ -388,15 +372,7 @@ def _photographs_in(folders: list[Path], every: int) -> list[Path]:
 
 def _check_json(json_file: Path | None, photographs: Iterable[Path], *models: str) -> None:
     if json_file is not None:
-        check_output_file(json_file, [*photographs, *(file for model in models for file in _files_of(model))])
-
-
-def _files_of(model: str) -> list[Path]:
-    """Give the folder of a network that lies on this computer: an input like the photographs."""
-    try:
-        return [Path(find_model(model))]
-    except UnknownNameError:
-        return []
+        check_output_file(json_file, [*photographs, *(file for model in models for file in files_of(model))])
 
 
 def _position(name: str, photographs: list[Path]) -> int:
@@ -408,26 +384,12 @@ def _position(name: str, photographs: list[Path]) -> int:
 
 def _write_figures(figures: dict, json_file: Path | None) -> None:
     if json_file is not None:
-        # A line for each innermost list and object: what is compared stands below each other.
-        text = json.dumps(figures, indent=2)
-        text = re.sub(r"[\[{][^\[\]{}]*[\]}]", lambda inner: re.sub(r"\n *", " ", inner[0]), text)
-        write_text(json_file, text + "\n")
+        write_text(json_file, json_text(figures, allow_nan=True))
 
 
 def _report(figures: dict, json_file: Path | None) -> None:
     _write_figures(figures, json_file)
     typer.echo(json.dumps({name: value for name, value in figures.items() if name != "pairs"}, indent=2))
-
-
-@contextmanager
-def _bad_input(*more: type[Exception]) -> Iterator[None]:
-    """Turn what is wrong with the input into one sentence and exit code 2."""
-    errors: tuple[type[Exception], ...] = (PhotographError, UnknownNameError, OutputError, *more)
-    try:
-        yield
-    except errors as error:
-        typer.echo(f"retinamatch: {error}", err=True)
-        raise typer.Exit(BAD_INPUT) from error
 
 
 __all__ = ["app", "main"]

@@ -7,6 +7,7 @@ through; what is no regular file, a device or a pipe, is written to and never re
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import sys
@@ -128,6 +129,12 @@ def write_text(path: str | os.PathLike, text: str) -> None:
         os.fsync(file.fileno())
 
 
+def json_text(content: Any, allow_nan: bool = False) -> str:
+    """Write JSON with a line for each innermost list and object: what is compared stands below each other."""
+    text = json.dumps(content, indent=2, allow_nan=allow_nan)
+    return re.sub(r"[\[{][^\[\]{}]*[\]}]", lambda inner: re.sub(r"\n *", " ", inner[0]), text) + "\n"
+
+
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Give a place aside for a file that takes the place of `path` when the block ends without an error.
@@ -196,8 +203,7 @@ def put_results(aside: Path, folder: Path, names: Sequence[str], record: str, co
     for name, checksum in earlier.items():
         if name not in sums and _sum(folder / name) == checksum:
             _target(folder / name).unlink()
-    text = json.dumps(content | {"files": sums} if sums else content, indent=2, allow_nan=False)
-    write_text(folder / record, text + "\n")
+    write_text(folder / record, json_text(content | {"files": sums} if sums else content))
     return [folder / name for name in (*names, record)]
 
 
@@ -312,6 +318,7 @@ __all__ = [
     "check_output_file",
     "check_output_folder",
     "filling",
+    "json_text",
     "put_results",
     "replacing",
     "standard_output",

@@ -60,6 +60,12 @@ class View:
             "channel": self.channel,
         }
 
+    @classmethod
+    def from_dict(cls, data: dict) -> "View":
+        """Build the view that `to_dict` wrote."""
+        x, y = data["center"]
+        return cls(**{**data, "center": (x, y)})
+
 
 #: The photograph as it is given.
 AS_GIVEN = View()

@@ -1,6 +1,7 @@
 """How one photograph lies on another, or why that cannot be said: the outcome of `Registrar.register`."""
 
 import math
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from .estimation import Estimate
 from .keypoint_set import Keypoints
 from .photograph_views import AS_GIVEN, View, views_in_words
 from .photographs import PhotographError, PhotographLike, read_photograph
-from .transforms import Transform
+from .transforms import Transform, read_record
 
 
 @dataclass(eq=False, repr=False)
@@ -137,13 +138,17 @@ class Registration:
         with timed(self.timings, "warp"):
             return self.transform.warp(photograph, size=self.fixed_keypoints.size, order=order, fill=fill)
 
-    def to_dict(self) -> dict:
+    def to_dict(self, matches: bool = False) -> dict:
         """Put the outcome into numbers, strings, lists and dicts, ready for JSON.
 
         A pair that is not registered gives its status and reason alone: there is nothing else to use by mistake.
+
+        Args:
+            matches: Add the table of all matches, `match_table`, so that `from_dict` can read the outcome again.
         """
         if self.transform is None:
             return {"status": self.status, "reason": self.reason}
+        table = {"match_table": [list(row) for row in self.match_table()]} if matches else {}
         return {
             "status": self.status,
             "reason": self.reason,
@@ -158,7 +163,63 @@ class Registration:
             "views": dict(zip(("moving", "fixed"), (view.to_dict() for view in self.views))),
             "evidence": _plain(self.evidence),
             "timings": {name: round(seconds, 4) for name, seconds in self.timings.items()},
+            **table,
         }
+
+    def match_table(self) -> list[tuple[float, ...]]:
+        """Give a row per match: x and y moving, x and y fixed in pixels, score, and inlier (1 or 0)."""
+        return [
+            (*(round(float(value), 3) for value in (*moving, *fixed)), round(float(score), 5), int(inlier))
+            for moving, fixed, score, inlier in zip(
+                self.moving_points, self.fixed_points, self.match_scores, self.inliers
+            )
+        ]
+
+    @classmethod
+    def from_dict(cls, data: dict) -> "Registration":
+        """Build the outcome again that `to_dict(matches=True)` gave; its keypoints are the matched ones alone.
+
+        Raises:
+            ValueError: Something is missing, such as the table of matches.
+        """
+        try:
+            if data["status"] != "registered":
+                nothing = Keypoints(np.zeros((0, 2)), np.zeros((0, 0), np.float32), np.zeros(0, np.float32), (0, 0))
+                return cls(Estimate(False, None, *_matches_of([]), np.nan, 0.0, data["reason"]), nothing, nothing)
+            table = np.array(data["match_table"], dtype=np.float64).reshape(-1, 6)
+            estimate = Estimate(
+                True,
+                Transform.from_dict(data["transform"]),
+                *_matches_of(table),
+                data["residual"],
+                data["overlap"],
+                data["reason"],
+                data["evidence"],
+                data["rough"],
+            )
+            sizes = [(data[name]["height"], data[name]["width"]) for name in ("moving", "fixed")]
+            moving, fixed = View.from_dict(data["views"]["moving"]), View.from_dict(data["views"]["fixed"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"This is no whole record of a registration: {error}.") from None
+        first, second = (
+            Keypoints(places, np.zeros((len(places), 0), np.float32), table[:, 4].astype(np.float32), size)
+            for places, size in zip((table[:, :2], table[:, 2:4]), sizes)
+        )
+        return cls(estimate, first, second, dict(data["timings"]), (moving, fixed))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Registration":
+        """Read the outcome from a `registration.json`; see `from_dict`.
+
+        Raises:
+            ValueError: The file holds no whole record of a registration.
+            OSError: The file cannot be read.
+        """
+        data = read_record(path)
+        try:
+            return cls.from_dict(data)
+        except ValueError as error:
+            raise ValueError(f"{path} cannot be read as a registration: {error}") from None
 
 
 @dataclass(eq=False)
@@ -192,6 +253,13 @@ def timed(timings: dict[str, float], step: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     timings[step] = timings.get(step, 0.0) + time.perf_counter() - start
+
+
+def _matches_of(table: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give matches, scores and inliers of a table of matches, each match of keypoints of its own."""
+    table = np.asarray(table, dtype=np.float64).reshape(-1, 6)
+    indices = np.repeat(np.arange(len(table), dtype=np.int64)[:, None], 2, axis=1)
+    return indices, table[:, 4].astype(np.float32), table[:, 5] > 0
 
 
 def _size_in_words(size: Sequence[int]) -> str:

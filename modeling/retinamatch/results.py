@@ -25,15 +25,7 @@ def matches_text(registration: Registration, as_json: bool = False) -> str:
     The columns are x_moving, y_moving, x_fixed, y_fixed in pixels of the two photographs, score, and inlier (1 or 0).
     No match of a pair that is not registered counts as an inlier.
     """
-    table = [
-        (*(round(float(value), 3) for value in (*moving, *fixed)), round(float(score), 5), int(inlier))
-        for moving, fixed, score, inlier in zip(
-            registration.moving_points,
-            registration.fixed_points,
-            registration.match_scores,
-            registration.inliers,
-        )
-    ]
+    table = registration.match_table()
     if as_json:
         rows = [dict(zip(MATCH_COLUMNS, row)) for row in table]
         record = {"status": registration.status, "reason": registration.reason, "matches": rows}
@@ -86,7 +78,7 @@ def write_registration(
         for name, picture in pictures(registration, moving, fixed) if registration else ():
             names.append(f"{name}.png")
             save_picture(picture, aside / names[-1])
-        return put_results(aside, folder, names, RECORD, registration.to_dict())
+        return put_results(aside, folder, names, RECORD, registration.to_dict(matches=True))
 
 
 def write_animation(frames: list[np.ndarray], path: str | os.PathLike, seconds: float) -> None:

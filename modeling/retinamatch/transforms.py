@@ -1,4 +1,4 @@
-"""The transforms between two photographs of one eye: similarity, affine, homography, quadratic, cubic.
+"""The transforms between two photographs of one eye: similarity, affine, homography, quadratic, cubic; and chains.
 
 A transform maps pixels of the MOVING photograph to pixels of the FIXED one. Points are float64 arrays of shape (N, 2),
 (x, y), with the center of the top-left pixel at (0, 0). No decisions are made here: `estimation` decides which class
@@ -11,8 +11,11 @@ their support, the convex hull of those points, and go on along their tangent ou
 grows with its distance from the support like a straight line, never like a parabola.
 """
 
+import json
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Self
 
 import cv2
@@ -141,11 +144,45 @@ class Transform(ABC):
         Raises:
             ValueError: The class is not known, or a value is missing.
         """
-        known = transform_class(data.get("class", ""))
+        name = data.get("class", "")
+        known = _COMPOSED.get(name) or transform_class(name)
         try:
             return known._from_dict(data)
         except KeyError as error:
             raise ValueError(f"The {known.name} transform to read has no entry {error}.") from None
+
+    @staticmethod
+    def load(path: str | os.PathLike) -> "Transform":
+        """Read a transform from a file of JSON: a `registration.json`, or what `to_dict` gave.
+
+        Raises:
+            ValueError: The file holds no transform; that of a pair without a reliable match says so.
+            OSError: The file cannot be read.
+        """
+        data = read_record(path)
+        if "transform" not in data and "class" not in data:
+            status, reason = data.get("status"), data.get("reason")
+            why = f'{status} ("{reason}")' if status else "neither transform nor class stands in it"
+            raise ValueError(f"{path} holds no transform: {why}.")
+        try:
+            return Transform.from_dict(data.get("transform", data))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path} holds no transform that can be read: {error}") from None
+
+    def then(self, following: "Transform") -> "Transform":
+        """Chain two transforms: the first visit onto the second, then the second onto the third.
+
+        Args:
+            following: Maps pixels of this transform's fixed photograph to those of another one.
+
+        Returns:
+            One matrix where both are matrices, else a `Chain`.
+        """
+        return Chain([*_links(self), *_links(following)])
+
+    def inverted(self) -> "Transform":
+        """Return the transform from pixels of the fixed photograph to those of the moving one."""
+        return Inverse(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.to_dict()})"
@@ -188,6 +225,16 @@ class Homography(Transform):
         mapped = _projective_map(self.matrix, points)
         depth = points @ self.matrix[2, :2] + self.matrix[2, 2]
         return (self.matrix[None, :2, :2] - mapped[:, :, None] * self.matrix[None, 2:, :2]) / depth[:, None, None]
+
+    def then(self, following: Transform) -> Transform:
+        if not isinstance(following, Homography):
+            return super().then(following)
+        # The wider of the two classes: a similarity is an affine map, an affine map a homography.
+        wider = type(following) if isinstance(self, type(following)) else type(self)
+        return wider(following.matrix @ self.matrix)
+
+    def inverted(self) -> Transform:
+        return type(self)(np.linalg.inv(self.matrix))
 
     def to_dict(self) -> dict:
         return {"class": self.name, "matrix": self.matrix.tolist()}
@@ -371,6 +418,94 @@ class Cubic(Polynomial):
     degree = 3
 
 
+class _Composed(Transform):
+    """Made of other transforms, and of no points."""
+
+    minimum_points = 0
+
+    @classmethod
+    def fit(cls, moving_points: ArrayLike, fixed_points: ArrayLike, weights: ArrayLike | None = None) -> Self:
+        raise UndeterminedError(f"A {cls.name} is made of other transforms, not fitted to points.")
+
+
+class Chain(_Composed):
+    """Transforms one after the other.
+
+    Args:
+        parts: In the order in which they map.
+    """
+
+    name = "chain"
+
+    def __init__(self, parts: Sequence[Transform]):
+        self.parts = list(parts)
+        if not self.parts:
+            raise ValueError("A chain has one transform or more.")
+
+    def __call__(self, points: ArrayLike) -> np.ndarray:
+        mapped = _as_points(points)
+        for part in self.parts:
+            mapped = part(mapped)
+        return mapped
+
+    def inverse(self, points: ArrayLike) -> np.ndarray:
+        mapped = _as_points(points)
+        for part in reversed(self.parts):
+            mapped = part.inverse(mapped)
+        return mapped
+
+    def jacobian(self, points: ArrayLike) -> np.ndarray:
+        mapped = _as_points(points)
+        derivative = np.broadcast_to(np.eye(2), (len(mapped), 2, 2))
+        for part in self.parts:
+            derivative, mapped = part.jacobian(mapped) @ derivative, part(mapped)
+        return derivative
+
+    def inverted(self) -> Transform:
+        return Chain([part.inverted() for part in reversed(self.parts)])
+
+    def to_dict(self) -> dict:
+        return {"class": self.name, "parts": [part.to_dict() for part in self.parts]}
+
+    @classmethod
+    def _from_dict(cls, data: dict) -> Self:
+        return cls([Transform.from_dict(part) for part in data["parts"]])
+
+
+class Inverse(_Composed):
+    """The way back of a transform.
+
+    Args:
+        of: The transform to go back.
+    """
+
+    name = "inverse"
+
+    def __init__(self, of: Transform):
+        self.of = of
+
+    def __call__(self, points: ArrayLike) -> np.ndarray:
+        return self.of.inverse(points)
+
+    def inverse(self, points: ArrayLike) -> np.ndarray:
+        return self.of(points)
+
+    def jacobian(self, points: ArrayLike) -> np.ndarray:
+        return np.linalg.inv(self.of.jacobian(self.of.inverse(points)))
+
+    def inverted(self) -> Transform:
+        return self.of
+
+    def to_dict(self) -> dict:
+        return {"class": self.name, "of": self.of.to_dict()}
+
+    @classmethod
+    def _from_dict(cls, data: dict) -> Self:
+        return cls(Transform.from_dict(data["of"]))
+
+
+_COMPOSED: dict[str, type[Transform]] = {known.name: known for known in (Chain, Inverse)}
+
 TRANSFORMS: dict[str, type[Transform]] = {
     known.name: known for known in (Similarity, Affine, Homography, Quadratic, Cubic)
 }
@@ -388,6 +523,26 @@ def transform_class(name: str) -> type[Transform]:
     if name not in TRANSFORMS:
         raise ValueError(f"Unknown transform {name!r}; known are: {', '.join(TRANSFORMS)}.")
     return TRANSFORMS[name]
+
+
+def read_record(path: str | os.PathLike) -> dict:
+    """Read a file of JSON that holds one object.
+
+    Raises:
+        ValueError: It does not.
+        OSError: It cannot be read.
+    """
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError:
+        data = None
+    if not isinstance(data, dict):
+        raise ValueError(f"{path} is no JSON of a registration; `retinamatch register` writes one.")
+    return data
+
+
+def _links(transform: Transform) -> list[Transform]:
+    return transform.parts if isinstance(transform, Chain) else [transform]
 
 
 def _as_points(points: ArrayLike) -> np.ndarray:
@@ -523,8 +678,10 @@ def _interpolate_grid(grid: np.ndarray, rows: np.ndarray, width: int) -> np.ndar
 
 __all__ = [
     "Affine",
+    "Chain",
     "Cubic",
     "Homography",
+    "Inverse",
     "Polynomial",
     "Quadratic",
     "Similarity",
@@ -532,5 +689,6 @@ __all__ = [
     "TRANSFORM_NAMES",
     "Transform",
     "UndeterminedError",
+    "read_record",
     "transform_class",
 ]

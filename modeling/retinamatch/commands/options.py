@@ -1,0 +1,66 @@
+"""What commands share: options, exit codes, and one sentence about bad input.
+
+Exit code 0: done. 1: no reliable match. 2: bad input, with one sentence on the standard error stream.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..extractor import UnknownNameError, find_model
+from ..files import OutputError
+from ..photographs import PhotographError
+from ..transforms import TRANSFORM_NAMES
+
+
+NO_MATCH = 1
+BAD_INPUT = 2
+
+Moving = Annotated[Path, typer.Argument(help="The photograph that is mapped.")]
+Fixed = Annotated[Path, typer.Argument(help="The photograph that it is mapped onto.")]
+TransformName = Annotated[str, typer.Option("--transform", help=f"One of {', '.join(TRANSFORM_NAMES)}.")]
+Effort = Annotated[
+    str,
+    typer.Option(
+        "--effort",
+        help="thorough: where photographs do not match as given, turn them, cut them, reverse their contrast; or fast.",
+    ),
+]
+Model = Annotated[str, typer.Option("--model", help="A name from `retinamatch models`, or a folder of a saved model.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")]
+
+
+def files_of(model: str) -> list[Path]:
+    """Give the folder of a network that lies on this computer: an input like the photographs."""
+    try:
+        return [Path(find_model(model))]
+    except UnknownNameError:
+        return []
+
+
+@contextmanager
+def bad_input(*more: type[Exception]) -> Iterator[None]:
+    """Turn what is wrong with the input into one sentence and exit code 2."""
+    errors: tuple[type[Exception], ...] = (PhotographError, UnknownNameError, OutputError, *more)
+    try:
+        yield
+    except errors as error:
+        typer.echo(f"retinamatch: {error}", err=True)
+        raise typer.Exit(BAD_INPUT) from error
+
+
+__all__ = [
+    "BAD_INPUT",
+    "Effort",
+    "Fixed",
+    "JsonFile",
+    "Model",
+    "Moving",
+    "NO_MATCH",
+    "TransformName",
+    "bad_input",
+    "files_of",
+]
