@@ -19,6 +19,7 @@ The files in the order to read them:
     modeling_swin_retina      the transformer, its student; configuration_swin_retina
     pipeline                  matches by `transformers.pipeline`
     keypoint_set              the keypoints of one photograph in its own pixels
+    dense_descriptors         the descriptors at any place of it
     normalized_picture        what is kept of a photograph beside them: small, gray, to compare it place by place
     extractor, rootsift       photographs to keypoint sets, by a network or by RootSIFT
     matching                  two keypoint sets to matches

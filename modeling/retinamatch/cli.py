@@ -14,7 +14,18 @@ from tqdm.auto import tqdm
 from transformers.utils import logging
 
 from . import results
-from .commands.options import NO_MATCH, Effort, Fixed, JsonFile, Model, Moving, TransformName, bad_input, files_of
+from .commands.options import (
+    NO_MATCH,
+    Dtype,
+    Effort,
+    Fixed,
+    JsonFile,
+    Model,
+    Moving,
+    TransformName,
+    bad_input,
+    files_of,
+)
 from .commands.transfer import apply, itk
 from .conversion import CONVERTED, convert_checkpoint
 from .evaluation import compare_on_fire, evaluate_fire, evaluate_identity
@@ -32,7 +43,7 @@ from .evaluation.impostors import (
 from .evaluation.noise import measure_noise
 from .evaluation.stress import outcomes_to_dicts, run_stress, stress_table, summarize_stress
 from .evaluation.surrounds import evaluate_surrounds, surrounds_table
-from .extractor import DEFAULT_MODEL, ROOTSIFT, known_models
+from .extractor import AUTO, DEFAULT_MODEL, ROOTSIFT, known_models
 from .files import check_output_file, check_output_folder, json_text, standard_output, write_text
 from .hub import export_repository
 from .memory import keep_freed_memory
@@ -74,6 +85,7 @@ def register(
     transform: TransformName = "auto",
     effort: Effort = THOROUGH,
     model: Model = DEFAULT_MODEL,
+    dtype: Dtype = AUTO,
     points: Annotated[
         Path | None,
         typer.Option("--points", help="CSV of 3 or more places set by hand: x_moving,y_moving,x_fixed,y_fixed."),
@@ -86,7 +98,7 @@ def register(
         by_hand = None if points is None else results.read_points(points)
         with _progress() as show:
             registration, (image, onto) = finish(
-                Registrar(model, transform, effort=effort).steps(moving, fixed, points=by_hand), show
+                Registrar(model, transform, effort=effort, dtype=dtype).steps(moving, fixed, points=by_hand), show
             )
             show(Step("pictures", "drawing", 0.85))
             written = results.write_registration(registration, image, onto, out)
@@ -106,13 +118,14 @@ def match(
     transform: TransformName = "auto",
     effort: Effort = THOROUGH,
     model: Model = DEFAULT_MODEL,
+    dtype: Dtype = AUTO,
 ) -> None:
     """Print the matches of two photographs: x_moving, y_moving, x_fixed, y_fixed, score, inlier."""
     with bad_input():
         if out is not None:
             check_output_file(out, [moving, fixed, *files_of(model)])
         with _progress() as show:
-            registration, _ = finish(Registrar(model, transform, effort=effort).steps(moving, fixed), show)
+            registration, _ = finish(Registrar(model, transform, effort=effort, dtype=dtype).steps(moving, fixed), show)
         text = results.matches_text(registration, as_json or (out is not None and out.suffix.lower() == ".json"))
         if out is None:
             typer.echo(text, nl=False)
@@ -133,6 +146,7 @@ def series(
     transform: TransformName = "auto",
     effort: Effort = THOROUGH,
     model: Model = DEFAULT_MODEL,
+    dtype: Dtype = AUTO,
 ) -> None:
     """Register a history to one photograph: aligned images, strip, animation, series.json; what fails is named."""
     with bad_input(SeriesError):
@@ -141,7 +155,7 @@ def series(
         if out.resolve() == folder.resolve():
             raise SeriesError("The results go to another folder than that of the photographs; name one with --out.")
         check_output_folder(out, [*photographs, *files_of(model)])
-        visits = register_visits(photographs, number, Registrar(model, transform, effort=effort))
+        visits = register_visits(photographs, number, Registrar(model, transform, effort=effort, dtype=dtype))
         outcome = gather(iter(tqdm(visits, total=len(photographs), unit="visit", disable=None, leave=False)), number)
         written = write_series(outcome, out)
     for visit in outcome.failed:
@@ -193,13 +207,16 @@ def fire(
     transform: TransformName = "auto",
     effort: Effort = THOROUGH,
     model: Model = DEFAULT_MODEL,
+    dtype: Dtype = AUTO,
     degrade: Annotated[int, typer.Option(min=0, max=3, help="How much the moving images are made worse.")] = 0,
     json_file: JsonFile = None,
 ) -> None:
     """Measure registration on FIRE: mean error of the control points, area under the curve for each class."""
     with bad_input(ValueError, OSError):
         _check_json(json_file, root.glob("*/*"), model)
-        figures = evaluate_fire(root, Registrar(model, transform, effort=effort), degrade=degrade, progress=True)
+        figures = evaluate_fire(
+            root, Registrar(model, transform, effort=effort, dtype=dtype), degrade=degrade, progress=True
+        )
         _report(figures, json_file)
 
 
@@ -208,12 +225,13 @@ def identity(
     root: Annotated[Path, typer.Argument(help="A folder per person with photographs of one eye each.")],
     transform: TransformName = "auto",
     model: Model = DEFAULT_MODEL,
+    dtype: Dtype = AUTO,
     json_file: JsonFile = None,
 ) -> None:
     """Count the pairs of one eye that are registered, and the pairs of different eyes that are accepted."""
     with bad_input(ValueError, OSError):
         _check_json(json_file, root.glob("*/*"), model)
-        figures = evaluate_identity(root, Registrar(model, transform), progress=True)
+        figures = evaluate_identity(root, Registrar(model, transform, dtype=dtype), progress=True)
         _report(figures, json_file)
 
 
@@ -234,6 +252,7 @@ def impostors(
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
     processes: Annotated[int, typer.Option(min=1, help="How many processes share the work.")] = 1,
     model: Model = DEFAULT_MODEL,
+    dtype: Dtype = AUTO,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write all figures to this file as they come, and go on from it.")
     ] = None,
@@ -245,7 +264,9 @@ def impostors(
         inputs = [*(one.photograph for one in eyes), *(path for folder in genuine or () for path in folder.glob("*/*"))]
         _check_json(json_file, inputs, model)
         _check_json(summary, inputs, model)
-        rows = judge_impostors(eyes, model, pairs, genuine or (), condition, seed, processes, json_file, progress=True)
+        rows = judge_impostors(
+            eyes, model, pairs, genuine or (), condition, seed, processes, json_file, progress=True, dtype=dtype
+        )
         groups = summarize_impostors(rows)
         _write_figures({"groups": groups}, summary)
     typer.echo(impostors_table(groups))
@@ -261,13 +282,14 @@ def agreement(
         list[str] | None, typer.Option("--condition", help="Names of conditions of right and wrong pairs; else all.")
     ] = None,
     model: Model = DEFAULT_MODEL,
+    dtype: Dtype = AUTO,
     json_file: JsonFile = None,
 ) -> None:
     """Compare the photographs themselves under right and wrong transforms: least, median and greatest figures."""
     with bad_input(ValueError, OSError):
         photographs = _photographs_in(folders, every)
         _check_json(json_file, [*root.glob("*/*"), *photographs], model)
-        registrar = Registrar(model)
+        registrar = Registrar(model, dtype=dtype)
         right, wrong = ([name for name in condition or known if name in known] for known in (CONDITIONS, DIFFERENT))
         if unknown := [name for name in condition or () if name not in {*right, *wrong}]:
             raise ValueError(f"Unknown conditions {unknown}; known are: {', '.join((*CONDITIONS, *DIFFERENT))}.")
@@ -281,12 +303,13 @@ def agreement(
 def table(
     root: Annotated[Path, typer.Argument(help="Folder in FIRE's layout.")],
     model: Annotated[list[str], typer.Option("--model", help="Models to compare.")] = COMPARED,
+    dtype: Dtype = AUTO,
     json_file: JsonFile = None,
 ) -> None:
     """Compare models, transforms and degradations on FIRE: a table of mean AUC, and failed pairs in brackets."""
     with bad_input(ValueError, OSError):
         _check_json(json_file, root.glob("*/*"), *model)
-        rows = compare_on_fire(root, {name: Registrar(name) for name in model}, progress=True)
+        rows = compare_on_fire(root, {name: Registrar(name, dtype=dtype) for name in model}, progress=True)
         _write_figures({"rows": rows}, json_file)
     typer.echo(fire_table(rows))
 
@@ -308,6 +331,7 @@ def noise(
 def stress(
     root: Annotated[Path, typer.Argument(help="Folder in FIRE's layout.")],
     model: Annotated[list[str], typer.Option("--model", help="Models to compare.")] = COMPARED,
+    dtype: Dtype = AUTO,
     condition: Annotated[
         list[str] | None, typer.Option("--condition", help="Names of conditions, such as 'degraded 5'; else all.")
     ] = None,
@@ -318,7 +342,7 @@ def stress(
     """Compare models on pairs of FIRE made harder step by step: AUC, pairs registered, wrong answers."""
     with bad_input(ValueError, OSError):
         _check_json(json_file, root.glob("*/*"), *model)
-        registrars = {name: Registrar(name, transform, effort=effort) for name in model}
+        registrars = {name: Registrar(name, transform, effort=effort, dtype=dtype) for name in model}
         outcomes = run_stress(root, registrars, condition or None, progress=True)
         summary = summarize_stress(outcomes)
         _write_figures({**summary, "outcomes": outcomes_to_dicts(outcomes)}, json_file)
@@ -331,13 +355,14 @@ def surrounds(
     photographs: Annotated[int, typer.Option(min=1, help="How many photographs to take, evenly over all.")] = 30,
     seed: Annotated[int, typer.Option(help="Of the pictures made from them.")] = 0,
     model: Model = DEFAULT_MODEL,
+    dtype: Dtype = AUTO,
     json_file: JsonFile = None,
 ) -> None:
     """Set photographs on 12 kinds of surround: how well the field of view is found, and keypoints that lie on rims."""
     with bad_input(ValueError, OSError):
         pictures = _photographs_in(folders, 1)
         _check_json(json_file, pictures, model)
-        rows = evaluate_surrounds(pictures, Registrar(model), photographs, seed, progress=True)
+        rows = evaluate_surrounds(pictures, Registrar(model, dtype=dtype), photographs, seed, progress=True)
         _write_figures({"surrounds": rows}, json_file)
     typer.echo(surrounds_table(rows))
 

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,10 +18,10 @@ from transformers import AutoModelForKeypointDetection, PreTrainedConfig
 from transformers.utils import IMAGE_PROCESSOR_NAME
 
 from .conversion import PUBLISHED_INFERENCE
-from .field_of_view import FieldOfView
-from .image_processing_retina import RetinaImageProcessor
+from .dense_descriptors import DenseDescriptors
+from .image_processing_retina import RetinaBatch, RetinaImageProcessor
 from .keypoint_set import Keypoints
-from .keypoints import RetinaKeypointOutput, sample_descriptors
+from .keypoints import RetinaKeypointOutput
 from .normalized_picture import NormalizedPicture
 from .rootsift import rootsift_keypoints
 
@@ -29,6 +29,9 @@ from .rootsift import rootsift_keypoints
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "lk-superretina-small"
 ROOTSIFT = "rootsift"
+AUTO, FLOAT32, BFLOAT16 = "auto", "float32", "bfloat16"
+#: Precisions of a network.
+DTYPES = (AUTO, FLOAT32, BFLOAT16)
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -51,6 +54,29 @@ class Extractor(Protocol):
         """Find the keypoints of photographs, (H, W, 3) uint8 RGB of any sizes; each in its own pixels."""
 
 
+@runtime_checkable
+class PreparingExtractor(Extractor, Protocol):
+    """An extractor that a part of the work can be done for beforehand, in other threads."""
+
+    def prepare(self, photograph: np.ndarray) -> Any:
+        """Do what needs no network; `find` takes the outcome in place of the photograph."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Prepared:
+    """A photograph as a network takes it.
+
+    Attributes:
+        inputs: What the image processor made of it alone.
+        size: (height, width) of the photograph.
+        picture: What is kept of it to be compared.
+    """
+
+    inputs: RetinaBatch
+    size: tuple[int, int]
+    picture: NormalizedPicture
+
+
 class RootSiftExtractor:
     """The classical baseline, without a network; see `rootsift.py`."""
 
@@ -69,13 +95,21 @@ class ModelExtractor:
             repository of the Hub.
         device: Where the network runs.
         heatmaps: Keep the heat maps with the keypoints.
+        dtype: Precision of the network, see `network_dtype`; the heat map, keypoints and descriptors are float32
+            always.
 
     Raises:
-        UnknownNameError: The model does not exist.
+        UnknownNameError: The model or the precision does not exist.
     """
 
-    def __init__(self, model: str | Path = DEFAULT_MODEL, device: torch.device | str = "cpu", heatmaps: bool = False):
-        source = find_model(model)
+    def __init__(
+        self,
+        model: str | Path = DEFAULT_MODEL,
+        device: torch.device | str = "cpu",
+        heatmaps: bool = False,
+        dtype: str = AUTO,
+    ):
+        source, precision = find_model(model), network_dtype(dtype, device)
         try:
             # Weights are stored in half precision, which CPUs compute slowly; without trust_remote_code=False a folder
             # that carries its own code asks before it is opened with the classes of this package.
@@ -90,21 +124,25 @@ class ModelExtractor:
                 raise UnknownNameError(f"{source} cannot be opened as a model: {str(error).splitlines()[0]}") from error
             raise _unknown_model(str(model)) from error
         # Channels last is what the convolutions of CPUs are fastest in.
-        self.model.to(device, memory_format=self.model.base_model.memory_format).eval()
+        self.model.to(device, precision, memory_format=self.model.base_model.memory_format).eval()
         self.ratio, self.temperature = self.model.config.ratio_threshold, self.model.config.matching_temperature
         self.device, self.heatmaps = torch.device(device), heatmaps
 
-    def find(self, photographs: Sequence[np.ndarray]) -> list[Keypoints]:
-        """Find the keypoints of photographs, all in one batch, with dense descriptors."""
+    def find(self, photographs: Sequence[np.ndarray | Prepared]) -> list[Keypoints]:
+        """Find the keypoints of photographs, or of what `prepare` made, all in one batch, with dense descriptors."""
         if not photographs:
             return []
-        inputs = self.processor(list(photographs), return_tensors="pt").to(self.device)
-        output = self.detect(inputs)
-        frames, canvas = inputs["image_frames"].double().cpu().numpy(), inputs["pixel_values"].shape[-2:]
-        return [
-            self._keypoints(output, i, frame, photograph, canvas, view)
-            for i, (frame, photograph, view) in enumerate(zip(frames, photographs, inputs.fields_of_view))
-        ]
+        prepared = [one if isinstance(one, Prepared) else self.prepare(one) for one in photographs]
+        inputs = {key: torch.cat([one.inputs[key] for one in prepared]).to(self.device) for key in prepared[0].inputs}
+        output, canvas = self.detect(inputs), inputs["pixel_values"].shape[-2:]
+        return [self._keypoints(output, i, one, canvas) for i, one in enumerate(prepared)]
+
+    def prepare(self, photograph: np.ndarray) -> Prepared:
+        """Do what comes before the network, for one photograph, (H, W, 3) uint8 RGB."""
+        inputs = self.processor([photograph], return_tensors="pt")
+        assert isinstance(inputs, RetinaBatch)
+        picture = NormalizedPicture.from_photo(photograph, inputs.fields_of_view[0])
+        return Prepared(inputs, (photograph.shape[0], photograph.shape[1]), picture)
 
     def detect(self, inputs: Mapping[str, torch.Tensor]) -> RetinaKeypointOutput:
         """Run the network on what the processor made, and nothing else: the step that another device can take over.
@@ -118,29 +156,11 @@ class ModelExtractor:
         with torch.inference_mode():
             return self.model(**inputs, output_descriptor_map=True, output_heatmap=self.heatmaps)
 
-    def _keypoints(
-        self,
-        output: RetinaKeypointOutput,
-        i: int,
-        frame: np.ndarray,
-        photograph: np.ndarray,
-        canvas: Sequence[int],
-        view: FieldOfView,
-    ) -> Keypoints:
-        """Bring the padded keypoints of one image of a batch back to the pixels of its photograph.
-
-        Args:
-            output: Of the batch.
-            i: Which image of it.
-            frame: (4,) the rectangle of the photograph that the canvas shows, (x0, y0, x1, y1) relative to the
-                photograph.
-            photograph: (H, W, 3) uint8 RGB.
-            canvas: (height, width) of the network's input.
-            view: The field of view of the photograph.
-        """
+    def _keypoints(self, output: RetinaKeypointOutput, i: int, one: Prepared, canvas: Sequence[int]) -> Keypoints:
+        """Bring the padded keypoints of image `i` of a batch on a canvas (height, width) back to its photograph."""
         assert output.descriptor_map is not None
-        height, width = canvas
-        size = photograph.shape[0], photograph.shape[1]
+        (height, width), size = canvas, one.size
+        frame = one.inputs["image_frames"][0].double().numpy()
         span, mask, head = np.array(size[::-1]), output.mask[i].bool(), self.model.base_model.descriptor_head
         return Keypoints(
             points=output.keypoints[i][mask].double().cpu().numpy() * span - 0.5,
@@ -151,57 +171,45 @@ class ModelExtractor:
             center=tuple((frame[:2] + frame[2:]) / 2 * span - 0.5),  # the canvas shows the field of view in its middle
             # Half the precision, half the memory: nine megabytes a photograph, kept as long as its keypoints are.
             describe=DenseDescriptors(
-                output.descriptor_map[i : i + 1].half(), head.stride, head.offset, frame, size, (height, width)
+                output.descriptor_map[i].permute(1, 2, 0).half().cpu().numpy(),
+                head.stride,
+                head.offset,
+                frame,
+                size,
+                (height, width),
             ),
             heatmap=None if output.heatmap is None else output.heatmap[i, 0].half().cpu().numpy(),
-            picture=NormalizedPicture.from_photo(photograph, view),
-            problem=view.problem,
+            picture=one.picture,
+            problem=one.inputs.fields_of_view[0].problem,
         )
 
 
-@dataclass(eq=False, repr=False)
-class DenseDescriptors:
-    """The descriptors of a photograph at any place of it; what `Keypoints.describe` is.
-
-    Attributes:
-        map: (1, D, h, w) descriptor map of a network.
-        stride: Pixels of the network's input per cell of the map.
-        offset: Pixel of the input on which the center of the first cell lies.
-        frame: (4,) the rectangle of the photograph that the input shows, (x0, y0, x1, y1) relative to the photograph.
-        size: (height, width) of the photograph.
-        canvas: (height, width) of the input.
-    """
-
-    map: torch.Tensor
-    stride: int
-    offset: float
-    frame: np.ndarray
-    size: tuple[int, int]
-    canvas: tuple[int, int]
-
-    def __call__(self, points: np.ndarray) -> np.ndarray:
-        """Read the descriptors, (M, D) of unit length, at places (M, 2) in pixels of the photograph."""
-        span, whole = np.array(self.size[::-1]), np.array(self.canvas[::-1])
-        pixels = ((points + 0.5) / span - self.frame[:2]) / (self.frame[2:] - self.frame[:2]) * whole - 0.5
-        with torch.inference_mode():
-            keypoints = torch.as_tensor(pixels, dtype=torch.float32, device=self.map.device)[None]
-            return sample_descriptors(self.map, keypoints, self.stride, self.offset)[0].cpu().numpy()
-
-    def __getstate__(self) -> dict[str, Any]:
-        # As an array: between processes a tensor would travel as a file descriptor, of which there are few.
-        return {**self.__dict__, "map": self.map.cpu().numpy()}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, map=torch.from_numpy(state["map"]))
-
-
-def find_extractor(model: str | Path, device: torch.device | str = "cpu") -> Extractor:
+def find_extractor(model: str | Path, device: torch.device | str = "cpu", dtype: str = AUTO) -> Extractor:
     """Open the extractor of a name: "rootsift", or what `ModelExtractor` opens.
 
     Raises:
-        UnknownNameError: There is none of that name.
+        UnknownNameError: There is none of that name, or no such precision.
     """
-    return RootSiftExtractor() if str(model) == ROOTSIFT else ModelExtractor(model, device)
+    network_dtype(dtype, device)
+    return RootSiftExtractor() if str(model) == ROOTSIFT else ModelExtractor(model, device, dtype=dtype)
+
+
+def network_dtype(name: str, device: torch.device | str = "cpu") -> torch.dtype:
+    """Look up the precision of a network: "float32", "bfloat16", or "auto".
+
+    "auto" is bfloat16 on a CPU with instructions for it, where it takes half the time, and float32 elsewhere: without
+    such instructions bfloat16 is slower.
+
+    Raises:
+        UnknownNameError: It is none of these.
+    """
+    if name not in DTYPES:
+        raise UnknownNameError(f"Unknown dtype {name!r}; known are: {', '.join(DTYPES)}.")
+    if name == AUTO:
+        can = torch.cpu.get_capabilities()
+        fast = torch.device(device).type == "cpu" and (can.get("avx512_bf16") or can.get("amx_bf16"))
+        return torch.bfloat16 if fast else torch.float32
+    return torch.bfloat16 if name == BFLOAT16 else torch.float32
 
 
 def known_models() -> list[str]:
@@ -261,10 +269,13 @@ def _unknown_model(name: str) -> UnknownNameError:
 
 
 __all__ = [
+    "AUTO",
     "DEFAULT_MODEL",
-    "DenseDescriptors",
+    "DTYPES",
     "Extractor",
     "ModelExtractor",
+    "Prepared",
+    "PreparingExtractor",
     "ROOTSIFT",
     "RootSiftExtractor",
     "UnknownNameError",
@@ -272,4 +283,5 @@ __all__ = [
     "find_model",
     "find_processor",
     "known_models",
+    "network_dtype",
 ]

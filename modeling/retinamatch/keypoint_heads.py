@@ -142,6 +142,11 @@ class DenseKeypoints(nn.Module):
                 self.float()
         return pixel_values.to(self.heatmap.weight.dtype)
 
+    def heatmap_logits(self, features: Tensor) -> Tensor:
+        """Compute the heat-map logits of features, in float32: bfloat16 would make ties, and peaks would be rough."""
+        layer = self.heatmap
+        return F.conv2d(features.float(), layer.weight.float(), None if layer.bias is None else layer.bias.float())
+
     def sample_descriptors(self, descriptor_map: Tensor, keypoints: Tensor) -> Tensor:
         """Read unit-length descriptors at keypoints (batch, num_keypoints, 2) given in input pixels."""
         head = self.descriptor_head

@@ -1,6 +1,5 @@
 """The keypoints of one photograph: what is found in it and handed from step to step."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,8 +8,26 @@ from .image_processing_retina import WORKING_SIZE
 from .normalized_picture import NormalizedPicture
 
 
-#: Gives the descriptors (M, D) at places (M, 2), pixels of the photograph.
-Describe = Callable[[np.ndarray], np.ndarray]
+class Describe:
+    """The descriptors of a photograph at any place of it."""
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        """Give the descriptors, (M, D) float32 of unit length, at places (M, 2) in pixels of the photograph."""
+        raise NotImplementedError
+
+    def similarity(self, descriptors: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Compare each of some descriptors with those at several places.
+
+        Args:
+            descriptors: (N, D), unit length.
+            places: (N, M, 2), for each descriptor the places to compare it with, near each other, in pixels of the
+                photograph.
+
+        Returns:
+            (N, M) float32, the cosines.
+        """
+        there = self(places.reshape(-1, 2)).reshape(*places.shape[:2], -1)
+        return np.einsum("nmd,nd->nm", there, descriptors)
 
 
 @dataclass(eq=False, repr=False)

@@ -145,7 +145,7 @@ class LKSuperRetinaModel(LKSuperRetinaPreTrainedModel, DenseKeypoints):
         for layer, skip in zip(self.decoder, stages[2::-1], strict=True):
             features = layer(features, skip)
         return RetinaDenseOutput(
-            heatmap_logits=self.heatmap(features)[..., :height, :width], descriptor_map=descriptor_map
+            heatmap_logits=self.heatmap_logits(features)[..., :height, :width], descriptor_map=descriptor_map
         )
 
 

@@ -166,7 +166,7 @@ class SwinRetinaModel(SwinRetinaPreTrainedModel, DenseKeypoints):
             decoded.append(features)
         described = decoded[1:2] if self.config.descriptor_stride == 8 else decoded[2:0:-1]  # strides 8, or 4 and 8
         return RetinaDenseOutput(
-            heatmap_logits=self.heatmap(features),
+            heatmap_logits=self.heatmap_logits(features),
             descriptor_map=self.descriptor_head(*described, self.activation),
         )
 

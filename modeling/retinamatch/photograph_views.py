@@ -174,7 +174,7 @@ def _apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class _DescribeInView:
+class _DescribeInView(Describe):
     """The descriptors of a view at places of the photograph; see `Keypoints.describe`."""
 
     describe: Describe
@@ -182,6 +182,9 @@ class _DescribeInView:
 
     def __call__(self, places: np.ndarray) -> np.ndarray:
         return self.describe(_apply(self.to_view, places))
+
+    def similarity(self, descriptors: np.ndarray, places: np.ndarray) -> np.ndarray:
+        return self.describe.similarity(descriptors, _apply(self.to_view, places))
 
 
 __all__ = ["AS_GIVEN", "CHANNELS", "View", "draw_view", "find_in_view", "views_in_words"]

@@ -49,13 +49,8 @@ def inside_hull(points: np.ndarray, hull: np.ndarray) -> np.ndarray:
     """
     if len(hull) < 3:
         return np.zeros(len(points), dtype=bool)
-    following = np.roll(hull, -1, axis=0)
-    signs = np.stack(
-        [
-            (b[0] - a[0]) * (points[:, 1] - a[1]) - (b[1] - a[1]) * (points[:, 0] - a[0])
-            for a, b in zip(hull, following, strict=True)
-        ]
-    )
+    edges = np.roll(hull, -1, axis=0) - hull
+    signs = edges[:, :1] * (points[:, 1] - hull[:, 1:]) - edges[:, 1:] * (points[:, 0] - hull[:, :1])
     return np.logical_or((signs >= 0).all(0), (signs <= 0).all(0))
 
 
@@ -69,20 +64,17 @@ def nearest_on_hull(points: np.ndarray, hull: np.ndarray) -> tuple[np.ndarray, n
     Returns:
         The nearest points, (N, 2), and the unit directions of their edges, (N, 2), (0, 0) where they are corners.
     """
-    best = np.full(len(points), np.inf)
-    nearest, along = np.zeros_like(points), np.zeros_like(points)
-    for a, b in zip(hull, np.roll(hull, -1, axis=0), strict=True):
-        edge = b - a
-        length = np.hypot(*edge)
-        fraction = (points - a) @ edge / max(length**2, 1e-300)
-        candidate = a + fraction.clip(0, 1)[:, None] * edge
-        distance = np.linalg.norm(points - candidate, axis=1)
-        closer = distance < best
-        best[closer] = distance[closer]
-        nearest[closer] = candidate[closer]
-        on_edge = ((fraction > 0) & (fraction < 1))[:, None] & (length > 0)
-        along[closer] = np.where(on_edge, edge / max(length, 1e-300), 0.0)[closer]
-    return nearest, along
+    x, y = points[:, :1] - hull[:, 0], points[:, 1:] - hull[:, 1]  # (N, K) each, from the beginning of every edge
+    edges = np.roll(hull, -1, axis=0) - hull
+    squares = (edges**2).sum(1)
+    fraction = (x * edges[:, 0] + y * edges[:, 1]) / np.maximum(squares, 1e-300)
+    within = fraction.clip(0, 1)
+    best = ((x - within * edges[:, 0]) ** 2 + (y - within * edges[:, 1]) ** 2).argmin(1)
+    row = np.arange(len(points))
+    fraction, within, edge, length = fraction[row, best], within[row, best], edges[best], np.sqrt(squares[best])
+    on_edge = ((fraction > 0) & (fraction < 1) & (length > 0))[:, None]
+    along = np.where(on_edge, edge / np.maximum(length, 1e-300)[:, None], 0.0)
+    return hull[best] + within[:, None] * edge, along
 
 
 __all__ = ["inside_hull", "monomial_derivatives", "monomial_second_derivatives", "monomials", "nearest_on_hull"]

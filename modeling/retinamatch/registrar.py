@@ -7,9 +7,10 @@ matches it rests on, or the status "no reliable match" with a reason in words.
 
 import functools
 from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from tqdm.auto import tqdm
 from .estimation import EstimationSettings, estimate
 from .estimation.decision import overlap_grid
 from .estimation.estimator import check_points
-from .extractor import DEFAULT_MODEL, Extractor, UnknownNameError, find_extractor
+from .extractor import AUTO, DEFAULT_MODEL, Extractor, PreparingExtractor, UnknownNameError, find_extractor
 from .field_of_view import FieldOfView
 from .keypoint_set import Keypoints
 from .matching import match_keypoints
@@ -70,14 +71,15 @@ class Registrar:
         model: Name of a model of the package (see `known_models`), a folder written by `save_pretrained`, a repository
             of the Hub, "rootsift" for the classical baseline, or an extractor.
         transform: "auto" (the richest class that the matches support) or the name of a class of transforms.
-        device: Where the network runs and keypoints are matched; a GPU when there is one by default.
-
+        device: Where the network runs; a GPU when there is one by default.
         effort: "thorough" tries other views of photographs that do not match as they were given (turned, a part of
             the field, reversed contrast, another channel); "fast" does not. A pair that matches at first costs the
             same.
+        dtype: Precision of the network: "auto" (bfloat16 on a CPU that computes in it, where it takes half the time,
+            else float32), "float32" or "bfloat16".
 
     Raises:
-        UnknownNameError: The model, transform or effort does not exist.
+        UnknownNameError: The model, transform, effort or precision does not exist.
     """
 
     def __init__(
@@ -86,10 +88,11 @@ class Registrar:
         transform: str = "auto",
         device: torch.device | str | None = None,
         effort: str = THOROUGH,
+        dtype: str = AUTO,
     ):
         self.transform, self.effort = check_transform(transform), check_effort(effort)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.extractor = find_extractor(model, self.device) if isinstance(model, str | Path) else model
+        self.extractor = find_extractor(model, self.device, dtype) if isinstance(model, str | Path) else model
 
     def keypoints(self, photographs: Sequence[PhotographLike]) -> list[Keypoints]:
         """Find the keypoints of photographs, all in one batch.
@@ -103,12 +106,13 @@ class Registrar:
         Raises:
             PhotographError: A photograph cannot be read; the sentence names it.
         """
-        return self.extractor.find([read_photograph(photograph) for photograph in photographs])
+        with _Ahead(photographs, self.extractor) as ahead:
+            return self.extractor.find([ahead.prepared(number) for number in range(len(photographs))])
 
     def match(self, moving: Keypoints, fixed: Keypoints, ratio: float | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Match two sets of keypoints with the thresholds of the extractor, or another ratio; see `match_keypoints`."""
         ratio = self.extractor.ratio if ratio is None else ratio
-        return match_keypoints(moving, fixed, ratio, self.extractor.temperature, self.device)
+        return match_keypoints(moving, fixed, ratio, self.extractor.temperature)
 
     def register(
         self,
@@ -177,14 +181,15 @@ class Registrar:
         photographs: list[np.ndarray] = []
         keypoints: list[Keypoints] = []
         timings: dict[str, float] = {}
-        for number, (source, name) in enumerate(zip(sources, names)):
-            yield Step("read", f"reading {name}", 0.1 * number / len(sources))
-            with timed(timings, "read"):
-                photographs.append(source() if callable(source) else read_photograph(source))
-        for number, (photograph, name) in enumerate(zip(photographs, names)):
-            yield Step("keypoints", f"finding keypoints of {name}", 0.1 + 0.6 * number / len(sources))
-            with timed(timings, "keypoints"):
-                keypoints += self.extractor.find([photograph])
+        with _Ahead(sources, self.extractor) as ahead:
+            for number, name in enumerate(names):
+                yield Step("read", f"reading {name}", 0.1 * number / len(sources))
+                with timed(timings, "read"):
+                    photographs.append(ahead.photograph(number))
+            for number, name in enumerate(names):
+                yield Step("keypoints", f"finding keypoints of {name}", 0.1 + 0.6 * number / len(sources))
+                with timed(timings, "keypoints"):
+                    keypoints += self.extractor.find([ahead.prepared(number)])
         return photographs, keypoints, timings
 
     def register_many(
@@ -341,17 +346,19 @@ class Registrar:
     ) -> list[Registration | FailedRegistration]:
         read: list[tuple[np.ndarray, np.ndarray] | FailedRegistration] = []
         timings: dict[str, float] = {}
-        for moving, fixed in pairs:
-            try:
-                with timed(timings, "read"):
-                    read.append((read_photograph(moving), read_photograph(fixed)))
-            except PhotographError as error:
-                if errors == "raise":
-                    raise
-                read.append(FailedRegistration(error))
-        good = [pair for pair in read if not isinstance(pair, FailedRegistration)]
-        with timed(timings, "keypoints"):
-            keypoints = iter(self.keypoints([photograph for pair in good for photograph in pair]))
+        with _Ahead([photograph for pair in pairs for photograph in pair], self.extractor) as ahead:
+            with timed(timings, "read"):
+                for first in range(0, 2 * len(pairs), 2):
+                    try:
+                        read.append((ahead.photograph(first), ahead.photograph(first + 1)))
+                    except PhotographError as error:
+                        if errors == "raise":
+                            raise
+                        read.append(FailedRegistration(error))
+            good = [number for number, pair in enumerate(read) if not isinstance(pair, FailedRegistration)]
+            with timed(timings, "keypoints"):
+                prepared = [ahead.prepared(2 * number + which) for number in good for which in (0, 1)]
+                keypoints = iter(self.extractor.find(prepared))
         outcomes: list[Registration | FailedRegistration] = []
         for pair in read:
             if isinstance(pair, FailedRegistration):
@@ -404,6 +411,40 @@ def _check_inside(points: np.ndarray, photographs: tuple[np.ndarray, np.ndarray]
             raise ValueError(
                 f"The point ({x:g}, {y:g}) lies outside of the {name} photograph, which has {width} x {height} pixels."
             )
+
+
+class _Ahead:
+    """Read photographs and prepare them for an extractor, two at a time and before their turn comes.
+
+    Most of the work is done in libraries that let other threads run meanwhile.
+    """
+
+    def __init__(self, sources: Sequence[PhotographLike | Callable[[], np.ndarray]], extractor: Extractor):
+        self._pool = ThreadPoolExecutor(2, "retinamatch")
+        self._read = [self._pool.submit(_read, source) for source in sources]
+        self._prepare = extractor.prepare if isinstance(extractor, PreparingExtractor) else None
+        self._prepared = [self._pool.submit(self._after, read) for read in self._read]
+
+    def photograph(self, number: int) -> np.ndarray:
+        """Wait for a photograph."""
+        return self._read[number].result()
+
+    def prepared(self, number: int) -> Any:
+        """Wait for what `find` of the extractor takes."""
+        return self._prepared[number].result()
+
+    def _after(self, read: Future) -> Any:
+        return self._prepare(read.result()) if self._prepare else read.result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+def _read(source: PhotographLike | Callable[[], np.ndarray]) -> np.ndarray:
+    return source() if callable(source) else read_photograph(source)
 
 
 def check_transform(name: str) -> str:

@@ -3,6 +3,7 @@
 import json
 import warnings
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,12 +11,13 @@ from retinamatch import (
     LKSuperRetinaConfig,
     LKSuperRetinaForKeypointDetection,
     LKSuperRetinaForKeypointMatching,
+    Registrar,
     RetinaImageProcessor,
     SwinRetinaConfig,
     SwinRetinaForKeypointMatching,
 )
 from retinamatch.conversion import PUBLISHED_INFERENCE
-from retinamatch.extractor import ModelExtractor, UnknownNameError
+from retinamatch.extractor import ModelExtractor, UnknownNameError, network_dtype
 from retinamatch.hub import export_repository
 
 
@@ -89,3 +91,29 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path, case, words):
         ModelExtractor(tmp_path)
     message = str(error.value)
     assert str(tmp_path) in message and "\n" not in message and "Unknown model" not in message
+
+
+def test_precision_is_chosen_by_the_processor_and_may_be_named(tmp_path, monkeypatch, visits):
+    model = build("lk_superretina", keypoint_threshold=0.0, max_keypoints=80)
+    with torch.no_grad():
+        model.base_model.heatmap.weight.normal_(std=1.0)
+    model.save_pretrained(tmp_path)
+    RetinaImageProcessor(size={"height": 256, "width": 256}).save_pretrained(tmp_path)
+    for can, wanted in (
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": True}, torch.bfloat16),
+        ({}, torch.float32),
+    ):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda can=can: can)
+        assert network_dtype("auto") == wanted and network_dtype("auto", "cuda") == torch.float32
+    found = {}
+    for name in ("float32", "bfloat16"):
+        extractor = ModelExtractor(tmp_path, dtype=name)
+        assert {value.dtype for value in extractor.model.parameters()} == {network_dtype(name)}
+        (found[name],) = extractor.find([visits.moving.image])
+        assert found[name].descriptors.dtype == found[name].scores.dtype == np.float32
+        assert len(np.unique(found[name].scores)) == 80  # no ties, as bfloat16 would make
+    distances = np.linalg.norm(found["float32"].points[:, None] - found["bfloat16"].points, axis=2).min(1)
+    assert np.median(distances) < 0.1 * found["float32"].scale
+    with pytest.raises(UnknownNameError, match="Unknown dtype 'float16'; known are: auto, float32, bfloat16."):
+        Registrar("rootsift", dtype="float16")

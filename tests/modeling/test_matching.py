@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
+import torch
 
+from retinamatch.keypoints import mutual_nearest_matches
 from retinamatch.matching import match_keypoints
 from tests.helpers.keypoint_sets import keypoints, shifted_pair
 
@@ -36,3 +38,16 @@ def test_nothing_to_match(pair):
     empty = keypoints(np.zeros((0, 2)), np.ones((0, 16)))
     for a, b in ((empty, pair[1]), (pair[0], empty), (empty, empty)):
         assert match_keypoints(a, b, 0.9)[0].shape == (0, 2)
+
+
+@pytest.mark.parametrize("number, other, ratio", [(200, 150, 0.95), (1, 40, 0.9), (40, 1, 0.9), (120, 120, 1.0)])
+def test_the_same_matches_as_of_tensors(rng, number, other, ratio):
+    descriptors = rng.normal(size=(max(number, other), 16))
+    sets = [one + rng.normal(0, 0.3, one.shape) for one in (descriptors[:number], descriptors[:other])]
+    moving, fixed = (keypoints(np.zeros((len(one), 2)), one) for one in sets)
+    matches, scores = match_keypoints(moving, fixed, ratio, temperature=0.1)
+    tensors = (torch.from_numpy(one.descriptors)[None] for one in (moving, fixed))
+    wanted, wanted_scores = (one[0, 0] for one in mutual_nearest_matches(*tensors, ratio=ratio, temperature=0.1))
+    matched = (wanted[:number] >= 0).nonzero()[:, 0]
+    assert matches.tolist() == torch.stack([matched, wanted[matched]], 1).tolist() and len(matches) > 0
+    assert scores == pytest.approx(wanted_scores[matched].numpy(), abs=1e-5)

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
+from retinamatch.dense_descriptors import DenseDescriptors
 from retinamatch.estimation import estimate
 from retinamatch.evaluation.fire import FULL_SIZE, area_under_curve
-from retinamatch.extractor import DenseDescriptors
 from retinamatch.keypoint_set import WORKING_SIZE, Keypoints
 from retinamatch.keypoints import RetinaDenseOutput
 from retinamatch.matching import match_keypoints
@@ -96,10 +96,12 @@ def find_keypoints(network, views: Views, bf16: bool) -> list[Keypoints]:
             descriptors=descriptors[valid].cpu().numpy(),
             scores=scores[valid].cpu().numpy(),
             size=(size, size),
-            describe=DenseDescriptors(maps, head.stride, head.offset, whole, (size, size), (size, size)),
+            describe=DenseDescriptors(
+                maps.permute(1, 2, 0).cpu().numpy(), head.stride, head.offset, whole, (size, size), (size, size)
+            ),
         )
         for points, descriptors, scores, valid, maps in zip(
-            detected.keypoints, detected.descriptors, detected.scores, detected.mask, dense.descriptor_map.split(1)
+            detected.keypoints, detected.descriptors, detected.scores, detected.mask, dense.descriptor_map
         )
     ]
 

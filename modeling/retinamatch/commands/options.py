@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ..extractor import UnknownNameError, find_model
+from ..extractor import DTYPES, UnknownNameError, find_model
 from ..files import OutputError
 from ..photographs import PhotographError
 from ..transforms import TRANSFORM_NAMES
@@ -30,6 +30,13 @@ Effort = Annotated[
     ),
 ]
 Model = Annotated[str, typer.Option("--model", help="A name from `retinamatch models`, or a folder of a saved model.")]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        "--dtype",
+        help=f"Precision of the network, one of {', '.join(DTYPES)}: auto is bfloat16 where a CPU is fast in it.",
+    ),
+]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")]
 
 
@@ -54,6 +61,7 @@ def bad_input(*more: type[Exception]) -> Iterator[None]:
 
 __all__ = [
     "BAD_INPUT",
+    "Dtype",
     "Effort",
     "Fixed",
     "JsonFile",

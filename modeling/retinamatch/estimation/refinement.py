@@ -22,7 +22,7 @@ def locate(
     Args:
         descriptors: (n, dim), unit length.
         predicted: (n, 2), where to look, in pixels of the photograph.
-        describe: Gives the descriptors (m, dim) at places (m, 2) of that photograph.
+        describe: The descriptors of that photograph at any place.
         scale: Photograph pixels per working pixel.
         reach: Half the side of the square window in working pixels.
 
@@ -36,9 +36,7 @@ def locate(
     axis = np.arange(-steps, steps + 1) * SPACING * scale
     side = len(axis)
     offsets = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
-    places = predicted[:, None] + offsets
-    around = describe(places.reshape(-1, 2)).reshape(len(predicted), side * side, -1)
-    similarity = np.einsum("nmd,nd->nm", around, descriptors).reshape(-1, side, side)
+    similarity = describe.similarity(descriptors, predicted[:, None] + offsets).reshape(-1, side, side)
     best = similarity.reshape(len(predicted), -1).argmax(1)
     row, column = np.divmod(best, side)
     inside = (row > 0) & (row < side - 1) & (column > 0) & (column < side - 1)

@@ -25,7 +25,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..estimation import EstimationSettings
-from ..extractor import DEFAULT_MODEL
+from ..extractor import AUTO, DEFAULT_MODEL
 from ..files import write_text
 from ..keypoint_set import Keypoints
 from ..photographs import IMAGE_SUFFIXES, read_photograph
@@ -41,6 +41,8 @@ FIGURES = ("agreeing", "share", "excess", "alike", "correlation")
 MORE = ("cells", "displacement", "departure", "alike_in_hue")
 # Photographs of a unit: 276 pairs, some minutes, keypoints of a quarter of a gigabyte.
 TOGETHER = 24
+# A model and the precision of its network, as for `Registrar`.
+_Network = tuple[str, str]
 # Changes of a single photograph: the moving side of the condition of a pair.
 IMPOSTOR_CONDITIONS: dict[str, Condition] = {
     "plain": CONDITIONS["clean"],
@@ -96,6 +98,7 @@ def judge_impostors(
     processes: int = 1,
     record: Path | None = None,
     progress: bool = False,
+    dtype: str = AUTO,
 ) -> list[dict]:
     """Register pairs of different eyes, mirror images and genuine pairs.
 
@@ -110,6 +113,7 @@ def judge_impostors(
         processes: How many processes share the work.
         record: File that is written whenever a unit is done, and read at first to go on from there.
         progress: Show a progress bar.
+        dtype: As for `Registrar`.
 
     Returns:
         A dict per pair: `kind` ("different", "mirrored" or "genuine"), `condition`, `moving`, `fixed`, `accepted`, and
@@ -122,16 +126,22 @@ def judge_impostors(
     """
     if len({one.eye for one in eyes}) < 2:
         raise ValueError(f"Impostors need photographs of at least two eyes, got {len({one.eye for one in eyes})}.")
-    chosen = choose_conditions(IMPOSTOR_CONDITIONS, conditions)
+    chosen, network = choose_conditions(IMPOSTOR_CONDITIONS, conditions), (model, dtype)
     units: dict[str, Callable[[], list[dict]]] = {}
     for folder in genuine:
-        units.update(_genuine_units(Path(folder), model))
+        units.update(_genuine_units(Path(folder), network))
     for number, (members, together, first) in enumerate(_draw(eyes, pairs, seed)):
         for condition in chosen:
             units[f"{condition}, {number}"] = functools.partial(
-                _judge_strangers, model, condition, tuple(members), tuple(together), first
+                _judge_strangers, network, condition, tuple(members), tuple(together), first
             )
-    command = {"model": model, "seed": seed, "version": version("retinamatch"), **asdict(EstimationSettings())}
+    command = {
+        "model": model,
+        "dtype": dtype,
+        "seed": seed,
+        "version": version("retinamatch"),
+        **asdict(EstimationSettings()),
+    }
     command["photographs"] = hashlib.sha256("\n".join(str(one.photograph) for one in eyes).encode()).hexdigest()
     command = json.loads(json.dumps(command))
     done = _read_record(record, command)
@@ -225,10 +235,10 @@ def _draw(eyes: Sequence[Eye], pairs: int, seed: int) -> Iterator[tuple[list[Eye
 
 
 def _judge_strangers(
-    model: str, condition: str, members: Sequence[Eye], pairs: Sequence[tuple[int, int]], mirrored: bool
+    network: _Network, condition: str, members: Sequence[Eye], pairs: Sequence[tuple[int, int]], mirrored: bool
 ) -> list[dict]:
     """Judge pairs of some photographs under a condition, and each photograph with its mirror image."""
-    registrar, change = _registrar(model), IMPOSTOR_CONDITIONS[condition]
+    registrar, change = _registrar(*network), IMPOSTOR_CONDITIONS[condition]
     keypoints, rows = [], []
     for one in members:
         photo = read_photograph(one.photograph)
@@ -248,30 +258,30 @@ def _changed(photo: np.ndarray, name: str, change: Condition) -> np.ndarray:
     return change(AnnotatedPair(name, photo, photo, nowhere, nowhere)).moving
 
 
-def _genuine_units(folder: Path, model: str) -> dict[str, Callable[[], list[dict]]]:
+def _genuine_units(folder: Path, network: _Network) -> dict[str, Callable[[], list[dict]]]:
     if (folder / "Ground Truth").is_dir():
         return {
-            f"{folder}, {pair.name}": functools.partial(_judge_visits, model, folder.name, pair)
+            f"{folder}, {pair.name}": functools.partial(_judge_visits, network, folder.name, pair)
             for pair in read_fire(folder)
         }
     return {
-        f"{folder}, {person}": functools.partial(_judge_person, model, folder.name, tuple(paths))
+        f"{folder}, {person}": functools.partial(_judge_person, network, folder.name, tuple(paths))
         for person, paths in read_people(folder).items()
     }
 
 
-def _judge_visits(model: str, folder: str, pair: FirePair) -> list[dict]:
+def _judge_visits(network: _Network, folder: str, pair: FirePair) -> list[dict]:
     """Judge a pair of FIRE as it is and degraded."""
-    registrar, chosen = _registrar(model), choose_conditions(CONDITIONS, GENUINE_CONDITIONS)
+    registrar, chosen = _registrar(*network), choose_conditions(CONDITIONS, GENUINE_CONDITIONS)
     return [
         _judge("genuine", f"{folder}, {condition}", pair.name, pair.name, registrar, moving, fixed)
         for condition, _, _, moving, fixed in find_keypoints_under(AnnotatedPair.read(pair), chosen, {"": registrar})
     ]
 
 
-def _judge_person(model: str, folder: str, paths: Sequence[Path]) -> list[dict]:
+def _judge_person(network: _Network, folder: str, paths: Sequence[Path]) -> list[dict]:
     """Judge all pairs of photographs of one eye."""
-    registrar = _registrar(model)
+    registrar = _registrar(*network)
     keypoints = [registrar.keypoints([path])[0] for path in paths]
     names = [Eye(path, "").name for path in paths]
     return [
@@ -294,9 +304,9 @@ def _judge(
 
 
 @functools.lru_cache(maxsize=1)
-def _registrar(model: str) -> Registrar:
+def _registrar(model: str, dtype: str) -> Registrar:
     # The class of the transform takes no part in the decision, and this one is found fastest.
-    return Registrar(model, transform="quadratic")
+    return Registrar(model, transform="quadratic", dtype=dtype)
 
 
 def _read_record(record: Path | None, command: dict) -> dict[str, list[dict]]:
