@@ -123,7 +123,18 @@ def test_folders_do_not_know_what_one_can_run(wing):
 
 
 def test_command_line_and_drawing_are_on_top():
-    names = ("cli", "commands", "drawing", "results", "evaluation", "registrar", "registration", "hub", "series")
+    names = (
+        "cli",
+        "commands",
+        "drawing",
+        "study",
+        "results",
+        "evaluation",
+        "registrar",
+        "registration",
+        "hub",
+        "series",
+    )
     top = {f"retinamatch.{name}" for name in names}
     for room, targets in rooms(imports_within("modeling/retinamatch")).items():
         if room not in top | {"retinamatch"}:

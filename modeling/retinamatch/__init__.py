@@ -22,6 +22,7 @@ The files in the order to read them:
     dense_descriptors         the descriptors at any place of it
     normalized_picture        what is kept of a photograph beside them: small, gray, to compare it place by place
     extractor, rootsift       photographs to keypoint sets, by a network or by RootSIFT
+    keypoint_cache            a folder in which those of each photograph are found once
     matching                  two keypoint sets to matches
     transforms, polynomials   similarity, affine, homography, quadratic, cubic: fit, apply, invert, warp
     estimation/               matches to the transform that the evidence supports, and whether to believe it
@@ -29,6 +30,7 @@ The files in the order to read them:
     registration, registrar   the answer for a pair; one pair, many, step by step
     drawing, results, series  pictures, files, a history of visits
     transfer, itk             a registration that was kept: carry images, masks, points; for ITK
+    study/                    thousands of visits: a table of them to a table of registrations, resumable
     evaluation/               figures: FIRE, harder conditions, identity, impostors
     hub, publishing           repositories of the Hub; conversion: checkpoints of others
     files, processes, memory  no input touched, no result half-written; pools that end; freed memory, kept

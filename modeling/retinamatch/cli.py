@@ -26,6 +26,7 @@ from .commands.options import (
     bad_input,
     files_of,
 )
+from .commands.study import study
 from .commands.transfer import apply, itk
 from .conversion import CONVERTED, convert_checkpoint
 from .evaluation import compare_on_fire, evaluate_fire, evaluate_identity
@@ -57,6 +58,7 @@ COMPARED = [DEFAULT_MODEL, ROOTSIFT]
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 evaluate = typer.Typer(help="Measure on annotated photographs.", no_args_is_help=True)
 app.add_typer(evaluate, name="evaluate")
+app.add_typer(study, name="study")
 app.command()(apply)
 app.command()(itk)
 

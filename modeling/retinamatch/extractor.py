@@ -4,6 +4,8 @@ An extractor is a part of its own. All that comes after it, matching, estimation
 extractor; what depends on its descriptors, the thresholds of matching, it brings along.
 """
 
+import functools
+import hashlib
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -81,6 +83,7 @@ class RootSiftExtractor:
     """The classical baseline, without a network; see `rootsift.py`."""
 
     ratio, temperature = 0.9, 0.07
+    fingerprint = ROOTSIFT
 
     def find(self, photographs: Sequence[np.ndarray]) -> list[Keypoints]:
         """Find the keypoints of photographs, one after the other."""
@@ -127,6 +130,16 @@ class ModelExtractor:
         self.model.to(device, precision, memory_format=self.model.base_model.memory_format).eval()
         self.ratio, self.temperature = self.model.config.ratio_threshold, self.model.config.matching_temperature
         self.device, self.heatmaps = torch.device(device), heatmaps
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """What tells this extractor from any other: the sum of its weights, settings and precision."""
+        settings = self.model.config.to_json_string(), self.processor.to_json_string(), self.heatmaps, self.model.dtype
+        digest = hashlib.sha256("\n".join(map(str, settings)).encode())
+        for name, weights in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(weights.detach().float().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def find(self, photographs: Sequence[np.ndarray | Prepared]) -> list[Keypoints]:
         """Find the keypoints of photographs, or of what `prepare` made, all in one batch, with dense descriptors."""

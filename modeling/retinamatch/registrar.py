@@ -22,6 +22,7 @@ from .estimation.decision import overlap_grid
 from .estimation.estimator import check_points
 from .extractor import AUTO, DEFAULT_MODEL, Extractor, PreparingExtractor, UnknownNameError, find_extractor
 from .field_of_view import FieldOfView
+from .keypoint_cache import CachedExtractor
 from .keypoint_set import Keypoints
 from .matching import match_keypoints
 from .photograph_views import AS_GIVEN, find_in_view
@@ -77,6 +78,8 @@ class Registrar:
             same.
         dtype: Precision of the network: "auto" (bfloat16 on a CPU that computes in it, where it takes half the time,
             else float32), "float32" or "bfloat16".
+        cache: Folder in which the keypoints of each photograph are kept, so that they are found once for all pairs and
+            runs; see `keypoint_cache`. None keeps none.
 
     Raises:
         UnknownNameError: The model, transform, effort or precision does not exist.
@@ -89,10 +92,12 @@ class Registrar:
         device: torch.device | str | None = None,
         effort: str = THOROUGH,
         dtype: str = AUTO,
+        cache: str | Path | None = None,
     ):
         self.transform, self.effort = check_transform(transform), check_effort(effort)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.extractor = find_extractor(model, self.device, dtype) if isinstance(model, str | Path) else model
+        extractor = find_extractor(model, self.device, dtype) if isinstance(model, str | Path) else model
+        self.extractor = extractor if cache is None else CachedExtractor(extractor, cache)
 
     def keypoints(self, photographs: Sequence[PhotographLike]) -> list[Keypoints]:
         """Find the keypoints of photographs, all in one batch.

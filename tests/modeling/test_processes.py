@@ -71,3 +71,20 @@ def test_results_of_work(count):
 def test_an_error_of_work_is_raised(count):
     with pytest.raises(ValueError, match="invalid literal"):
         list(processes.results_of({"good": int, "bad": functools.partial(int, "x")}, count))
+
+
+def _unit(calls, call):
+    for function, *arguments in calls:
+        try:
+            yield call(function, *arguments)
+        except processes.ProcessDiedError:
+            yield "died"
+
+
+def test_a_process_that_dies_takes_one_call_along_and_an_error_is_raised():
+    units = [[(pow, 3, 2)], [(pow, 4, 2), (os._exit, 3), (abs, -5)], [(int, "x")]]
+    found = []
+    with pytest.raises(ValueError, match="invalid literal"):
+        for result in processes.surviving_results(units, _unit, 1, int):
+            found.append(result)
+    assert found == [9, 16, "died", 5]

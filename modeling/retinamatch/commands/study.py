@@ -1,0 +1,77 @@
+"""Commands for studies: `study plan` writes the table, `study run` registers all pairs of it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..extractor import AUTO, DEFAULT_MODEL
+from ..files import check_output_file
+from ..registrar import THOROUGH
+from ..study import CHOICES, FIRST, Settings, StudyError, local_engine, plan_from_names, run_study, write_table
+from .options import NO_MATCH, Dtype, Effort, Model, TransformName, bad_input
+
+
+study = typer.Typer(help="Register the visits of many eyes; what is done is not done again.", no_args_is_help=True)
+
+
+@study.command()
+def plan(
+    folder: Annotated[Path, typer.Argument(help="Folder of photographs, looked through at any depth.")],
+    pattern: Annotated[
+        str, typer.Option("--pattern", help="Such as '{patient}/{eye}_{visit}.jpg'; * stands for anything.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Table to write, .csv or .parquet.")] = Path("study.csv"),
+    mask: Annotated[
+        str, typer.Option("--mask", help="The same for masks, such as '{patient}/{eye}_{visit}.png'.")
+    ] = "",
+    points: Annotated[str, typer.Option("--points", help="The same for CSV tables of points.")] = "",
+) -> None:
+    """Write the table of a study from the names of files."""
+    with bad_input(StudyError, OSError):
+        photographs, others = plan_from_names(folder, pattern, mask, points)
+        check_output_file(out, [one.path for one in photographs])
+        write_table(photographs, out)
+    if others:
+        example = others[0].relative_to(folder).as_posix()
+        typer.echo(f"{len(others)} files do not fit the pattern, such as {example}", err=True)
+    eyes = len({one.whose for one in photographs})
+    typer.echo(f"{out}: {len(photographs)} photographs of {eyes} eyes")
+
+
+@study.command()
+def run(
+    table: Annotated[Path, typer.Argument(help="CSV or Parquet: path, patient, eye, visit; or moving, fixed.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the results; a run in it goes on where it was.")],
+    to: Annotated[
+        str,
+        typer.Option("--to", help=f"Onto which photograph of the eye: {', '.join(CHOICES)} (sharp, many keypoints)."),
+    ] = FIRST,
+    transform: TransformName = "auto",
+    effort: Effort = THOROUGH,
+    model: Model = DEFAULT_MODEL,
+    dtype: Dtype = AUTO,
+    images: Annotated[bool, typer.Option("--images", help="Write aligned photographs, masks and points.")] = False,
+    keypoints: Annotated[
+        Path | None, typer.Option("--keypoints", help="Keep keypoints in this folder, 10 MB a photograph.")
+    ] = None,
+    processes: Annotated[int, typer.Option("--processes", min=0, help="On this machine; 0: one a core.")] = 0,
+    thumbnails: Annotated[int, typer.Option("--thumbnails", min=0, help="Pictures in the report, of each kind.")] = 200,
+) -> None:
+    """Register all pairs of a table: registrations.parquet and report.html; stopped, the same command goes on."""
+    with bad_input(StudyError, ValueError, OSError):
+        settings = Settings(model, transform, effort, dtype, keypoints)
+        engine = local_engine(processes)
+        outcome = run_study(table, out, settings, to, engine, images, thumbnails, progress=True)
+    counts = outcome.summary.statuses
+    typer.echo(", ".join(f"{status}: {number}" for status, number in counts.most_common()) or "no pairs")
+    if outcome.done:
+        typer.echo(
+            f"{outcome.done} pairs in {outcome.seconds:.0f} s, {3600 * outcome.done / outcome.seconds:.0f} an hour"
+        )
+    typer.echo("\n".join(str(path) for path in outcome.files))
+    if not outcome.all_registered:
+        raise typer.Exit(NO_MATCH)
+
+
+__all__ = ["study"]

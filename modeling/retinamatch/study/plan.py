@@ -1,0 +1,86 @@
+"""Make the table of a study from the names of files: '{patient}/{eye}_{visit}.jpg'."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from .table import Photograph, StudyError, normalize_eye, visit_order
+
+
+_FIELDS = ("patient", "eye", "visit")
+
+
+def plan_from_names(
+    folder: str | os.PathLike, pattern: str, mask: str = "", points: str = ""
+) -> tuple[list[Photograph], list[Path]]:
+    """List the photographs of a folder whose names fit a pattern.
+
+    Args:
+        folder: Looked through at any depth.
+        pattern: Path from the folder, with {patient}, {visit} and {eye} for what differs and * for anything; a field
+            does not reach over a slash.
+        mask: The same for masks, filled with the fields of a photograph; those that exist are taken.
+        points: The same for tables of points.
+
+    Returns:
+        The photographs, sorted, and the files that do not fit.
+
+    Raises:
+        StudyError: The folder is none, the pattern lacks a field, or nothing fits.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise StudyError(f"{folder} is not a folder of photographs.")
+    expression = _compile(pattern)
+    photographs, others = [], []
+    for path in _files(folder):
+        place = path.relative_to(folder).as_posix()
+        fits = expression.fullmatch(place)
+        if fits is None:
+            others.append(path)
+            continue
+        fields = {name: value for name, value in fits.groupdict().items() if value}
+        extras = [_existing(folder, template, fields) for template in (mask, points)]
+        eye = normalize_eye(fields.get("eye", ""))
+        photographs.append(Photograph(path, place, fields["patient"], eye, fields["visit"], extras[0], extras[1]))
+    if not photographs:
+        seen = f"such as {others[0].relative_to(folder).as_posix()}" if others else "it is empty"
+        raise StudyError(f"No file of {folder} fits the pattern {pattern} ({seen}).")
+    return sorted(photographs, key=lambda one: (one.whose, visit_order(one.visit), one.name)), others
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(place) / name for name in sorted(names) if not name.startswith("."))
+
+
+def _compile(pattern: str) -> re.Pattern:
+    for name in ("patient", "visit"):
+        if f"{{{name}}}" not in pattern:
+            raise StudyError(f"The pattern {pattern} has no {{{name}}}; such as '{{patient}}/{{eye}}_{{visit}}.jpg'.")
+    known: set[str] = set()
+    expression = ""
+    for part in re.split(r"(\{\w+\}|\*)", pattern):
+        name = part[1:-1]
+        if part == "*":
+            expression += "[^/]*"
+        elif not part.startswith("{"):
+            expression += re.escape(part)
+        elif name not in _FIELDS:
+            raise StudyError(f"The pattern {pattern} has {part}; known are {{patient}}, {{eye}} and {{visit}}.")
+        else:
+            expression += f"(?P={name})" if name in known else f"(?P<{name}>[^/]+?)"
+            known.add(name)
+    return re.compile(expression)
+
+
+def _existing(folder: Path, template: str, fields: dict[str, str]) -> Path | None:
+    for name, value in fields.items():
+        template = template.replace(f"{{{name}}}", value)
+    return folder / template if template and (folder / template).is_file() else None
+
+
+__all__ = ["plan_from_names"]

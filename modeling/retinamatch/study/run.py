@@ -1,0 +1,221 @@
+"""Run a study: all its pairs, on this machine or on a cluster, and go on where it was stopped."""
+
+import functools
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from tqdm.auto import tqdm
+
+from ..files import check_output_folder, json_text, write_text, written_aside
+from ..processes import surviving_results
+from ..transforms import read_record
+from .journal import ROWS, TABLE, Journal
+from .report import REPORT, Summary, thumbnail_name, write_report
+from .table import Pair, Photograph, StudyError, import_parquet, read_table
+from .units import FIRST, Unit, plan_units
+from .work import REGISTERED, Outcome, Settings, begin, fingerprint, work_on
+
+
+RECORD, THUMBNAILS, IMAGES = "study.json", "thumbnails", "images"
+# The table takes this part of the time at most: it is written again when so much time has passed since.
+_TABLE_SHARE, _LEAST_WAIT = 0.03, 20.0
+
+#: Does units of work, wherever, and gives outcomes as they come.
+Engine = Callable[[Sequence[Unit], Settings], Iterator[Outcome]]
+
+
+@dataclass
+class Study:
+    """What a run has done.
+
+    Attributes:
+        summary: Of all rows of the study, those of earlier runs too.
+        files: The table and the report.
+        done: Pairs that this run did.
+        seconds: That it took.
+    """
+
+    summary: Summary
+    files: list[Path]
+    done: int
+    seconds: float
+
+    @property
+    def all_registered(self) -> bool:
+        """Whether every pair is registered."""
+        return set(self.summary.statuses) <= {REGISTERED}
+
+
+def local_engine(processes: int = 0) -> Engine:
+    """Give the engine of one machine.
+
+    Args:
+        processes: How many there are, each with its share of the cores; 0 for one for each core.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    number = processes or cores
+
+    def run(units: Sequence[Unit], settings: Settings) -> Iterator[Outcome]:
+        start, threads = functools.partial(begin, settings), max(1, cores // number)
+        return surviving_results(units, work_on, min(number, max(1, len(units))), start, threads)
+
+    return run
+
+
+def run_study(
+    table: str | os.PathLike,
+    folder: str | os.PathLike,
+    settings: Settings,
+    to: str = FIRST,
+    engine: Engine | None = None,
+    images: bool = False,
+    thumbnails: int = 200,
+    progress: bool = False,
+) -> Study:
+    """Register all pairs of a study that are not done yet.
+
+    Args:
+        table: See `table.read_table`.
+        folder: For the results: `registrations.parquet`, `report.html`, and what it takes to go on.
+        settings: How pairs are registered.
+        to: Which photograph of an eye is the fixed one: "first", "previous" or "best".
+        engine: What does the work; this machine when None.
+        images: Write aligned photographs, masks and points.
+        thumbnails: Small pictures in the report, of registered and of refused pairs each.
+        progress: Show a progress bar.
+
+    Raises:
+        StudyError: The table is none, or the folder holds another study.
+        UnknownNameError: The model, transform or effort does not exist.
+        OutputError: The folder cannot be written to; what is done stays.
+    """
+    folder = Path(folder)
+    import_parquet()
+    photographs, pairs = read_table(table)
+    check_output_folder(folder, _inputs(table, photographs, pairs), (RECORD, ROWS, TABLE, REPORT))
+    settings = replace(settings, images=folder / IMAGES if images else None, thumbnails=thumbnails > 0)
+    with written_aside(folder):  # makes the folder, or says why it cannot be made
+        pass
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            _check_record(folder / RECORD, settings, to, bool(pairs))
+            return _run(folder, photographs, pairs, settings, to, engine or local_engine(), thumbnails, progress)
+    except Timeout:
+        raise StudyError(f"Another run is at work in {folder}.") from None
+
+
+def _run(
+    folder: Path,
+    photographs: Sequence[Photograph],
+    pairs: Sequence[Pair],
+    settings: Settings,
+    to: str,
+    engine: Engine,
+    thumbnails: int,
+    progress: bool,
+) -> Study:
+    start = time.monotonic()
+    journal = Journal(folder)
+    wanted = _membership(photographs, pairs)
+    pictures = _Thumbnails(folder / THUMBNAILS, thumbnails, journal)
+    units = list(plan_units(photographs, pairs, to, frozenset(journal.done)))
+    total, before = sum(map(len, units)), len(journal.done)
+    written = time.monotonic()
+    wait = _LEAST_WAIT
+    try:
+        with tqdm(total=before + total, initial=before, unit="pair", disable=None if progress else True) as bar:
+            for outcome in engine(units, settings) if units else ():
+                journal.add(outcome.key, outcome.row)
+                pictures.add(outcome)
+                bar.update()
+                bar.set_postfix({status: number for status, number in journal.statuses.items()}, refresh=False)
+                if time.monotonic() - written > wait:
+                    began = time.monotonic()
+                    journal.write_table(wanted)
+                    written = time.monotonic()
+                    wait = max(_LEAST_WAIT, (written - began) / _TABLE_SHARE)
+        journal.write_table(wanted)
+        rows = (row for row in journal.rows() if wanted(row))
+        summary = write_report(rows, folder / THUMBNAILS, folder / REPORT)
+    finally:
+        journal.close()
+    done = len(journal.done) - before
+    return Study(summary, [folder / TABLE, folder / REPORT], done, time.monotonic() - start)
+
+
+class _Thumbnails:
+    """The small pictures of the first pairs, registered and not."""
+
+    def __init__(self, folder: Path, most: int, journal: Journal):
+        self.folder, self.most = folder, most
+        self.count: Counter = Counter()
+        known = {path.stem for path in folder.glob("*.jpg")} if folder.is_dir() else set()
+        for row in journal.rows() if known else ():
+            if thumbnail_name(row["key"]) in known:
+                self.count[row["status"] == REGISTERED] += 1
+
+    def add(self, outcome: Outcome) -> None:
+        kind = outcome.row["status"] == REGISTERED
+        if not outcome.thumbnail or self.count[kind] >= self.most:
+            return
+        self.count[kind] += 1
+        with written_aside(self.folder) as aside:
+            name = f"{thumbnail_name(outcome.key)}.jpg"
+            (aside / name).write_bytes(outcome.thumbnail)
+            os.replace(aside / name, self.folder / name)
+
+
+def _membership(photographs: Sequence[Photograph], pairs: Sequence[Pair]) -> Callable[[dict[str, Any]], bool]:
+    """Tell which rows belong to the table as it is now: photographs may have been taken out since."""
+    if pairs:
+        keys = {pair.key for pair in pairs}
+        return lambda row: row["key"] in keys
+    names = {photograph.name for photograph in photographs}
+    return lambda row: row["moving"] in names and row["fixed"] in names
+
+
+def _inputs(table: str | os.PathLike, photographs: Sequence[Photograph], pairs: Sequence[Pair]) -> list[Path]:
+    both = [*photographs, *(side for pair in pairs for side in (pair.moving, pair.fixed))]
+    extras = [extra for one in photographs for extra in (one.mask, one.points) if extra is not None]
+    return [Path(table), *(one.path for one in both), *extras]
+
+
+def _check_record(path: Path, settings: Settings, to: str, of_pairs: bool) -> None:
+    """Make sure that the folder holds this study or none: rows of different settings must not mix."""
+    registrar = settings.registrar()
+    try:
+        own = version("retinamatch")
+    except PackageNotFoundError:
+        own = ""
+    wanted = {
+        "model": settings.model,
+        "fingerprint": fingerprint(registrar),
+        "transform": settings.transform,
+        "effort": settings.effort,
+        "to": "pairs" if of_pairs else to,
+        "keypoints kept": settings.cache is not None,
+        "images": settings.images is not None,
+        "retinamatch": own,
+    }
+    if not path.exists():
+        if (path.parent / ROWS).exists():
+            raise StudyError(f"{path.parent} holds rows of a study, but no {path.name}; name another folder.")
+        write_text(path, json_text(wanted))
+        return
+    known = read_record(path)
+    for name, value in wanted.items():
+        if known.get(name) != value:
+            raise StudyError(
+                f"{path.parent} holds a study with other settings, {name}: {known.get(name)}, now {value}; name "
+                "another folder, or delete that one to begin anew."
+            )
+
+
+__all__ = ["Engine", "Study", "local_engine", "run_study"]

@@ -1,0 +1,376 @@
+"""The work of one process of a study: read, find keypoints, register, and put the outcome into a row.
+
+`begin` loads the model once; `register_pair` and `judge_sharpness` then work with it. `work_on` does a unit, whoever
+calls these functions: this process, another one, or another machine.
+"""
+
+import functools
+import hashlib
+import io
+import json
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+
+from ..drawing import beside, overlay
+from ..extractor import AUTO
+from ..files import OutputError, replacing, write_text
+from ..keypoint_set import Keypoints
+from ..memory import keep_freed_memory
+from ..photographs import PhotographError, read_photograph
+from ..processes import Call, ProcessDiedError
+from ..registrar import Registrar
+from ..registration import Registration
+from ..results import save_picture
+from ..series import fitted
+from ..transfer import LocatedTransform, carry_mask, carry_points, read_mask, read_table
+from ..transforms import Affine
+from .table import Pair, Photograph, days_between
+from .units import Unit, pairs_onto
+
+
+REGISTERED, REFUSED, NOT_READ, FAILED = "registered", "no reliable match", "not read", "failed"
+# Of the evidence, what stands in columns of its own.
+EVIDENCE = ("agreeing", "share", "excess", "alike")
+THUMBNAIL = 320  # pixels a side
+# Photographs of which a process keeps the keypoints, ten megabytes each, and of which it keeps the pixels.
+_KEYPOINTS, _PHOTOGRAPHS = 16, 3
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the pairs of a study are registered, and what is written of each.
+
+    Attributes:
+        model: As for `Registrar`.
+        transform: As for `Registrar`.
+        effort: As for `Registrar`.
+        dtype: As for `Registrar`.
+        cache: Folder of kept keypoints; see `keypoint_cache`. None keeps none.
+        images: Folder for aligned photographs, masks and points; None writes none.
+        thumbnails: Whether rows bring a small picture along.
+    """
+
+    model: str
+    transform: str
+    effort: str
+    dtype: str = AUTO
+    cache: Path | None = None
+    images: Path | None = None
+    thumbnails: bool = True
+
+    def registrar(self) -> Registrar:
+        """Load the model."""
+        return Registrar(self.model, self.transform, effort=self.effort, dtype=self.dtype, cache=self.cache)
+
+
+@dataclass
+class Outcome:
+    """What became of a pair.
+
+    Attributes:
+        key: Of the pair.
+        row: Numbers and words, ready for JSON.
+        thumbnail: JPEG: the overlay where registered, else both photographs; empty without.
+    """
+
+    key: str
+    row: dict[str, Any]
+    thumbnail: bytes = b""
+
+
+class Worker:
+    """What a process keeps between pairs: the model, and the keypoints of the last photographs."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self.registrar = settings.registrar()
+        self.keypoints: OrderedDict[Path, Keypoints] = OrderedDict()
+        self.pixels = functools.lru_cache(_PHOTOGRAPHS)(read_photograph)
+        self.sums = functools.lru_cache(4096)(_sum)
+        self.versions = {"model": settings.model, **_versions(self.registrar)}
+        self.lock = threading.Lock()
+
+    def find(self, photograph: Photograph) -> Keypoints:
+        """Find the keypoints of a photograph, or remember them."""
+        path = photograph.path
+        if path not in self.keypoints:
+            self.keypoints[path] = self.registrar.keypoints([self.pixels(path)])[0]
+            while len(self.keypoints) > _KEYPOINTS:
+                self.keypoints.popitem(last=False)
+        self.keypoints.move_to_end(path)
+        return self.keypoints[path]
+
+    def register(self, pair: Pair) -> Outcome:
+        """Register a pair; what goes wrong costs this pair alone, but for results that cannot be written."""
+        start = time.perf_counter()
+        row = describe_pair(pair)
+        picture: np.ndarray | None = None
+        try:
+            sides = self.find(pair.moving), self.find(pair.fixed)
+            row |= self._sizes(pair, sides)
+            registration = self.registrar.register_keypoints(*sides)
+            if not registration:
+                photographs = self.pixels(pair.moving.path), self.pixels(pair.fixed.path)
+                registration = self.registrar.try_views(registration, photographs, sides)
+            row |= _figures(registration, pair.fixed.spacing)
+            if self.settings.images and registration:
+                self._write_images(pair, registration)
+            if self.settings.thumbnails:
+                picture = draw_thumbnail(registration, self.pixels(pair.moving.path), self.pixels(pair.fixed.path))
+        except PhotographError as error:
+            row |= {"status": NOT_READ, "reason": without_paths(str(error), pair)}
+        except OutputError:
+            raise
+        except Exception as error:  # a fault of the program must not end a study of many days
+            row |= {"status": FAILED, "reason": without_paths(f"{type(error).__name__}: {error}", pair)}
+        row |= {**self.versions, "seconds": round(time.perf_counter() - start, 3)}
+        return Outcome(pair.key, row, b"" if picture is None else _jpeg(picture))
+
+    def _sizes(self, pair: Pair, sides: tuple[Keypoints, Keypoints]) -> dict[str, Any]:
+        sizes: dict[str, Any] = {}
+        for name, photograph, keypoints in zip(("moving", "fixed"), (pair.moving, pair.fixed), sides):
+            sizes[f"{name}_height"], sizes[f"{name}_width"] = keypoints.size
+            sizes[f"{name}_sha256"] = self.sums(photograph.path)
+        return sizes
+
+    def _write_images(self, pair: Pair, registration: Registration) -> None:
+        """Write the aligned photograph, and the mask and the points that belong to it."""
+        folder, name = self.settings.images, file_name(pair)
+        assert folder is not None and registration.transform is not None
+        with replacing(folder / f"{name}_aligned.png") as aside:
+            save_picture(registration.warp(self.pixels(pair.moving.path)), aside)
+        sizes = registration.moving_keypoints.size, registration.fixed_keypoints.size
+        if pair.moving.mask is not None:
+            mask = carry_mask(LocatedTransform(registration.transform, *sizes), read_mask(pair.moving.mask))
+            with replacing(folder / f"{name}_mask.png") as aside:
+                mask.save(aside)
+        if pair.moving.points is not None:
+            text = carry_points(registration.transform, read_table(pair.moving.points))
+            write_text(folder / f"{name}_points.csv", text)
+
+    def sharpness(self, photograph: Photograph) -> float:
+        """Judge how good a photograph is to register others to: many strong keypoints, and sharp; 0 where unreadable.
+
+        The sharpness is the part of the variance of the green channel, over the field of view at the working size,
+        that lies in its finest detail.
+        """
+        try:
+            keypoints = self.find(photograph)
+        except PhotographError:
+            return 0.0
+        if keypoints.picture is None or keypoints.problem:
+            return float(len(keypoints)) * 1e-3
+        green = keypoints.picture.color[..., 1].astype(np.float32)
+        detail = (green - cv2.GaussianBlur(green, (0, 0), 1.5))[keypoints.picture.mask]
+        spread = green[keypoints.picture.mask].std()
+        return float(len(keypoints) * detail.std() / max(spread, 1.0))
+
+
+_worker: Worker | None = None
+
+
+def begin(settings: Settings) -> None:
+    """Load the model in this process; a second time with the same settings does nothing."""
+    global _worker
+    keep_freed_memory()
+    if _worker is None or _worker.settings != settings:
+        _worker = Worker(settings)
+
+
+def register_pair(pair: Pair) -> Outcome:
+    """Register a pair in this process; see `Worker.register`."""
+    worker = _begun()
+    with worker.lock:
+        return worker.register(pair)
+
+
+def judge_sharpness(photograph: Photograph) -> float:
+    """Judge a photograph in this process; see `Worker.sharpness`."""
+    worker = _begun()
+    with worker.lock:
+        return worker.sharpness(photograph)
+
+
+def _begun() -> Worker:
+    if _worker is None:
+        raise RuntimeError("`begin` was not called in this process.")
+    return _worker
+
+
+def work_on(unit: Unit, call: Call) -> Iterator[Outcome]:
+    """Do a unit; each call may go to another process, and a call whose process dies costs its own pair."""
+    pairs = unit.pairs
+    if unit.photographs:
+        best = max(unit.photographs, key=lambda photograph: _judged(photograph, call))
+        pairs = tuple(pair for pair in pairs_onto(unit.photographs, best) if pair.key not in unit.done)
+    for pair in pairs:
+        try:
+            yield call(register_pair, pair)
+        except ProcessDiedError as error:
+            yield Outcome(pair.key, describe_pair(pair) | {"status": FAILED, "reason": str(error)})
+
+
+def _judged(photograph: Photograph, call: Call) -> float:
+    try:
+        return call(judge_sharpness, photograph)
+    except ProcessDiedError:
+        return -1.0
+
+
+def describe_pair(pair: Pair) -> dict[str, Any]:
+    """Say which pair it is: the first columns of its row, all others empty."""
+    moving, fixed = pair.moving, pair.fixed
+    return dict.fromkeys(COLUMNS) | {
+        "patient": moving.patient,
+        "eye": moving.eye,
+        "moving": moving.name,
+        "fixed": fixed.name,
+        "moving_visit": moving.visit,
+        "fixed_visit": fixed.visit,
+        "days": days_between(fixed.visit, moving.visit),
+    }
+
+
+#: The columns of a row in their order, and their types in Parquet.
+COLUMNS = {
+    **dict.fromkeys(("patient", "eye", "moving", "fixed", "moving_visit", "fixed_visit"), "string"),
+    "days": "int32",
+    **dict.fromkeys(("status", "reason", "transform_class", "transform"), "string"),
+    **dict.fromkeys(("residual_px", "residual_mm", "overlap"), "float64"),
+    **dict.fromkeys(("matches", "inliers"), "int32"),
+    "rough": "bool",
+    **dict.fromkeys(EVIDENCE, "float64"),
+    **dict.fromkeys(("evidence", "views"), "string"),
+    **dict.fromkeys(("moving_height", "moving_width", "fixed_height", "fixed_width"), "int32"),
+    **dict.fromkeys(
+        ("moving_sha256", "fixed_sha256", "model", "fingerprint", "retinamatch", "torch", "opencv"), "string"
+    ),
+    "seconds": "float64",
+}
+
+
+def _figures(registration: Registration, spacing: tuple[float, float] | None) -> dict[str, Any]:
+    """Put the outcome into columns; what has many numbers is JSON."""
+    record = registration.to_dict()
+    figures: dict[str, Any] = {"status": registration.status, "reason": registration.reason}
+    figures |= {name: _number(registration.evidence.get(name)) for name in EVIDENCE}
+    if registration.transform is None:
+        return figures
+    return figures | {
+        "transform_class": registration.transform.name,
+        "transform": json.dumps(record["transform"]),
+        "residual_px": record["residual"],
+        "residual_mm": residual_in_mm(registration, spacing),
+        "overlap": record["overlap"],
+        "matches": record["matches"],
+        "inliers": record["inliers"],
+        "rough": bool(record["rough"]),
+        "evidence": json.dumps(record["evidence"]),
+        "views": registration.views_in_words,
+    }
+
+
+def residual_in_mm(registration: Registration, spacing: tuple[float, float] | None) -> float | None:
+    """Give the median distance of the inliers in millimeters of the fixed photograph.
+
+    Args:
+        registration: Of a pair that is registered.
+        spacing: Millimeters a pixel of the fixed photograph, down and across; None where it is not known.
+    """
+    if spacing is None or registration.transform is None or not registration.inliers.any():
+        return None
+    inliers = registration.inliers
+    way = registration.transform(registration.moving_points[inliers]) - registration.fixed_points[inliers]
+    return float(np.median(np.linalg.norm(way * spacing[::-1], axis=1)))
+
+
+def draw_thumbnail(registration: Registration, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """Draw the overlay of a pair, small; of a refused pair the two photographs side by side."""
+    small, onto = fitted(moving, THUMBNAIL), fitted(fixed, THUMBNAIL)
+    if registration.transform is None:
+        return beside([small, onto])
+    whole = _scaling(small, moving).then(registration.transform).then(_scaling(fixed, onto))
+    return overlay(onto, whole.warp(small, onto.shape[:2]))
+
+
+def _scaling(own: np.ndarray, other: np.ndarray) -> Affine:
+    """Give the transform from pixels of a picture to those of the same picture at another size."""
+    x, y = other.shape[1] / own.shape[1], other.shape[0] / own.shape[0]
+    return Affine([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5], [0, 0, 1]])
+
+
+def without_paths(text: str, pair: Pair) -> str:
+    """Call the photographs of a pair by their names wherever a text has their paths."""
+    for photograph in (pair.moving, pair.fixed):
+        for path in (str(photograph.path), str(photograph.path.resolve())):
+            text = text.replace(path, photograph.name)
+    return text
+
+
+def file_name(pair: Pair) -> str:
+    """Give a name for files of a pair: the photograph's, plain, and a few letters that tell it from any other."""
+    plain = re.sub(r"[^\w.-]+", "_", pair.moving.name).strip("_.")[-60:]
+    return f"{plain}_{hashlib.sha256(pair.key.encode()).hexdigest()[:8]}"
+
+
+def _jpeg(picture: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, "JPEG", quality=70)
+    return stream.getvalue()
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if value is not None and np.isfinite(value) else None
+
+
+def _sum(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _versions(registrar: Registrar) -> dict[str, str]:
+    try:
+        own = version("retinamatch")
+    except PackageNotFoundError:
+        own = ""
+    return {
+        "fingerprint": fingerprint(registrar),
+        "retinamatch": own,
+        "torch": torch.__version__,
+        "opencv": cv2.__version__,
+    }
+
+
+def fingerprint(registrar: Registrar) -> str:
+    """Give what tells the extractor of a registrar from any other, short; "" where it has none."""
+    return getattr(registrar.extractor, "fingerprint", "")[:16]
+
+
+__all__ = [
+    "COLUMNS",
+    "EVIDENCE",
+    "FAILED",
+    "NOT_READ",
+    "Outcome",
+    "REFUSED",
+    "REGISTERED",
+    "Settings",
+    "Worker",
+    "begin",
+    "describe_pair",
+    "judge_sharpness",
+    "register_pair",
+    "work_on",
+]
