@@ -10,6 +10,7 @@ Importing this package makes its models known to transformers' Auto classes and 
 The files in the order to read them:
 
     photographs               any file, array or PIL image becomes an upright RGB photograph, or one clear error
+    dicom                     photographs in DICOM files, without what tells whose they are
     field_of_view, rim        where in the picture the retina is, on any surround; not_retina: why it shows none
     enhancement               what the networks see: the green channel, locally normalized
     image_processing_retina   photographs to `pixel_values`, and coordinates back

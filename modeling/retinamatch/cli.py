@@ -48,7 +48,7 @@ from .extractor import AUTO, DEFAULT_MODEL, ROOTSIFT, known_models
 from .files import check_output_file, check_output_folder, json_text, standard_output, write_text
 from .hub import export_repository
 from .memory import keep_freed_memory
-from .photographs import IMAGE_SUFFIXES
+from .photographs import IMAGE_SUFFIXES, photograph_name
 from .registrar import THOROUGH, Registrar, Step, finish
 from .series import SeriesError, gather, list_photographs, register_visits, write_series
 
@@ -405,7 +405,8 @@ def _check_json(json_file: Path | None, photographs: Iterable[Path], *models: st
 def _position(name: str, photographs: list[Path]) -> int:
     names = [path.name for path in photographs]
     if name not in names:
-        raise SeriesError(f"There is no {name} in the series; it has: {', '.join(names)}.")
+        shown = ", ".join(photograph_name(path) for path in photographs)
+        raise SeriesError(f"There is no {name} in the series; it has: {shown}.")
     return names.index(name)
 
 

@@ -7,9 +7,9 @@ import struct
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 
 #: How the names of photographs end, where a folder is looked through; in small letters.
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".ppm", ".pgm", ".bmp", ".webp", ".gif")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".ppm", ".pgm", ".bmp", ".webp", ".gif", ".dcm")
 MINIMUM_SIDE = 64  # pixels; below, no vessel can be told from another
 MAXIMUM_PIXELS = 400_000_000  # 20,000 x 20,000: 1.2 GB as RGB; more is taken for a mistake or an attack
 
@@ -29,6 +29,23 @@ _limits: list[int | None] = []  # the limits of PIL that were met, the real one 
 
 #: What `read_photograph` reads.
 PhotographLike = str | os.PathLike | bytes | BinaryIO | Mapping[str, Any] | Image.Image | np.ndarray | torch.Tensor
+
+
+class OtherFormat(Protocol):
+    """A format of files that PIL does not know."""
+
+    def recognizes(self, head: bytes) -> bool:
+        """Tell a file by its first 132 bytes, or fewer where it has no more."""
+
+    def read(self, file: str | BinaryIO, name: str) -> np.ndarray:
+        """Read (height, width) or (height, width, 3) uint8 from a path or an open file; raise `PhotographError`."""
+
+    def public_name(self, path: Path) -> str:
+        """Say what a file may be called in results: its name, or another one where that tells whose it is."""
+
+
+#: Formats beside PIL's; `dicom` adds its own.
+FORMATS: list[OtherFormat] = []
 
 
 class PhotographError(ValueError):
@@ -81,12 +98,19 @@ def read_photograph(source: PhotographLike) -> np.ndarray:
 
 
 def photograph_name(source: Any) -> str:
-    """Say what the file of a photograph is called, without its folder; "" for what is no file."""
+    """Say what the file of a photograph is called, without its folder; "" for what is no file.
+
+    A name that may tell whose photograph it is, of formats that know that, is replaced by a neutral one.
+    """
     if isinstance(source, Mapping):
         source = source.get("path")
     elif not isinstance(source, str | os.PathLike):
         source = getattr(source, "filename", "") or getattr(source, "name", "")
-    return Path(source).name if isinstance(source, str | os.PathLike) else ""
+    if not isinstance(source, str | os.PathLike):
+        return ""
+    path = Path(source)
+    other = _other_format(str(path)) if path.is_file() else None
+    return path.name if other is None else other.public_name(path)
 
 
 def _read_file(path: str) -> np.ndarray:
@@ -129,7 +153,21 @@ def _read_open_file(file: Any) -> np.ndarray:
     return _decode(io.BytesIO(content), name)
 
 
+def _other_format(file: str | BinaryIO) -> OtherFormat | None:
+    """Find which of `FORMATS` a file is, a path or an open file that stays where it is."""
+    try:
+        with open(file, "rb") if isinstance(file, str) else nullcontext(file) as stream:
+            head = stream.read(132)
+    except OSError:  # said when it is read
+        return None
+    if not isinstance(file, str):
+        file.seek(-len(head), os.SEEK_CUR)
+    return next((known for known in FORMATS if known.recognizes(head)), None)
+
+
 def _decode(file: str | BinaryIO, name: str) -> np.ndarray:
+    if (other := _other_format(file)) is not None:
+        return _from_array(other.read(file, name), name)
     try:
         with _any_size():
             image = Image.open(file)
@@ -196,7 +234,7 @@ def _any_size() -> Iterator[None]:
 
 
 def _from_pil(image: Image.Image, name: str) -> np.ndarray:
-    _check_size(image.height, image.width, name)
+    check_size(image.height, image.width, name)
     try:
         with _any_size():
             image.load()
@@ -252,7 +290,7 @@ def _from_array(array: np.ndarray, name: str) -> np.ndarray:
             f"{name} has the shape {tuple(shape)}; a photograph is (height, width), (height, width, channels) or "
             "(channels, height, width) with 1, 3 or 4 channels."
         )
-    _check_size(array.shape[0], array.shape[1], name)
+    check_size(array.shape[0], array.shape[1], name)
     return np.ascontiguousarray(_three_channels(_to_bytes(array, name)))
 
 
@@ -291,7 +329,12 @@ def _three_channels(pixels: np.ndarray) -> np.ndarray:
     return pixels
 
 
-def _check_size(height: int, width: int, name: str) -> None:
+def check_size(height: int, width: int, name: str) -> None:
+    """Make sure that a picture is neither too small nor too large.
+
+    Raises:
+        PhotographError: It is.
+    """
     if min(height, width) < MINIMUM_SIDE:
         raise PhotographError(
             f"{name} is {width} x {height} pixels; at least {MINIMUM_SIDE} x {MINIMUM_SIDE} are needed."
@@ -303,12 +346,15 @@ def _check_size(height: int, width: int, name: str) -> None:
 
 
 __all__ = [
+    "FORMATS",
     "IMAGE_SUFFIXES",
     "MAXIMUM_PIXELS",
     "MINIMUM_SIDE",
+    "OtherFormat",
     "PhotographError",
     "PhotographLike",
     "PhotographWarning",
+    "check_size",
     "photograph_name",
     "read_photograph",
     "take_largest_page",

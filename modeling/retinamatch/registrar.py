@@ -17,6 +17,7 @@ import torch
 from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
 
+from .dicom import spacing_of
 from .estimation import EstimationSettings, estimate
 from .estimation.decision import overlap_grid
 from .estimation.estimator import check_points
@@ -168,7 +169,7 @@ class Registrar:
         registration = yield from self.estimate_steps(keypoints[0], keypoints[1], transform, points=by_hand)
         if by_hand is None:
             registration = yield from self.view_steps(registration, pair, (keypoints[0], keypoints[1]), transform)
-        registration.timings = {**timings, **registration.timings}
+        registration.timings, registration.fixed_spacing = {**timings, **registration.timings}, spacing_of(fixed)
         return registration, pair
 
     def find_steps(
@@ -365,14 +366,14 @@ class Registrar:
                 prepared = [ahead.prepared(2 * number + which) for number in good for which in (0, 1)]
                 keypoints = iter(self.extractor.find(prepared))
         outcomes: list[Registration | FailedRegistration] = []
-        for pair in read:
+        for (_, fixed), pair in zip(pairs, read):
             if isinstance(pair, FailedRegistration):
                 outcomes.append(pair)
                 continue
             found = next(keypoints), next(keypoints)
             registration = self.try_views(self.register_keypoints(*found), pair, found)
             shared = {step: seconds / len(good) for step, seconds in timings.items()}
-            registration.timings = {**shared, **registration.timings}
+            registration.timings, registration.fixed_spacing = {**shared, **registration.timings}, spacing_of(fixed)
             outcomes.append(registration)
         return outcomes
 

@@ -30,6 +30,7 @@ class Registration:
             `warp` when it was last called.
         views: How the moving and the fixed photograph were looked at when they matched; the transform maps pixels of
             the photographs as they were given all the same.
+        fixed_spacing: Millimeters a pixel of the fixed photograph, down and across; None where it is not known.
     """
 
     estimate: Estimate
@@ -37,6 +38,7 @@ class Registration:
     fixed_keypoints: Keypoints
     timings: dict[str, float] = field(default_factory=dict)
     views: tuple[View, View] = (AS_GIVEN, AS_GIVEN)
+    fixed_spacing: tuple[float, float] | None = None
 
     def __bool__(self) -> bool:
         return self.registered
@@ -91,6 +93,14 @@ class Registration:
     def residual(self) -> float:
         """Median distance of the inliers after the transform, in pixels of the fixed photograph."""
         return self.estimate.residual
+
+    @property
+    def residual_mm(self) -> float | None:
+        """The same in millimeters; None where the spacing of the fixed photograph is not known."""
+        if self.fixed_spacing is None or self.transform is None or not self.inliers.any():
+            return None
+        way = self.transform(self.moving_points[self.inliers]) - self.fixed_points[self.inliers]
+        return float(np.median(np.linalg.norm(way * self.fixed_spacing[::-1], axis=1)))
 
     @property
     def overlap(self) -> float:
@@ -148,7 +158,9 @@ class Registration:
         """
         if self.transform is None:
             return {"status": self.status, "reason": self.reason}
-        table = {"match_table": [list(row) for row in self.match_table()]} if matches else {}
+        table: dict[str, Any] = {"match_table": [list(row) for row in self.match_table()]} if matches else {}
+        if self.fixed_spacing is not None:
+            table |= {"fixed_spacing_mm": list(self.fixed_spacing), "residual_mm": self.residual_mm}
         return {
             "status": self.status,
             "reason": self.reason,
@@ -198,14 +210,16 @@ class Registration:
                 data["rough"],
             )
             sizes = [(data[name]["height"], data[name]["width"]) for name in ("moving", "fixed")]
-            moving, fixed = View.from_dict(data["views"]["moving"]), View.from_dict(data["views"]["fixed"])
-        except (KeyError, TypeError) as error:
+            views = View.from_dict(data["views"]["moving"]), View.from_dict(data["views"]["fixed"])
+            row, column = data.get("fixed_spacing_mm", (None, None))
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"This is no whole record of a registration: {error}.") from None
         first, second = (
             Keypoints(places, np.zeros((len(places), 0), np.float32), table[:, 4].astype(np.float32), size)
             for places, size in zip((table[:, :2], table[:, 2:4]), sizes)
         )
-        return cls(estimate, first, second, dict(data["timings"]), (moving, fixed))
+        spacing = None if row is None else (row, column)
+        return cls(estimate, first, second, dict(data["timings"]), views, spacing)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Registration":

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from .dicom import is_dicom, spacing_of
 from .drawing import flicker
 from .files import put_results, written_aside
 from .photographs import IMAGE_SUFFIXES, PhotographError, PhotographLike, photograph_name, read_photograph
@@ -102,7 +103,8 @@ def list_photographs(folder: str | os.PathLike) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise SeriesError(f"{folder} is not a folder of photographs.")
-    found = [path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES]
+    files = [path for path in folder.iterdir() if path.is_file()]
+    found = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES or (not path.suffix and is_dicom(path))]
     found = [path for path in found if not path.name.startswith(".")]
     if len(found) < LEAST_PHOTOGRAPHS:
         raise SeriesError(f"{folder} holds {len(found)} photographs; a series takes {LEAST_PHOTOGRAPHS} or more.")
@@ -155,6 +157,7 @@ def register_visits(
             continue
         registration = registrar.register_keypoints(keypoints, target, **choices)
         registration = registrar.try_views(registration, (photograph, onto), (keypoints, target), **choices)
+        registration.fixed_spacing = spacing_of(photographs[fixed])
         yield Visit(name, read, registration)
 
 

@@ -5,10 +5,21 @@ from typing import Annotated
 
 import typer
 
+from ..dicom import Pseudonyms
 from ..extractor import AUTO, DEFAULT_MODEL
 from ..files import check_output_file
 from ..registrar import THOROUGH
-from ..study import CHOICES, FIRST, Settings, StudyError, local_engine, plan_from_names, run_study, write_table
+from ..study import (
+    CHOICES,
+    FIRST,
+    Settings,
+    StudyError,
+    local_engine,
+    plan_from_dicom,
+    plan_from_names,
+    run_study,
+    write_table,
+)
 from .options import NO_MATCH, Dtype, Effort, Model, TransformName, bad_input
 
 
@@ -20,21 +31,33 @@ def plan(
     folder: Annotated[Path, typer.Argument(help="Folder of photographs, looked through at any depth.")],
     pattern: Annotated[
         str, typer.Option("--pattern", help="Such as '{patient}/{eye}_{visit}.jpg'; * stands for anything.")
-    ],
-    out: Annotated[Path, typer.Option("--out", help="Table to write, .csv or .parquet.")] = Path("study.csv"),
-    mask: Annotated[
-        str, typer.Option("--mask", help="The same for masks, such as '{patient}/{eye}_{visit}.png'.")
     ] = "",
+    out: Annotated[Path, typer.Option("--out", help="Table to write, .csv or .parquet.")] = Path("study.csv"),
+    mask: Annotated[str, typer.Option("--mask", help="The same for masks: '{patient}/{eye}_{visit}.png'.")] = "",
     points: Annotated[str, typer.Option("--points", help="The same for CSV tables of points.")] = "",
+    dicom: Annotated[bool, typer.Option("--dicom", help="From the tags of DICOM files, with pseudonyms.")] = False,
+    key: Annotated[
+        Path | None,
+        typer.Option("--key", help="File of the secret behind the pseudonyms, made when there is none; keep it safe."),
+    ] = None,
 ) -> None:
-    """Write the table of a study from the names of files."""
-    with bad_input(StudyError, OSError):
-        photographs, others = plan_from_names(folder, pattern, mask, points)
-        check_output_file(out, [one.path for one in photographs])
+    """Write the table of a study from the names of files, or from the tags of DICOM files."""
+    with bad_input(StudyError, ValueError, OSError):
+        if dicom == bool(pattern):
+            raise StudyError("Either --pattern or --dicom is wanted.")
+        if dicom:
+            pseudonyms = Pseudonyms.forgotten() if key is None else Pseudonyms.from_file(key)
+            photographs, others = plan_from_dicom(folder, pseudonyms)
+        else:
+            photographs, others = plan_from_names(folder, pattern, mask, points)
+        check_output_file(out, [*(one.path for one in photographs), *([] if key is None else [key])])
         write_table(photographs, out)
     if others:
-        example = others[0].relative_to(folder).as_posix()
-        typer.echo(f"{len(others)} files do not fit the pattern, such as {example}", err=True)
+        example = "" if dicom else f", such as {others[0].relative_to(folder).as_posix()}"
+        typer.echo(f"{len(others)} files are left out{example}", err=True)
+    if dicom:
+        lost = "" if key else "; without --key, another plan gives other pseudonyms"
+        typer.echo(f"the paths in {out} may hold names: keep it where the photographs are{lost}", err=True)
     eyes = len({one.whose for one in photographs})
     typer.echo(f"{out}: {len(photographs)} photographs of {eyes} eyes")
 

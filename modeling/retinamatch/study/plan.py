@@ -1,10 +1,13 @@
-"""Make the table of a study from the names of files: '{patient}/{eye}_{visit}.jpg'."""
+"""Make the table of a study from the names of files, '{patient}/{eye}_{visit}.jpg', or from the tags of DICOM files."""
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..dicom import DicomTags, Pseudonyms, is_dicom, read_tags
+from ..photographs import PhotographError
 from .table import Photograph, StudyError, normalize_eye, visit_order
 
 
@@ -50,6 +53,47 @@ def plan_from_names(
     return sorted(photographs, key=lambda one: (one.whose, visit_order(one.visit), one.name)), others
 
 
+def plan_from_dicom(folder: str | os.PathLike, pseudonyms: Pseudonyms) -> tuple[list[Photograph], list[Path]]:
+    """List the DICOM photographs of a folder by pseudonyms of their patients, eyes, dates moved back, and spacings.
+
+    Args:
+        folder: Looked through at any depth.
+        pseudonyms: With the user's key.
+
+    Returns:
+        The photographs, sorted, and the other files: no DICOM, damaged, of a class without photographs, or without the
+        number or name of a patient or a date.
+
+    Raises:
+        StudyError: The folder is none, or holds no such photograph.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise StudyError(f"{folder} is not a folder of photographs.")
+    photographs, others = [], []
+    for path in _files(folder):
+        tags = _tags(path)
+        if tags is None or not tags.is_photograph or not tags.patient or tags.date is None:
+            others.append(path)
+            continue
+        patient, visit = pseudonyms.patient(tags.patient), pseudonyms.visit(tags.patient, tags.date).isoformat()
+        number = hashlib.sha256(path.relative_to(folder).as_posix().encode()).hexdigest()[:8]
+        name = f"{patient}/{tags.eye or 'eye'}/{visit}/{number}"
+        photographs.append(Photograph(path, name, patient, tags.eye, visit, spacing=tags.spacing))
+    if not photographs:
+        raise StudyError(
+            f"{folder} holds no DICOM photograph with a patient and a date, but {len(others)} other files."
+        )
+    return sorted(photographs, key=lambda one: (one.whose, visit_order(one.visit), one.name)), others
+
+
+def _tags(path: Path) -> DicomTags | None:
+    try:
+        return read_tags(path) if is_dicom(path) else None
+    except PhotographError:
+        return None
+
+
 def _files(folder: Path) -> Iterator[Path]:
     for place, folders, names in os.walk(folder):
         folders.sort()
@@ -83,4 +127,4 @@ def _existing(folder: Path, template: str, fields: dict[str, str]) -> Path | Non
     return folder / template if template and (folder / template).is_file() else None
 
 
-__all__ = ["plan_from_names"]
+__all__ = ["plan_from_dicom", "plan_from_names"]

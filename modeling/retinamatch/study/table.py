@@ -6,6 +6,7 @@ Paths are taken from the folder of the table.
 """
 
 import csv
+import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,12 +15,14 @@ from datetime import date
 from pathlib import Path
 from types import ModuleType
 
+from ..dicom import is_dicom
 from ..files import replacing
 
 
 PHOTOGRAPH_COLUMNS = ("path", "patient", "eye", "visit")
 MORE_COLUMNS = ("mask", "points", "spacing_mm", "name")
 PAIR_COLUMNS = ("moving", "fixed")
+_DICOM_SUFFIXES = ("", ".dcm", ".dicom", ".ima")
 RIGHT, LEFT = "right", "left"
 _EYES = {"od": RIGHT, "r": RIGHT, "re": RIGHT, "right": RIGHT, "os": LEFT, "l": LEFT, "le": LEFT, "left": LEFT}
 
@@ -201,12 +204,17 @@ def _photograph(row: Mapping[str, str], number: int, table: Path) -> Photograph:
         if not row[name]:
             raise StudyError(f"{where}: {name} is empty.")
     extras = [table.parent / row[name] if row.get(name) else None for name in ("mask", "points")]
+    path, eye, visit = table.parent / row["path"], normalize_eye(row["eye"]), row["visit"].removesuffix(" 00:00:00")
+    name = row.get("name") or row["path"]
+    if name == row["path"] and path.suffix.lower() in _DICOM_SUFFIXES and is_dicom(path):
+        # Names of such files often are those of patients.
+        name = f"{row['patient']}/{eye or 'eye'}/{visit}/{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return Photograph(
-        table.parent / row["path"],
-        row.get("name") or row["path"],
+        path,
+        name,
         row["patient"],
-        normalize_eye(row["eye"]),
-        row["visit"].removesuffix(" 00:00:00"),
+        eye,
+        visit,
         extras[0],
         extras[1],
         _spacing(row.get("spacing_mm", ""), where),

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..dicom import spacing_of
 from ..drawing import beside, overlay
 from ..extractor import AUTO
 from ..files import OutputError, replacing, write_text
@@ -124,7 +125,8 @@ class Worker:
             if not registration:
                 photographs = self.pixels(pair.moving.path), self.pixels(pair.fixed.path)
                 registration = self.registrar.try_views(registration, photographs, sides)
-            row |= _figures(registration, pair.fixed.spacing)
+            registration.fixed_spacing = pair.fixed.spacing or spacing_of(pair.fixed.path)
+            row |= _figures(registration)
             if self.settings.images and registration:
                 self._write_images(pair, registration)
             if self.settings.thumbnails:
@@ -261,7 +263,7 @@ COLUMNS = {
 }
 
 
-def _figures(registration: Registration, spacing: tuple[float, float] | None) -> dict[str, Any]:
+def _figures(registration: Registration) -> dict[str, Any]:
     """Put the outcome into columns; what has many numbers is JSON."""
     record = registration.to_dict()
     figures: dict[str, Any] = {"status": registration.status, "reason": registration.reason}
@@ -272,7 +274,7 @@ def _figures(registration: Registration, spacing: tuple[float, float] | None) ->
         "transform_class": registration.transform.name,
         "transform": json.dumps(record["transform"]),
         "residual_px": record["residual"],
-        "residual_mm": residual_in_mm(registration, spacing),
+        "residual_mm": registration.residual_mm,
         "overlap": record["overlap"],
         "matches": record["matches"],
         "inliers": record["inliers"],
@@ -280,20 +282,6 @@ def _figures(registration: Registration, spacing: tuple[float, float] | None) ->
         "evidence": json.dumps(record["evidence"]),
         "views": registration.views_in_words,
     }
-
-
-def residual_in_mm(registration: Registration, spacing: tuple[float, float] | None) -> float | None:
-    """Give the median distance of the inliers in millimeters of the fixed photograph.
-
-    Args:
-        registration: Of a pair that is registered.
-        spacing: Millimeters a pixel of the fixed photograph, down and across; None where it is not known.
-    """
-    if spacing is None or registration.transform is None or not registration.inliers.any():
-        return None
-    inliers = registration.inliers
-    way = registration.transform(registration.moving_points[inliers]) - registration.fixed_points[inliers]
-    return float(np.median(np.linalg.norm(way * spacing[::-1], axis=1)))
 
 
 def draw_thumbnail(registration: Registration, moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
