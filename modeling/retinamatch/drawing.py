@@ -4,12 +4,14 @@ All functions take and return uint8 RGB arrays. Pictures to look at are reduced 
 the aligned photograph itself (`Registration.warp`) keeps the full resolution of the fixed one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
 
+from .estimation.dense_agreement import ALIKE, CELLS_ACROSS, DenseAgreement
 from .keypoint_set import Keypoints
+from .normalized_picture import NormalizedPicture
 from .registration import Registration
 
 
@@ -22,6 +24,8 @@ DARK = 15
 INLIER_COLOR = (86, 180, 233)
 OUTLIER_COLOR = (230, 159, 0)
 KEYPOINT_COLOR = (240, 240, 240)
+#: From points of one photograph, (N, 2), to points of another one.
+Map = Callable[[np.ndarray], np.ndarray]
 # What `pictures` gives of a registered pair, in this order.
 PICTURES = ("aligned", "overlay", "checkerboard", "difference", "matches")
 
@@ -175,6 +179,44 @@ def draw_heatmap(photo: np.ndarray, keypoints: Keypoints) -> np.ndarray:
     return ((1 - strength) * (0.5 * gray[..., None]) + strength * heat).astype(np.uint8)
 
 
+def draw_agreement(
+    fixed: np.ndarray, agreement: DenseAgreement, moving: NormalizedPicture, to_fixed: Map
+) -> np.ndarray:
+    """Draw where two photographs look alike: the fixed one in gray with the cells that were compared on it.
+
+    Cells that look alike are framed blue, the more alike the brighter; those that do not have an orange cross. Cells
+    without a frame were not compared: one photograph does not show them, or nothing is there to compare.
+
+    Args:
+        fixed: (H, W, 3) the fixed photograph.
+        agreement: How alike the cells of the moving picture are.
+        moving: The moving picture.
+        to_fixed: From pixels of the moving photograph, (N, 2), to pixels of the fixed one.
+    """
+    scale = min(1.0, MAXIMUM_SIDE / max(fixed.shape[:2]))
+    canvas = np.repeat(_resized(fixed, scale)[..., 1:2], 3, axis=-1) // 2
+    unit = max(1, round(canvas.shape[1] / 700))
+    sign = 1 if agreement.share >= agreement.reversed_share else -1
+    side = max(moving.values.shape[1] // CELLS_ACROSS, 1)
+    cells = np.argwhere(np.isfinite(agreement.correlation))
+    # A little inside, so that neighbors do not hide each other.
+    inside = np.array([(0.06, 0.06), (0.94, 0.06), (0.94, 0.94), (0.06, 0.94)])
+    corners = (inside + cells[:, None, ::-1]).reshape(-1, 2) * side - 0.5
+    boxes = _resized_points(to_fixed(moving.to_photograph(corners)), canvas, fixed).reshape(-1, 4, 2)
+    for (row, column), box in zip(cells, boxes):
+        if not (np.isfinite(box).all() and np.abs(box).max() < 1e5):
+            continue
+        alike = sign * agreement.correlation[row, column]
+        if alike > ALIKE:
+            color = tuple(round(part * (0.4 + 0.6 * float(alike))) for part in INLIER_COLOR)
+            cv2.polylines(canvas, [box.round().astype(np.int32)], True, color, 2 * unit, cv2.LINE_AA)
+        else:
+            for start, end in ((0, 2), (1, 3)):
+                near = box.mean(0) + 0.4 * (box[[start, end]] - box.mean(0))
+                cv2.line(canvas, _pixel(near[0]), _pixel(near[1]), OUTLIER_COLOR, unit, cv2.LINE_AA)
+    return canvas
+
+
 def beside(pictures: list[np.ndarray], gap: int = 8) -> np.ndarray:
     """Put pictures side by side, the higher ones reduced to the height of the lowest, with dark gaps between them."""
     height = min(len(picture) for picture in pictures)
@@ -282,6 +324,7 @@ __all__ = [
     "beside",
     "checkerboard",
     "difference",
+    "draw_agreement",
     "draw_heatmap",
     "draw_matches",
     "flicker",

@@ -213,7 +213,7 @@ def pictures(series: Series) -> Iterator[tuple[str, np.ndarray]]:
     for index, visit in enumerate(series.visits):
         if not visit.problem:
             aligned = visit.aligned()
-            yield f"{index + 1:02d}_{_plain_name(visit.name)}_{ALIGNED}", aligned
+            yield f"{index + 1:02d}_{plain_name(visit.name)}_{ALIGNED}", aligned
             small[index] = fitted(aligned, FRAME_SIDE)
     yield STRIP, _strip(series, small)
     for index, picture in small.items() if series.registered else ():
@@ -258,7 +258,8 @@ def fitted(picture: np.ndarray, side: int) -> np.ndarray:
     return picture if scale == 1 else cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _plain_name(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Make the name of a photograph part of the name of a file: without ending, plain letters, not too long."""
     return re.sub(r"[^\w.-]", "_", Path(name).stem)[:60]
 
 
@@ -270,6 +271,7 @@ __all__ = [
     "gather",
     "list_photographs",
     "pictures",
+    "plain_name",
     "register_series",
     "register_visits",
     "write_series",
