@@ -4,27 +4,40 @@ Nothing is asked of the network: models and examples travel with the code.
 """
 
 import os
+import signal
 import warnings
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+from space.files.sweep import Sweeper, own_folder, sweep
+
+
+os.environ.setdefault("GRADIO_TEMP_DIR", own_folder())
+
 import gradio as gr
 import typer
+from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
-from space.files.body_limit import BodyLimit
 from space.files.uploads import MOST_BYTES, take
 from space.page import build
+from space.service.body_limit import BodyLimit
+from space.service.gate import Gate
 from space.service.handlers import register_pair
 from space.service.models import load_all, model_names
+from space.service.session import LIFETIME
 from space.service.work import Choices
-from space.ui.parts import EXAMPLES, STYLE
+from space.ui.parts import EXAMPLES, SCRIPT, STYLE
 
 
 QUEUE = 40  # visitors that may wait; one more is asked to come back later
+SESSIONS = 400  # visitors of whom something is kept in memory; the one who has been away longest goes first
+SWEEP = 300.0  # seconds between two rounds of deleting
 
 
 def warm_up() -> None:
@@ -35,29 +48,43 @@ def warm_up() -> None:
         pass
 
 
-def launch(page: gr.Blocks, host: str | None = None, port: int | None = None, **options):
+def launch(
+    page: gr.Blocks,
+    host: str | None = None,
+    port: int | None = None,
+    lifetime: float = LIFETIME,
+    every: float = SWEEP,
+    names: Sequence[str] = (),
+    **options,
+):
     """Serve the page with the limits that this project promises.
 
     Args:
         page: From `build`.
         host: Address to listen at; gradio's own choice when None.
         port: The same.
+        lifetime: Seconds after which uploads and results are deleted.
+        every: Seconds between two rounds of deleting.
+        names: Under which the page may be asked, beside the address of this computer.
         **options: For gradio's `launch`.
     """
     # /reestimate needs a session, which agents do not have; README.md says so.
     warnings.filterwarnings("ignore", message="This MCP server includes a tool that has a gr.State input")
+    Sweeper(get_upload_folder(), lifetime, every).start()
     return page.queue(max_size=QUEUE, default_concurrency_limit=4).launch(
         server_name=host,
         server_port=port,
         max_file_size=MOST_BYTES,
         allowed_paths=[],
-        app_kwargs={"middleware": [Middleware(BodyLimit)]},
+        app_kwargs={"middleware": [Middleware(Gate, names, get_upload_folder), Middleware(BodyLimit)]},
+        state_session_capacity=SESSIONS,
         show_error=False,
         ssr_mode=False,
         run_history=False,
         mcp_server=_has_mcp(),
         theme=gr.themes.Default(primary_hue="blue"),
         css_paths=STYLE,
+        head=f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>",
         footer_links=["api", "settings"],
         **options,
     )
@@ -78,10 +105,20 @@ app = typer.Typer(add_completion=False)
 def main(
     host: Annotated[str | None, typer.Option(help="Address to listen at.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen at; 7860 or the next free one.")] = None,
+    name: Annotated[
+        list[str] | None, typer.Option(help="Name under which the page may be asked, again for more; * for any.")
+    ] = None,
 ) -> None:
     """Serve the page."""
-    warm_up()
-    launch(build(), host, port)
+    names = [*(name or []), *filter(None, os.environ.get("SPACE_HOST", "").split(",")), *([host] if host else [])]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # tidies like Ctrl-C
+    try:
+        warm_up()
+        launch(build(), host, port, names=names)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sweep(Path(get_upload_folder()), 0)
 
 
 if __name__ == "__main__":

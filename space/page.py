@@ -3,26 +3,19 @@
 import gradio as gr
 
 from .endpoints import add_endpoints
-from .files.results import WRITTEN, FileSet
-from .service.session import LIFETIME
+from .service.guard import GuardedBlocks
 from .ui.about_tab import about_tab
 from .ui.history_tab import history_tab
 from .ui.identity_tab import identity_tab
 from .ui.pair_tab import pair_tab
+from .ui.parts import EXAMPLES
 from .ui.text import INTRODUCTION, TITLE
 
 
-SWEEP = 600  # seconds between two rounds of deleting
-
-
-def build(lifetime: float = LIFETIME, sweep: float = SWEEP) -> gr.Blocks:
-    """Build the page.
-
-    Args:
-        lifetime: Seconds after which uploads and results are deleted.
-        sweep: Seconds between two rounds of deleting.
-    """
-    with gr.Blocks(title=TITLE, delete_cache=(sweep, lifetime), analytics_enabled=False) as page:
+def build() -> gr.Blocks:
+    """Build the page."""
+    gr.set_static_paths([EXAMPLES])  # served from where they lie; gradio would copy them among the visitors' files
+    with GuardedBlocks(title=TITLE, analytics_enabled=False) as page:
         key = gr.State(None)  # of the pair that is remembered for this visitor; stays on the server
         gr.Markdown(INTRODUCTION, elem_id="introduction")
         with gr.Tabs(elem_id="tabs"):
@@ -35,18 +28,7 @@ def build(lifetime: float = LIFETIME, sweep: float = SWEEP) -> gr.Blocks:
             with gr.Tab("About", id="about"):
                 about_tab()
         add_endpoints(key)
-    _watch_files(page)
     return page
-
-
-def _watch_files(page: gr.Blocks) -> None:
-    """Let gradio's deleting see our results as well, and survive files that come while it is at work."""
-    page.upload_file_set = FileSet(page.upload_file_set)
-    page.temp_file_sets = [page.upload_file_set, WRITTEN]
-    for block in page.blocks.values():
-        if hasattr(block, "temp_files"):
-            block.temp_files = FileSet(block.temp_files)
-            page.temp_file_sets.append(block.temp_files)
 
 
 __all__ = ["build"]

@@ -11,37 +11,24 @@ import numpy as np
 from gradio.utils import get_upload_folder
 from PIL import Image
 
+from .sweep import ROOM
+
 
 QUALITY = 92
-
-
-class FileSet(set):
-    """A set that can be gone through while others add to it.
-
-    gradio goes through its sets of files in one thread while others fill them: a set that changes meanwhile would end
-    its deleting for good.
-    """
-
-    def __iter__(self):
-        return set.__iter__(self.copy())
-
-
-# gradio deletes the files in the sets that a page knows; this one is handed to it, see `page.py`.
-WRITTEN: set[str] = FileSet()
 
 
 class ResultFolder:
     """A new folder for the files of one run."""
 
     def __init__(self):
+        ROOM.check(root())
         self.path = root() / secrets.token_hex(16)
         self.path.mkdir(parents=True)
         self.files: list[Path] = []
 
     def file(self, name: str) -> Path:
-        """Say where a file goes; it counts as a result from now on."""
+        """Say where a file goes."""
         path = self.path / Path(name).name
-        WRITTEN.add(str(path))
         self.files.append(path)
         return path
 
@@ -90,4 +77,4 @@ def address(path: Path) -> str:
     return f"gradio_api/file={path}"
 
 
-__all__ = ["FileSet", "WRITTEN", "ResultFolder", "address", "as_outputs", "root"]
+__all__ = ["ResultFolder", "address", "as_outputs", "root"]

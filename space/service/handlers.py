@@ -5,9 +5,9 @@ An expected error becomes one sentence; an unexpected one is logged here and nam
 """
 
 import functools
-import logging
 import time
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 
 import gradio as gr
 
@@ -18,18 +18,19 @@ from retinamatch.registrar import check_effort, check_transform
 from retinamatch.series import SeriesError
 
 from ..files.uploads import Upload
+from .guard import failed
 from .models import model_names
 from .pace import PACE
+from .ranges import RANGES, NumberError, check_number
 from .session import MEMORY, SessionError
-from .work import Choices, Outcome, estimate_pair, find_pair, register_history
+from .work import DEFAULTS, Choices, Outcome, estimate_pair, find_pair, register_history
 
 
 # Work that runs the network goes one by one, in the order of arrival; estimating again does not wait for it, and runs
 # the network itself only where other views are tried.
 NETWORK = {"concurrency_id": "network", "concurrency_limit": 1}
 ESTIMATE = {"concurrency_id": "estimate", "concurrency_limit": 1}
-EXPECTED = (PhotographError, SeriesError, SessionError, UnknownNameError, OutputError)
-log = logging.getLogger(__name__)
+EXPECTED = (PhotographError, SeriesError, SessionError, UnknownNameError, OutputError, NumberError)
 
 
 def relay(work: Generator, progress: gr.Progress, blank) -> Generator:
@@ -53,8 +54,7 @@ def sentence(error: Exception) -> str:
     """Say what the visitor is told about an error."""
     if isinstance(error, EXPECTED):
         return str(error)
-    log.error("A request failed", exc_info=error)
-    return f"The work failed on our side ({type(error).__name__}); nothing was kept. Please try again."
+    return failed(error)
 
 
 def in_sentences(function):
@@ -73,7 +73,7 @@ def in_sentences(function):
 def register_pair(moving: Upload | None, fixed: Upload | None, model: str, choices: Choices) -> Generator:
     """Register two photographs; returns the outcome."""
     _check_choice(model, choices.transform)
-    check_effort(choices.effort)
+    choices = _checked(choices)
     for upload, which in ((moving, "moving"), (fixed, "fixed")):
         if upload is None:
             raise PhotographError(f"The {which} photograph is missing; two are needed.")
@@ -87,7 +87,7 @@ def register_pair(moving: Upload | None, fixed: Upload | None, model: str, choic
 def estimate_again(choices: Choices, key: str | None) -> Generator:
     """Estimate the visitor's last pair with other choices, without the network; returns the outcome."""
     check_transform(choices.transform)
-    check_effort(choices.effort)
+    choices = _checked(choices)
     outcome: Outcome = yield from estimate_pair(MEMORY.get(key), choices)
     return outcome
 
@@ -97,7 +97,22 @@ def register_visits_of(uploads: list[Upload] | None, number: float | None, model
     _check_choice(model, transform)
     if not uploads:
         raise SeriesError("The photographs are missing; three or more of one eye are needed, in order.")
-    return (yield from register_history(uploads, round(number or 1) - 1, model, transform))
+    number = check_number(1 if number is None else number, "number of the fixed photograph", 1, len(uploads))
+    if number != round(number):
+        raise NumberError(f"The number of the fixed photograph has to be a whole one, got {number:g}.")
+    return (yield from register_history(uploads, round(number) - 1, model, transform))
+
+
+def _checked(choices: Choices) -> Choices:
+    check_effort(choices.effort)
+    given = {name: getattr(choices, name) for name in RANGES}
+    return replace(
+        choices,
+        **{
+            name: check_number(getattr(DEFAULTS, name) if value is None else value, *RANGES[name])
+            for name, value in given.items()
+        },
+    )
 
 
 def _check_choice(model: str, transform: str) -> None:

@@ -3,6 +3,7 @@
 Nothing here knows the page. The generators give `Step`s and return their result.
 """
 
+import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 
@@ -67,10 +68,29 @@ class Outcome:
 
 def find_pair(moving: Upload, fixed: Upload, model: str) -> Generator[Step, None, tuple[Pair, list[np.ndarray]]]:
     """Read two photographs and find their keypoints: the part that needs the network."""
-    photos, keypoints, timings = yield from registrar(model).find_steps(
-        [moving.read, fixed.read], [moving.name, fixed.name]
-    )
+    start = time.perf_counter()
+    read = yield from read_photographs([moving, fixed])
+    seconds = time.perf_counter() - start
+    photos, keypoints, timings = yield from registrar(model).find_steps(read, [moving.name, fixed.name])
+    timings["read"] += seconds
     return Pair(moving, fixed, *keypoints, model, timings), photos
+
+
+def read_photographs(uploads: list[Upload]) -> Generator[Step, None, list[np.ndarray]]:
+    """Decode photographs; whoever stops listening ends the decoding as well."""
+    photos = []
+    for number, upload in enumerate(uploads):
+        step = Step("read", f"reading {upload.name}", 0.1 * number / len(uploads))
+        yield step
+        reading = upload.reading()
+        while True:
+            try:
+                next(reading)
+            except StopIteration as end:
+                photos.append(end.value)
+                break
+            yield step
+    return photos
 
 
 def estimate_pair(pair: Pair, choices: Choices, photos: list[np.ndarray] | None = None):
@@ -85,8 +105,7 @@ def estimate_pair(pair: Pair, choices: Choices, photos: list[np.ndarray] | None 
         By the generator: `Outcome`.
     """
     if photos is None:
-        yield Step("read", "reading the photographs again", 0.5)
-        photos = [pair.moving.read(), pair.fixed.read()]
+        photos = yield from read_photographs([pair.moving, pair.fixed])
     keypoints = tuple(_surest(one, choices.least_score) for one in (pair.moving_keypoints, pair.fixed_keypoints))
     settings = EstimationSettings(inlier_radius=choices.inlier_distance)
     engine = registrar(pair.model)
@@ -127,4 +146,12 @@ def _surest(keypoints: Keypoints, least_score: float) -> Keypoints:
     )
 
 
-__all__ = ["Choices", "DEFAULTS", "Outcome", "estimate_pair", "find_pair", "register_history"]
+__all__ = [
+    "Choices",
+    "DEFAULTS",
+    "Outcome",
+    "estimate_pair",
+    "find_pair",
+    "read_photographs",
+    "register_history",
+]

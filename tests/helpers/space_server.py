@@ -8,12 +8,12 @@ import pytest
 
 
 @contextmanager
-def serving(prepare: bool = True, **build_options):
+def serving(prepare: bool = True, **options):
     """Serve the page; gives its address. Skips the test where gradio is missing.
 
     Args:
         prepare: Load the models first.
-        **build_options: For `space.page.build`.
+        **options: For `space.app.launch`.
     """
     pytest.importorskip("gradio", reason="needs gradio: pip install -e '.[space]'")
     from space.app import launch
@@ -22,11 +22,11 @@ def serving(prepare: bool = True, **build_options):
 
     if prepare:
         load_all()
-    page = build(**build_options)
+    page = build()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    _, address, _ = launch(page, "127.0.0.1", port, prevent_thread_lock=True, quiet=True)
+    _, address, _ = launch(page, "127.0.0.1", port, prevent_thread_lock=True, quiet=True, **options)
     try:
         yield address.rstrip("/")
     finally:

@@ -2,7 +2,8 @@
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .uploads import MOST_BYTES
+from ..files.uploads import MOST_BYTES
+from .gate import refuse
 
 
 UPLOAD = "/upload"  # gradio's own limit holds for each file there
@@ -31,7 +32,7 @@ class BodyLimit:
         most = self.most_upload if scope["path"].endswith(UPLOAD) else self.most_call
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > most:
-            await _refuse(send, most)
+            await refuse(send, 413, _sentence(most))
             return
         received, begun, refused = 0, False, False
 
@@ -57,14 +58,11 @@ class BodyLimit:
             if not refused:
                 raise
         if refused and not begun:
-            await _refuse(send, most)
+            await refuse(send, 413, _sentence(most))
 
 
-async def _refuse(send: Send, most: int) -> None:
-    sentence = f'{{"error": "The request is too large; at most {most / 1e6:.0f} MB are taken."}}'.encode()
-    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
-    await send({"type": "http.response.body", "body": sentence})
+def _sentence(most: int) -> str:
+    return f"The request is too large; at most {most / 1e6:.0f} MB are taken."
 
 
 __all__ = ["MOST_CALL", "BodyLimit"]
