@@ -16,7 +16,7 @@ from .service.models import model_names
 from .service.pictures import write_history, write_pair
 from .service.session import MEMORY
 from .service.work import DEFAULTS, Choices
-from .ui.components import Photograph, Photographs
+from .ui.components import Number, Photograph, Photographs
 from .ui.text import history_status, identity_rule, identity_status, pair_numbers, pair_status
 
 
@@ -131,15 +131,14 @@ def models() -> list[str]:
 
 def _answer(outcome) -> tuple:
     files = write_pair(outcome)
-    named = {path.name: path for path in files.downloads}
     return as_outputs(
         pair_status(outcome),
         pair_numbers(outcome),
-        named.get("aligned.png"),
-        named["matches.csv"],
-        named["transform.json"],
+        files.aligned,
+        files.matches,
+        files.transform,
         files.views["matches"],
-        named["retinamatch.zip"],
+        files.archive,
     )
 
 
@@ -157,12 +156,12 @@ def add_endpoints(key: gr.State) -> None:
         model = gr.Dropdown(names, value=names[0], label="Model")
         transform = gr.Dropdown(list(TRANSFORM_NAMES), value=DEFAULTS.transform, label="Transform")
         thresholds = [
-            gr.Number(DEFAULTS.least_score, label="Least keypoint score"),
-            gr.Number(DEFAULTS.ratio, label="Descriptor ratio"),
-            gr.Number(DEFAULTS.inlier_distance, label="Inlier distance"),
+            Number(DEFAULTS.least_score, label="Least keypoint score"),
+            Number(DEFAULTS.ratio, label="Descriptor ratio"),
+            Number(DEFAULTS.inlier_distance, label="Inlier distance"),
             gr.Dropdown(list(EFFORTS), value=DEFAULTS.effort, label="Effort"),
         ]
-        number = gr.Number(1, label="Number of the fixed photograph")
+        number = Number(1, label="Number of the fixed photograph")
         status, figures = gr.Textbox(label="Answer"), gr.JSON(label="Figures")
         aligned, matches, record = gr.File(label="Aligned"), gr.File(label="Matches"), gr.File(label="Transform")
         drawn, archive = gr.Image(label="Matches drawn", type="filepath"), gr.File(label="Everything")

@@ -1,12 +1,16 @@
 """Pictures and files of an outcome."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from retinamatch.drawing import beside, draw_heatmap, flicker, pictures
+import numpy as np
+
+from retinamatch.drawing import beside, draw_agreement, draw_heatmap, flicker, pictures
+from retinamatch.estimation.dense_agreement import dense_agreement
 from retinamatch.results import matches_text, write_animation
-from retinamatch.series import FRAME, STRIP, Series, fitted
+from retinamatch.series import FRAME, STRIP, Series, fitted, plain_name
 from retinamatch.series import pictures as series_pictures
 
 from ..files.results import ResultFolder
@@ -20,17 +24,29 @@ SECONDS_A_FRAME = 0.8
 
 @dataclass
 class PairFiles:
-    """Files of one outcome.
+    """Files of one outcome, named after both photographs.
 
     Attributes:
-        views: Pictures to look at by their names in `retinamatch.drawing.PICTURES`, and "heatmaps" where there are any.
+        aligned: The moving photograph on the pixel grid of the fixed one; None when the pair is not registered.
+        matches: CSV.
+        transform: JSON.
+        archive: All files, ZIP.
+        views: Pictures to look at by their names in `retinamatch.drawing.PICTURES`, "agreement" where the photographs
+            were compared, and "heatmaps" where there are any.
         wiped: The fixed photograph and the aligned one, equally bright; None when the pair is not registered.
-        downloads: What is given to take away.
     """
 
+    aligned: Path | None
+    matches: Path
+    transform: Path
+    archive: Path
     views: dict[str, Path]
     wiped: tuple[Path, ...] | None
-    downloads: list[Path]
+
+    @property
+    def downloads(self) -> list[Path]:
+        """What is given to take away."""
+        return [path for path in (self.aligned, self.matches, self.transform, self.archive) if path is not None]
 
 
 def write_pair(outcome: Outcome, keypoints: bool = False) -> PairFiles:
@@ -42,26 +58,35 @@ def write_pair(outcome: Outcome, keypoints: bool = False) -> PairFiles:
     """
     folder = ResultFolder()
     registration, pair = outcome.registration, outcome.pair
-    views, wiped = {}, None
-    downloads = [
-        folder.text("matches.csv", matches_text(registration)),
-        folder.text("transform.json", json.dumps(registration.to_dict(), indent=2, allow_nan=False) + "\n"),
-    ]
+    stem = f"{plain_name(pair.moving.name)}_onto_{plain_name(pair.fixed.name)}"
+    matches = folder.text(f"{stem}_matches.csv", matches_text(registration))
+    record = folder.text(f"{stem}_transform.json", json.dumps(registration.to_dict(), indent=2, allow_nan=False) + "\n")
+    views, wiped, aligned = {}, None, None
     for name, picture in pictures(registration, outcome.moving, outcome.fixed, keypoints):
         if name == "aligned":
-            downloads.insert(0, folder.photograph(name, picture))
+            aligned = folder.photograph(stem, picture)
             frames = flicker(outcome.fixed, picture)
             small = [fitted(frame, ANIMATION_SIDE) for frame in frames]
-            write_animation(small, folder.file("flicker.gif"), SECONDS_A_FRAME)
+            write_animation(small, folder.file(f"{stem}_flicker.gif"), SECONDS_A_FRAME)
             wiped = tuple(
-                folder.view(side, fitted(frame, FRAME_SIDE)) for side, frame in zip(("fixed", "moving"), frames)
+                folder.view(f"{stem}_{side}", fitted(frame, FRAME_SIDE))
+                for side, frame in zip(("fixed", "moving"), frames)
             )
         else:
-            views[name] = folder.view(name, picture)
+            views[name] = folder.view(f"{stem}_{name}", picture)
+    views |= {name: folder.view(f"{stem}_{name}", picture) for name, picture in _more(outcome)}
+    return PairFiles(aligned, matches, record, folder.zip(stem), views, wiped)
+
+
+def _more(outcome: Outcome) -> Iterator[tuple[str, np.ndarray]]:
+    """Draw what only the page shows: where the photographs look alike, and the heat maps."""
+    pair, transform = outcome.pair, outcome.registration.transform
+    shown = pair.moving_keypoints.picture, pair.fixed_keypoints.picture
+    if transform is not None and None not in shown:
+        yield "agreement", draw_agreement(outcome.fixed, dense_agreement(*shown, transform), shown[0], transform)
     if pair.moving_keypoints.heatmap is not None:
         both = ((outcome.moving, pair.moving_keypoints), (outcome.fixed, pair.fixed_keypoints))
-        views["heatmaps"] = folder.view("heatmaps", beside([draw_heatmap(*one) for one in both]))
-    return PairFiles(views, wiped, [*downloads, folder.zip("retinamatch")])
+        yield "heatmaps", beside([draw_heatmap(*one) for one in both])
 
 
 @dataclass

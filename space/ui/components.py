@@ -1,4 +1,4 @@
-"""gradio's components for files, so that what is handed in is checked before gradio itself would decode or fetch it.
+"""gradio's components for files, so that what is handed in is neither decoded nor fetched by gradio itself.
 
 gradio writes a file components.pyi beside this one when it is imported.
 """
@@ -7,7 +7,7 @@ import gradio as gr
 from gradio.data_classes import FileData, ListFiles
 from gradio_client.utils import is_http_url_like
 
-from ..files.uploads import Upload, UploadError, take
+from ..files.uploads import Upload, named
 
 
 class _LocalFilesOnly:
@@ -24,20 +24,19 @@ class _LocalFilesOnly:
 
 def _refuse_address(path) -> None:
     if path is not None and is_http_url_like(str(path)):
-        raise gr.Error("Addresses of other computers are not fetched; upload the photograph itself.")
+        raise gr.Error(
+            "Addresses of other computers are not fetched; upload the photograph itself.", print_exception=False
+        )
 
 
 def _take_payload(payload: FileData) -> Upload:
-    try:
-        if not payload.path:  # pictures written into the request itself would pass by the limits
-            raise UploadError("A photograph is handed in as an uploaded file.")
-        return take(payload.path, payload.orig_name)
-    except UploadError as error:
-        raise gr.Error(str(error), duration=None, print_exception=False) from None
+    if not payload.path:  # pictures written into the request itself would pass by the limits
+        raise gr.Error("A photograph is handed in as an uploaded file.", print_exception=False)
+    return named(payload.path, payload.orig_name)
 
 
 class Photograph(_LocalFilesOnly, gr.Image):
-    """A gr.Image of type "filepath" that gives an `Upload`; what gradio would decode by itself is checked first."""
+    """A gr.Image of type "filepath" that gives an `Upload` as it is; gradio would decode it."""
 
     def get_block_name(self) -> str:
         return "image"
@@ -59,4 +58,14 @@ class Photographs(_LocalFilesOnly, gr.File):
         return [_take_payload(file) for file in files]
 
 
-__all__ = ["Photograph", "Photographs"]
+class Number(gr.Number):
+    """A gr.Number that gives what was handed in as it is: it is checked, and refused in words, where it is used."""
+
+    def get_block_name(self) -> str:
+        return "number"
+
+    def preprocess(self, payload):
+        return payload
+
+
+__all__ = ["Number", "Photograph", "Photographs"]

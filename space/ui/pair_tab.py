@@ -5,27 +5,30 @@ import gradio as gr
 from ..files.results import as_outputs
 from ..service.handlers import ESTIMATE, NETWORK, estimate_again, register_pair
 from ..service.pace import PACE
-from ..service.pictures import write_pair
+from ..service.pictures import PairFiles, write_pair
+from ..service.ranges import RANGES
 from ..service.session import MEMORY
 from ..service.work import Choices, Outcome
-from .html import answer_html, frames_html, nothing_html, wipe_html
+from .html import answer_html, nothing_html
 from .parts import (
     EXAMPLES,
+    Shown,
     answer,
     cleaned,
     effort_choice,
     model_choice,
-    on_stop,
     photograph,
+    stop_button,
     transform_choice,
     with_answer,
 )
-from .text import LIMITS, NO_HEATMAP, NOT_YET, NOTHING_TO_SHOW, pair_status, pair_table
+from .text import LIMITS, NO_HEATMAP, NOT_YET, NOTHING_TO_SHOW
+from .verdict import pair_table, pair_verdict
+from .viewer import TURN, WIPE, View, viewer_html
 
 
-PICTURE_HEIGHT = "clamp(240px, 70vw, 620px)"
-FLICKER = ["The fixed photograph", "The moving photograph, aligned and as bright as the fixed one"]
-OUTPUTS = 10  # what follows the answer: numbers, views, downloads, pace
+NOTHING = nothing_html(NOT_YET)
+BLANK = [NOTHING, NOTHING, None]  # views, figures, downloads
 
 
 def show_pair(
@@ -43,10 +46,10 @@ def show_pair(
 ):
     """Register, show, and remember the pair."""
     choices = Choices(transform, score, ratio, distance, effort)
-    outcome = yield from with_answer(register_pair(moving, fixed, model, choices), progress, OUTPUTS + 1)
+    outcome = yield from with_answer(register_pair(moving, fixed, model, choices), progress, [*BLANK, gr.skip(), None])
     if outcome is not None:
         progress(0.85, desc="drawing")
-        yield *_shown(outcome, keypoints), MEMORY.keep(outcome.pair, instead_of=key)
+        yield *_shown(outcome, keypoints), PACE.words(), MEMORY.keep(outcome.pair, instead_of=key)
 
 
 def show_again(transform, score, ratio, distance, effort, keypoints, key, progress=gr.Progress()):  # noqa: B008
@@ -55,26 +58,46 @@ def show_again(transform, score, ratio, distance, effort, keypoints, key, progre
         yield gr.skip()
         return
     choices = Choices(transform, score, ratio, distance, effort)
-    outcome = yield from with_answer(estimate_again(choices, key), progress, OUTPUTS)
+    outcome = yield from with_answer(estimate_again(choices, key), progress, BLANK)
     if outcome is not None:
         yield _shown(outcome, keypoints)
 
 
 def _shown(outcome: Outcome, keypoints: bool) -> tuple:
     files = write_pair(outcome, keypoints)
-    return as_outputs(
-        answer_html(pair_status(outcome), "registered" if outcome.registration.registered else "no match"),
-        pair_table(outcome),
-        files.views["matches"],
-        wipe_html(files.wiped, NOTHING_TO_SHOW),
-        files.views.get("checkerboard"),
-        frames_html(files.wiped, FLICKER, NOTHING_TO_SHOW),
-        files.views.get("difference"),
-        files.views.get("overlay"),
-        files.views.get("heatmaps"),
-        files.downloads,
-        PACE.words(),
-    )
+    views = viewer_html(_views(outcome, files), NOTHING_TO_SHOW)
+    return as_outputs(pair_verdict(outcome), views, pair_table(outcome), files.downloads)
+
+
+def _views(outcome: Outcome, files: PairFiles) -> list[View]:
+    """List what there is to look at, what tells most first."""
+    moving, fixed = outcome.pair.moving.name, outcome.pair.fixed.name
+    drawn = {
+        "agreement": (
+            "Agreement",
+            "Where the photographs look alike: squares framed blue do, those with an orange cross do not.",
+        ),
+        "checkerboard": ("Checkerboard", "Fixed and aligned photograph in turn on the tiles of a board."),
+        "difference": ("Difference", "Aligned minus fixed: gray is equal, brighter and darker have changed."),
+        "overlay": ("Red and cyan", "Fixed in red, aligned in cyan; vessels that do not coincide are seen twice."),
+        "matches": (
+            "Matches",
+            "Moving photograph left, fixed right; lines join matches: solid ones agree, dashed ones do not.",
+        ),
+        "heatmaps": ("Heat map", f"Where the network sees keypoints, brighter is surer; left moving. {NO_HEATMAP}"),
+    }
+    views = []
+    if files.wiped:
+        below, above = files.wiped
+        words = f"Left of the line {moving}, right of it {fixed}. Drag the line."
+        both = [(below, f"Fixed: {fixed}"), (above, f"Moving, aligned: {moving}")]
+        views.append(View("Overlay", words, both, WIPE))
+        views.append(View("Flicker", "In turn: what moved or changed jumps.", both, TURN))
+    for name, (title, words) in drawn.items():
+        if name in files.views:
+            field = name if name in ("matches", "heatmaps") else "fixed"
+            views.append(View(title, words, [(files.views[name], words)], field=field))
+    return views
 
 
 def pair_tab(page: gr.Blocks, key: gr.State) -> None:
@@ -84,104 +107,85 @@ def pair_tab(page: gr.Blocks, key: gr.State) -> None:
         page: The page that is being built.
         key: Of the pair that is remembered for the visitor.
     """
-    with gr.Row():
-        moving = photograph("Moving photograph (the later visit)", "moving")
-        fixed = photograph("Fixed photograph (the earlier visit)", "fixed")
-    gr.Markdown(LIMITS, elem_id="limits")
-    gr.Examples(
-        [
-            [str(EXAMPLES / f"{name}.jpg"), str(EXAMPLES / "visit_1.jpg")]
-            for name in ("visit_2", "visit_3", "other_eye")
-        ],
-        [moving, fixed],
-        example_labels=["the second visit", "the third visit", "another eye"],
-        label="Or take an example, rendered by this project",
-        elem_id="examples",
-        api_visibility="private",
-    )
-    with gr.Row():
-        model, transform, effort = model_choice("model"), transform_choice("transform"), effort_choice("effort")
-    with gr.Accordion("Thresholds (the defaults are right for most)", open=False, elem_id="thresholds"):
-        score = gr.Slider(
-            0, 0.9, 0, step=0.05, label="Least keypoint score", info="Surer keypoints only", elem_id="score"
-        )
-        ratio = gr.Slider(
-            0,
-            1,
-            0,
-            step=0.01,
-            label="Descriptor ratio",
-            info="Lower is stricter; 0 takes the model's own",
-            elem_id="ratio",
-        )
-        distance = gr.Slider(
-            1,
-            8,
-            Choices().inlier_distance,
-            step=0.5,
-            label="Inlier distance",
-            info="How near a match has to lie, in pixels of 768 across the field of view",
-            elem_id="distance",
-        )
-        keypoints = gr.Checkbox(False, label="Mark all keypoints in the picture of the matches", elem_id="keypoints")
-    with gr.Row():
-        run = gr.Button("Register", variant="primary", elem_id="register")
-        stop = gr.Button("Stop", elem_id="stop")
-    pace = gr.Markdown(PACE.words(), elem_id="pace")
-    status = answer("answer", NOT_YET)
-    with gr.Tabs(elem_id="views"):
-        with gr.Tab("Matches"):
-            matches = _picture("matches", "Both photographs with lines between matches: inliers solid, outliers dashed")
-        with gr.Tab("Overlay"):
-            wiped = gr.HTML(nothing_html(NOT_YET), elem_id="overlay")
-        with gr.Tab("Checkerboard"):
-            board = _picture("checkerboard", "Fixed and aligned photograph in turn on the tiles of a board")
-        with gr.Tab("Flicker"):
-            flicker = gr.HTML(nothing_html(NOT_YET), elem_id="flicker")
-        with gr.Tab("Difference"):
-            change = _picture("difference", "Aligned minus fixed: gray is equal, brighter and darker have changed")
-        with gr.Tab("Red and cyan"):
-            colors = _picture("colors", "Fixed in red, aligned in cyan; vessels that do not coincide are seen twice")
-        with gr.Tab("Heat map"):
-            heat = _picture(
-                "heatmaps", f"Where the network sees keypoints, brighter is surer; left moving. {NO_HEATMAP}"
+    with gr.Row(elem_classes="rm-tab"):
+        with gr.Column(scale=4, min_width=320):
+            with gr.Row(elem_classes="rm-photographs"):
+                moving = photograph("Moving (later visit)", "moving")
+                fixed = photograph("Fixed (earlier visit)", "fixed")
+            with gr.Row(elem_classes="rm-run"):
+                run = gr.Button("Register", variant="primary", elem_id="register")
+                stop = stop_button("stop")
+            pace = gr.Markdown(PACE.words(), elem_id="pace")
+            examples = gr.Examples(
+                [
+                    [str(EXAMPLES / f"{name}.jpg"), str(EXAMPLES / "visit_1.jpg")]
+                    for name in ("visit_2", "visit_3", "other_eye")
+                ],
+                [moving, fixed],
+                example_labels=["the second visit", "the third visit", "another eye"],
+                label="Or take an example, rendered by this project",
+                elem_id="examples",
+                api_visibility="private",
             )
-    with gr.Row():
-        numbers = gr.HTML(nothing_html(NOT_YET), elem_id="numbers", min_height=200, min_width=320)
-        downloads = gr.File(
-            min_width=320, label="Downloads", file_count="multiple", interactive=False, elem_id="downloads"
-        )
+            with gr.Accordion(
+                "Model, transform and thresholds: right for most as they are", open=False, elem_id="more"
+            ):
+                model, transform = model_choice("model"), transform_choice("transform")
+                effort = effort_choice("effort")
+                thresholds = _thresholds()
+                keypoints = gr.Checkbox(
+                    False, label="Mark all keypoints in the picture of the matches", elem_id="keypoints"
+                )
+            gr.Markdown(LIMITS, elem_id="limits")
+        with gr.Column(scale=7, min_width=320, elem_classes="rm-results"):
+            status = answer("answer", NOT_YET)
+            views = gr.HTML(NOTHING, elem_id="views")
+            downloads = gr.File(label="Downloads", file_count="multiple", interactive=False, elem_id="downloads")
+            numbers = gr.HTML(NOTHING, elem_id="numbers")
+    rest = [views, numbers, downloads]
+    shown = Shown(status, stop, rest, [answer_html(NOT_YET), *BLANK])
     private = {"api_visibility": "private", "show_progress_on": [status]}
-    views = [status, numbers, matches, wiped, board, flicker, change, colors, heat, downloads, pace]
-    choices = [transform, score, ratio, distance, effort, keypoints, key]
-    running = run.click(show_pair, [moving, fixed, model, *choices], [*views, key], **private, **NETWORK)
-    again = gr.on(
-        [transform.input, score.change, ratio.change, distance.change, effort.input, keypoints.input],
-        show_again,
-        choices,
-        views,
-        trigger_mode="always_last",
-        **private,
-        **ESTIMATE,
-    )
-    on_stop(stop, [running, again], status)
+    choices = [transform, *thresholds, effort, keypoints, key]
+    shown.begin_on(run)
+    running = run.click(show_pair, [moving, fixed, model, *choices], [status, *rest, pace, key], **private, **NETWORK)
+    changed = [transform.change, *(one.change for one in thresholds), effort.change, keypoints.change]
+    shown.clear_on(changed)
+    again = gr.on(changed, show_again, choices, [status, *rest], trigger_mode="always_last", **private, **ESTIMATE)
+    shown.stop_ends([running, again])
+    # Another pair or model: nothing of the former one stays, and the thresholds do not go on with it.
+    others = [event for place in (moving, fixed) for event in (place.upload, place.clear)]
+    shown.clear_on([*others, examples.dataset.click, model.change], ends=[running, again], forget=key)
     for place in (moving, fixed):
         place.upload(cleaned, place, place, api_visibility="private", concurrency_limit=2)
-    # Another photograph or model: the thresholds must not go on with the former pair.
-    gr.on([moving.change, fixed.change, model.input], lambda: None, None, key, api_visibility="private", queue=False)
     page.load(PACE.words, None, pace, api_visibility="private", queue=False)
 
 
-def _picture(elem_id: str, words: str) -> gr.Image:
-    return gr.Image(
-        label=words,
-        alt_text=words,
-        type="filepath",
-        interactive=False,
-        height=PICTURE_HEIGHT,
-        elem_id=elem_id,
-        buttons=["download", "fullscreen"],
+def _thresholds() -> list[gr.Slider]:
+    score = gr.Slider(
+        *RANGES["least_score"][1:],
+        0,
+        step=0.05,
+        label="Least keypoint score",
+        info="Surer keypoints only",
+        elem_id="score",
     )
+    ratio = gr.Slider(
+        *RANGES["ratio"][1:],
+        0,
+        step=0.01,
+        label="Descriptor ratio",
+        info="Lower is stricter; 0 takes the model's own",
+        elem_id="ratio",
+    )
+    distance = gr.Slider(
+        *RANGES["inlier_distance"][1:],
+        Choices().inlier_distance,
+        step=0.5,
+        label="Inlier distance",
+        info="How near a match has to lie, in pixels of 768 across the field of view",
+        elem_id="distance",
+    )
+    return [score, ratio, distance]
 
 
 __all__ = ["pair_tab"]

@@ -1,10 +1,13 @@
 """Pieces that several tabs are made of."""
 
-from collections.abc import Generator
+import json
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
 
+from retinamatch.files import OutputError
 from retinamatch.registrar import EFFORTS
 from retinamatch.transforms import TRANSFORM_NAMES
 
@@ -18,8 +21,10 @@ from .html import answer_html
 
 SPACE = Path(__file__).parent.parent
 EXAMPLES = SPACE / "examples"
-STYLE = SPACE / "style.css"
-HEIGHT = "clamp(220px, 62vw, 340px)"
+STYLE, SCRIPT = SPACE / "style.css", SPACE / "page.js"
+HEIGHT = "clamp(150px, 44vw, 230px)"
+DROP = "Drop a photograph here or choose one"
+WORKING = "Working: the answer comes here."
 
 
 def photograph(label: str, elem_id: str) -> Photograph:
@@ -31,19 +36,23 @@ def photograph(label: str, elem_id: str) -> Photograph:
         elem_id=elem_id,
         height=HEIGHT,
         alt_text=f"{label}, as handed in",
-        placeholder="Drop a photograph here, or press Enter to choose one",
+        placeholder=DROP,
+        min_width=140,
         buttons=["fullscreen"],
     )
 
 
-def cleaned(upload: Upload | None) -> str:
-    """Take metadata off a photograph as soon as it is there, and make it a format that browsers show."""
+def cleaned(upload: Upload | None):
+    """Take metadata off a photograph as soon as it is there, and make it a format that browsers show.
+
+    What is refused leaves its place empty, with the sentence in it.
+    """
     if upload is None:
         return gr.skip()
     try:
-        return clean(upload).path
-    except UploadError as error:
-        raise gr.Error(str(error), duration=None, print_exception=False) from None
+        return gr.update(value=clean(upload).path, placeholder=DROP, elem_classes=[])
+    except (UploadError, OutputError) as error:
+        return gr.update(value=None, placeholder=str(error), elem_classes=["rm-refused"])
 
 
 def model_choice(elem_id: str) -> gr.Dropdown:
@@ -78,41 +87,111 @@ def answer(elem_id: str, words: str) -> gr.HTML:
     return gr.HTML(answer_html(words), elem_id=elem_id, elem_classes="rm-answer-box")
 
 
-def on_stop(button: gr.Button, running: list[gr.events.Dependency], status: gr.HTML) -> None:
-    """Let a button end what runs, and say so in the place of the answer."""
-    button.click(
-        lambda: answer_html("Stopped. Nothing was kept.", "not done"),
-        None,
-        status,
-        cancels=running,
-        api_visibility="private",
-        queue=False,
+def stop_button(elem_id: str) -> gr.Button:
+    """Make the small button that ends what runs; it is seen only meanwhile."""
+    return gr.Button(
+        "Stop", elem_id=elem_id, elem_classes="rm-stop", size="sm", min_width=80, scale=0, visible="hidden"
     )
 
 
-def with_answer(work: Generator, progress: gr.Progress, empty: int) -> Generator:
+@dataclass(frozen=True)
+class Shown:
+    """What a tab shows of one result, and how it looks before there is one.
+
+    Attributes:
+        status: The place of the answer.
+        stop: The button that ends what runs.
+        rest: Everything else that belongs to the result.
+        blank: The values of `status` and `rest` before there is a result.
+    """
+
+    status: gr.HTML
+    stop: gr.Button
+    rest: list[gr.components.Component]
+    blank: list
+
+    def clear_on(self, triggers: list, words: str | None = None, ends: Sequence = (), forget: gr.State | None = None):
+        """Let events clear all that belonged to the former result, at once and in the browser alone.
+
+        Args:
+            triggers: Events such as `button.click`.
+            words: What stands in the place of the answer; what stood there first when None.
+            ends: Runs that end with it.
+            forget: What the server remembers of the former result.
+        """
+        first = self.blank[0] if words is None else answer_html(words)
+        js = f"() => {json.dumps([first, *self.blank[1:]])}"
+        gr.on(triggers, None, None, [self.status, *self.rest], js=js, api_visibility="private")
+        if ends:
+            hidden = gr.update(visible="hidden")
+            gr.on(
+                triggers,
+                lambda: hidden if forget is None else (hidden, None),
+                None,
+                [self.stop, *([] if forget is None else [forget])],
+                cancels=list(ends),
+                queue=False,
+                api_visibility="private",
+            )
+
+    def begin_on(self, run: gr.Button) -> None:
+        """Let a run begin with nothing of the former result, and where it is seen; before the run itself is added.
+
+        gradio takes the events of one click in the order in which they were added.
+        """
+        self.clear_on([run.click], WORKING)
+        place = f"document.getElementById({json.dumps(self.status.elem_id)})"
+        look = f"const box = {place}.getBoundingClientRect(); if (box.top > innerHeight - 200 || box.top < 0) "
+        look += f"{place}.scrollIntoView({{ block: 'start' }});"
+        shown = json.dumps({"__type__": "update", "visible": True})
+        run.click(None, None, self.stop, js=f"() => {{ {look} return {shown}; }}", api_visibility="private")
+
+    def stop_ends(self, running: list[gr.events.Dependency]) -> None:
+        """Let the button end what runs, and hide it when nothing does."""
+        private = {"api_visibility": "private"}
+        hidden = {"__type__": "update", "visible": "hidden"}
+        for one in running:
+            one.then(None, None, self.stop, js=f"() => ({json.dumps(hidden)})", **private)
+        self.stop.click(
+            lambda: (
+                answer_html("Stopped. Nothing was kept.", "not done"),
+                *self.blank[1:],
+                gr.update(visible="hidden"),
+            ),
+            None,
+            [self.status, *self.rest, self.stop],
+            cancels=running,
+            queue=False,
+            **private,
+        )
+
+
+def with_answer(work: Generator, progress: gr.Progress, blank: Sequence) -> Generator:
     """Pass the work on to gradio; returns its result, or None after an error was shown in the place of the answer.
 
     Args:
         work: Gives `Step`s and returns its result.
         progress: Shows them.
-        empty: How many outputs follow the answer; an error empties them.
+        blank: What the outputs after the answer become after an error.
     """
     try:
         return (yield from relay(work, progress, gr.skip()))
     except Exception as error:
-        yield answer_html(sentence(error), "not done"), *([None] * empty)
+        yield answer_html(sentence(error), "not done"), *blank
 
 
 __all__ = [
     "EXAMPLES",
     "HEIGHT",
+    "SCRIPT",
     "STYLE",
+    "Shown",
     "answer",
     "cleaned",
+    "effort_choice",
     "model_choice",
-    "on_stop",
     "photograph",
+    "stop_button",
     "transform_choice",
     "with_answer",
 ]

@@ -135,23 +135,6 @@ def pair_numbers(outcome: Outcome) -> dict:
     }
 
 
-def pair_table(outcome: Outcome) -> str:
-    """Write the same figures as a table."""
-    numbers = pair_numbers(outcome)
-    rows = [
-        ["Keypoints, moving", numbers["keypoints_moving"]],
-        ["Keypoints, fixed", numbers["keypoints_fixed"]],
-        ["Matches", numbers["matches"]],
-        ["Inliers", numbers["inliers"]],
-        ["Residual, median", _or_none(numbers["residual_pixels"], "{:.2f} px")],
-        ["Overlap", _or_none(numbers["overlap"], "{:.0%}")],
-        ["Transform", numbers["transform"] or "none"],
-        ["Model", numbers["model"]],
-        *([f"Time: {step}", f"{seconds:.2f} s"] for step, seconds in numbers["seconds"].items()),
-    ]
-    return table_html(["", "value"], rows, "Numbers")
-
-
 def history_status(series: Series) -> str:
     """Say what became of a history, every failed photograph by name."""
     fixed = series.visits[series.fixed].name
@@ -178,8 +161,8 @@ def identity_status(outcome: Outcome) -> str:
     if outcome.registration.registered:
         return "Same eye: the vessels of the two photographs agree far beyond chance."
     return (
-        f"No reliable match: {outcome.registration.reason}. Nothing shows that this is one eye; that it is not, "
-        "this does not prove."
+        f"No reliable match: {outcome.registration.reason}. This may be one eye all the same: little overlap, blur "
+        "or disease can hide it. It does not prove that the eyes differ."
     )
 
 
@@ -248,10 +231,6 @@ def identity_table(outcome: Outcome) -> str:
     )
 
 
-def _or_none(value, form: str) -> str:
-    return "none" if value is None else form.format(value)
-
-
 __all__ = [
     "ABOUT",
     "ERROR_RATES",
@@ -268,5 +247,4 @@ __all__ = [
     "identity_table",
     "pair_numbers",
     "pair_status",
-    "pair_table",
 ]

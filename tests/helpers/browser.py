@@ -66,12 +66,17 @@ def opened(browser, url: str, width: int = 1280, height: int = 900, **options) -
         return route.fulfill(status=200, body="")
 
     context.route("**/*", answer)
-    page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
+
+    def note(message):
+        if message.type == "error":
+            page.errors.append(f"{message.text} {message.location.get('url', '')}")
+
+    page.on("console", note)
     page.on("pageerror", lambda error: page.errors.append(str(error)))
     page.goto(url, wait_until="domcontentloaded")
     yield page
     context.close()
-    assert page.errors == []
+    assert not page.errors, page.errors
 
 
 def free_port() -> int:

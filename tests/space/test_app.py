@@ -64,10 +64,16 @@ def test_registered_pair_comes_back_with_all_files(visitor, example_pair):
     with zipfile.ZipFile(archive) as files:
         assert files.testzip() is None
         assert set(files.namelist()) >= {
-            *("aligned.png", "matches.csv", "transform.json", "matches.jpg", "flicker.gif"),
-            *("checkerboard.jpg", "difference.jpg", "overlay.jpg", "heatmaps.jpg"),
+            "moving_onto_fixed.png",
+            *(
+                f"moving_onto_fixed_{name}"
+                for name in (
+                    *("matches.csv", "transform.json", "matches.jpg", "flicker.gif", "agreement.jpg"),
+                    *("checkerboard.jpg", "difference.jpg", "overlay.jpg", "heatmaps.jpg"),
+                )
+            ),
         }
-        animation = Image.open(files.open("flicker.gif"))
+        animation = Image.open(files.open("moving_onto_fixed_flicker.gif"))
         assert animation.n_frames == 2
 
 
