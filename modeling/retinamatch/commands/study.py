@@ -14,6 +14,7 @@ from ..study import (
     FIRST,
     Settings,
     StudyError,
+    cluster_engine,
     local_engine,
     plan_from_dicom,
     plan_from_names,
@@ -78,20 +79,28 @@ def run(
     keypoints: Annotated[
         Path | None, typer.Option("--keypoints", help="Keep keypoints in this folder, 10 MB a photograph.")
     ] = None,
+    check_identity: Annotated[
+        bool, typer.Option("--check-identity", help="Find photographs that match another eye of the study.")
+    ] = False,
     processes: Annotated[int, typer.Option("--processes", min=0, help="On this machine; 0: one a core.")] = 0,
+    scheduler: Annotated[
+        str, typer.Option("--scheduler", help="Of Dask workers, tcp://HOST:8786 or a scheduler file, instead of here.")
+    ] = "",
     thumbnails: Annotated[int, typer.Option("--thumbnails", min=0, help="Pictures in the report, of each kind.")] = 200,
 ) -> None:
     """Register all pairs of a table: registrations.parquet and report.html; stopped, the same command goes on."""
     with bad_input(StudyError, ValueError, OSError):
         settings = Settings(model, transform, effort, dtype, keypoints)
-        engine = local_engine(processes)
-        outcome = run_study(table, out, settings, to, engine, images, thumbnails, progress=True)
+        engine = cluster_engine(scheduler) if scheduler else local_engine(processes)
+        outcome = run_study(table, out, settings, to, engine, images, thumbnails, check_identity, progress=True)
     counts = outcome.summary.statuses
     typer.echo(", ".join(f"{status}: {number}" for status, number in counts.most_common()) or "no pairs")
     if outcome.done:
         typer.echo(
             f"{outcome.done} pairs in {outcome.seconds:.0f} s, {3600 * outcome.done / outcome.seconds:.0f} an hour"
         )
+    for mix_up in outcome.mix_ups:
+        typer.echo(mix_up)
     typer.echo("\n".join(str(path) for path in outcome.files))
     if not outcome.all_registered:
         raise typer.Exit(NO_MATCH)

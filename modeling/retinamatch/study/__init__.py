@@ -8,6 +8,7 @@ report          one HTML file of all of it
 run             all together, on this machine; what is done is not done again
 """
 
+from .cluster import cluster_engine
 from .plan import plan_from_dicom, plan_from_names
 from .run import Study, local_engine, run_study
 from .table import Pair, Photograph, StudyError, read_table, write_table
@@ -23,6 +24,7 @@ __all__ = [
     "Settings",
     "Study",
     "StudyError",
+    "cluster_engine",
     "local_engine",
     "plan_from_dicom",
     "plan_from_names",

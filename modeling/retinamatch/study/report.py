@@ -74,14 +74,14 @@ class Summary:
             self.refused.append(row)
 
 
-def write_report(rows: Iterable[dict[str, Any]], thumbnails: Path, path: Path, more: Sequence[str] = ()) -> Summary:
+def write_report(rows: Iterable[dict[str, Any]], thumbnails: Path, path: Path, mix_ups: Sequence[str] = ()) -> Summary:
     """Write the report of the rows of a study.
 
     Args:
         rows: Of the study's record.
         thumbnails: Folder of the small pictures, NAME.jpg after `thumbnail_name` of the key.
         path: Where to.
-        more: Parts of the page that follow the counts, as HTML.
+        mix_ups: Photographs that match another eye than their own, in words.
 
     Returns:
         What it says.
@@ -93,7 +93,13 @@ def write_report(rows: Iterable[dict[str, Any]], thumbnails: Path, path: Path, m
     known = {picture.stem for picture in thumbnails.glob("*.jpg")} if thumbnails.is_dir() else set()
     for row in rows:
         summary.add(row, thumbnail_name(row["key"]) in known)
-    parts = [_counts(summary), *more, _refused(summary, thumbnails), _plots(summary), _registered(summary, thumbnails)]
+    parts = [
+        _counts(summary),
+        _mixed_up(mix_ups),
+        _refused(summary, thumbnails),
+        _plots(summary),
+        _registered(summary, thumbnails),
+    ]
     write_text(
         path,
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -120,6 +126,13 @@ def _counts(summary: Summary) -> str:
         f"<p>{total:,} pairs, {spent}{median}. Not a medical device. All figures stand in "
         f"<code>registrations.parquet</code>.</p><table>{rows}</table>"
     )
+
+
+def _mixed_up(mix_ups: Sequence[str]) -> str:
+    if not mix_ups:
+        return ""
+    lines = "".join(f"<li>{html.escape(words)}</li>" for words in mix_ups)
+    return f"<h2>Match another eye than their own: {len(mix_ups):,}</h2><ul>{lines}</ul>"
 
 
 def _refused(summary: Summary, thumbnails: Path) -> str:

@@ -5,30 +5,37 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from ..files import check_output_folder, json_text, write_text, written_aside
-from ..processes import surviving_results
+from ..processes import Call, surviving_results
 from ..transforms import read_record
+from .identity import MIX_UPS, MixUp, find_mix_ups, write_mix_ups
 from .journal import ROWS, TABLE, Journal
 from .report import REPORT, Summary, thumbnail_name, write_report
 from .table import Pair, Photograph, StudyError, import_parquet, read_table
-from .units import FIRST, Unit, plan_units
+from .units import FIRST, plan_units
 from .work import REGISTERED, Outcome, Settings, begin, fingerprint, work_on
 
 
-RECORD, THUMBNAILS, IMAGES = "study.json", "thumbnails", "images"
+RECORD, THUMBNAILS, IMAGES, EYES = "study.json", "thumbnails", "images", "eyes"
 # The table takes this part of the time at most: it is written again when so much time has passed since.
 _TABLE_SHARE, _LEAST_WAIT = 0.03, 20.0
 
-#: Does units of work, wherever, and gives outcomes as they come.
-Engine = Callable[[Sequence[Unit], Settings], Iterator[Outcome]]
+#: What does a unit, given a function that calls others where the model is.
+Work = Callable[[Any, Call], Iterator[Any]]
+
+
+class Engine(Protocol):
+    """Does units of work, wherever, and gives what comes of them as it comes."""
+
+    def __call__(self, units: Sequence[Any], settings: Settings, work: Work = work_on) -> Iterator[Any]: ...
 
 
 @dataclass
@@ -40,12 +47,14 @@ class Study:
         files: The table and the report.
         done: Pairs that this run did.
         seconds: That it took.
+        mix_ups: Photographs that match another eye than their own, where that was asked for.
     """
 
     summary: Summary
     files: list[Path]
     done: int
     seconds: float
+    mix_ups: list[MixUp] = field(default_factory=list)
 
     @property
     def all_registered(self) -> bool:
@@ -62,9 +71,9 @@ def local_engine(processes: int = 0) -> Engine:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     number = processes or cores
 
-    def run(units: Sequence[Unit], settings: Settings) -> Iterator[Outcome]:
+    def run(units: Sequence[Any], settings: Settings, work: Work = work_on) -> Iterator[Any]:
         start, threads = functools.partial(begin, settings), max(1, cores // number)
-        return surviving_results(units, work_on, min(number, max(1, len(units))), start, threads)
+        return surviving_results(units, work, min(number, len(units)), start, threads)
 
     return run
 
@@ -77,6 +86,7 @@ def run_study(
     engine: Engine | None = None,
     images: bool = False,
     thumbnails: int = 200,
+    check_identity: bool = False,
     progress: bool = False,
 ) -> Study:
     """Register all pairs of a study that are not done yet.
@@ -89,6 +99,7 @@ def run_study(
         engine: What does the work; this machine when None.
         images: Write aligned photographs, masks and points.
         thumbnails: Small pictures in the report, of registered and of refused pairs each.
+        check_identity: Look among all eyes for those that photographs show which do not match their own.
         progress: Show a progress bar.
 
     Raises:
@@ -99,55 +110,75 @@ def run_study(
     folder = Path(folder)
     import_parquet()
     photographs, pairs = read_table(table)
-    check_output_folder(folder, _inputs(table, photographs, pairs), (RECORD, ROWS, TABLE, REPORT))
+    check_output_folder(folder, _inputs(table, photographs, pairs), (RECORD, ROWS, TABLE, REPORT, MIX_UPS))
     settings = replace(settings, images=folder / IMAGES if images else None, thumbnails=thumbnails > 0)
     with written_aside(folder):  # makes the folder, or says why it cannot be made
         pass
     try:
         with FileLock(folder / ".lock", timeout=0):
             _check_record(folder / RECORD, settings, to, bool(pairs))
-            return _run(folder, photographs, pairs, settings, to, engine or local_engine(), thumbnails, progress)
+            plan = _Plan(folder, photographs, pairs, settings, to, thumbnails, check_identity)
+            return plan.run(engine or local_engine(), progress)
     except Timeout:
         raise StudyError(f"Another run is at work in {folder}.") from None
 
 
-def _run(
-    folder: Path,
-    photographs: Sequence[Photograph],
-    pairs: Sequence[Pair],
-    settings: Settings,
-    to: str,
-    engine: Engine,
-    thumbnails: int,
-    progress: bool,
-) -> Study:
-    start = time.monotonic()
-    journal = Journal(folder)
-    wanted = _membership(photographs, pairs)
-    pictures = _Thumbnails(folder / THUMBNAILS, thumbnails, journal)
-    units = list(plan_units(photographs, pairs, to, frozenset(journal.done)))
-    total, before = sum(map(len, units)), len(journal.done)
-    written = time.monotonic()
-    wait = _LEAST_WAIT
-    try:
-        with tqdm(total=before + total, initial=before, unit="pair", disable=None if progress else True) as bar:
-            for outcome in engine(units, settings) if units else ():
+@dataclass
+class _Plan:
+    """A study that is about to be run; see `run_study`."""
+
+    folder: Path
+    photographs: Sequence[Photograph]
+    pairs: Sequence[Pair]
+    settings: Settings
+    to: str
+    thumbnails: int
+    check_identity: bool
+
+    def run(self, engine: Engine, progress: bool) -> Study:
+        start, journal = time.monotonic(), Journal(self.folder)
+        wanted, before = _membership(self.photographs, self.pairs), len(journal.done)
+        try:
+            self._register(engine, journal, wanted, progress)
+            journal.write_table(wanted)
+            mix_ups = self._find_mix_ups(engine, journal) if self.check_identity else []
+            rows = (row for row in journal.rows() if wanted(row))
+            report = self.folder / REPORT
+            summary = write_report(rows, self.folder / THUMBNAILS, report, list(map(str, mix_ups)))
+        finally:
+            journal.close()
+        files = [journal.table, report, *([self.folder / MIX_UPS] if mix_ups else [])]
+        return Study(summary, files, len(journal.done) - before, time.monotonic() - start, mix_ups)
+
+    def _register(self, engine: Engine, journal: Journal, wanted: Callable[[dict], bool], progress: bool) -> None:
+        """Do the pairs that are left; the table is written now and then."""
+        pictures = _Thumbnails(self.folder / THUMBNAILS, self.thumbnails, journal)
+        units = list(plan_units(self.photographs, self.pairs, self.to, frozenset(journal.done)))
+        before = len(journal.done)
+        written, wait = time.monotonic(), _LEAST_WAIT
+        total = before + sum(map(len, units))
+        with tqdm(total=total, initial=before, unit="pair", disable=None if progress else True) as bar:
+            for outcome in engine(units, self.settings) if units else ():
                 journal.add(outcome.key, outcome.row)
                 pictures.add(outcome)
                 bar.update()
-                bar.set_postfix({status: number for status, number in journal.statuses.items()}, refresh=False)
+                bar.set_postfix(journal.statuses, refresh=False)
                 if time.monotonic() - written > wait:
                     began = time.monotonic()
                     journal.write_table(wanted)
                     written = time.monotonic()
                     wait = max(_LEAST_WAIT, (written - began) / _TABLE_SHARE)
-        journal.write_table(wanted)
-        rows = (row for row in journal.rows() if wanted(row))
-        summary = write_report(rows, folder / THUMBNAILS, folder / REPORT)
-    finally:
-        journal.close()
-    done = len(journal.done) - before
-    return Study(summary, [folder / TABLE, folder / REPORT], done, time.monotonic() - start)
+
+    def _find_mix_ups(self, engine: Engine, journal: Journal) -> list[MixUp]:
+        def run(units: Sequence[Any], work: Work) -> Iterator[Any]:
+            return engine(units, self.settings, work) if units else iter(())
+
+        mix_ups = find_mix_ups(self.photographs, journal.rows, run, self.folder / EYES)
+        if mix_ups:
+            write_mix_ups(mix_ups, self.folder / MIX_UPS)
+        else:
+            (self.folder / MIX_UPS).unlink(missing_ok=True)
+        return mix_ups
 
 
 class _Thumbnails:

@@ -113,8 +113,13 @@ class Worker:
         self.keypoints.move_to_end(path)
         return self.keypoints[path]
 
-    def register(self, pair: Pair) -> Outcome:
-        """Register a pair; what goes wrong costs this pair alone, but for results that cannot be written."""
+    def register(self, pair: Pair, bare: bool = False) -> Outcome:
+        """Register a pair; what goes wrong costs this pair alone, but for results that cannot be written.
+
+        Args:
+            pair: The photographs.
+            bare: Try no other views, write and draw nothing: the pair is none of the study's own.
+        """
         start = time.perf_counter()
         row = describe_pair(pair)
         picture: np.ndarray | None = None
@@ -122,14 +127,14 @@ class Worker:
             sides = self.find(pair.moving), self.find(pair.fixed)
             row |= self._sizes(pair, sides)
             registration = self.registrar.register_keypoints(*sides)
-            if not registration:
+            if not registration and not bare:
                 photographs = self.pixels(pair.moving.path), self.pixels(pair.fixed.path)
                 registration = self.registrar.try_views(registration, photographs, sides)
             registration.fixed_spacing = pair.fixed.spacing or spacing_of(pair.fixed.path)
             row |= _figures(registration)
-            if self.settings.images and registration:
+            if self.settings.images and registration and not bare:
                 self._write_images(pair, registration)
-            if self.settings.thumbnails:
+            if self.settings.thumbnails and not bare:
                 picture = draw_thumbnail(registration, self.pixels(pair.moving.path), self.pixels(pair.fixed.path))
         except PhotographError as error:
             row |= {"status": NOT_READ, "reason": without_paths(str(error), pair)}
@@ -196,6 +201,24 @@ def register_pair(pair: Pair) -> Outcome:
     worker = _begun()
     with worker.lock:
         return worker.register(pair)
+
+
+def compare_pair(pair: Pair) -> Outcome:
+    """Register a pair that is none of the study's own; see `Worker.register`."""
+    worker = _begun()
+    with worker.lock:
+        return worker.register(pair, bare=True)
+
+
+def find_keypoints(photograph: Photograph) -> Keypoints:
+    """Find the keypoints of a photograph in this process.
+
+    Raises:
+        PhotographError: It cannot be read.
+    """
+    worker = _begun()
+    with worker.lock:
+        return worker.find(photograph)
 
 
 def judge_sharpness(photograph: Photograph) -> float:
@@ -357,7 +380,9 @@ __all__ = [
     "Settings",
     "Worker",
     "begin",
+    "compare_pair",
     "describe_pair",
+    "find_keypoints",
     "judge_sharpness",
     "register_pair",
     "work_on",

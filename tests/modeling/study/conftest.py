@@ -9,11 +9,11 @@ from retinamatch.study import Settings
 from retinamatch.study.work import begin, work_on
 
 
-def in_this_process(units, settings):
+def in_this_process(units, settings, work=work_on):
     """The engine of the tests: the same work, without starting a process."""
     begin(settings)
     for unit in units:
-        yield from work_on(unit, lambda function, *arguments: function(*arguments))
+        yield from work(unit, lambda function, *arguments: function(*arguments))
 
 
 @pytest.fixture(scope="session")

@@ -160,7 +160,7 @@ class TestRun:
         class Stop(Exception):
             pass
 
-        def one_pair(units, settings):
+        def one_pair(units, settings, work=None):
             yield next(in_this_process(units, settings))
             raise Stop
 
