@@ -47,6 +47,8 @@ class Keypoints:
             its middle; None when it is not kept.
         picture: The photograph itself, small and locally normalized; without it nothing but keypoints can tell a right
             transform from a wrong one.
+        camera: (x, y, radius) of the camera's field of view in pixels, where only a part of it is looked at; that of
+            what is looked at when None.
         problem: Why the photograph evidently shows no retina, in words; else "".
     """
 
@@ -59,6 +61,7 @@ class Keypoints:
     describe: Describe | None = None
     heatmap: np.ndarray | None = None
     picture: NormalizedPicture | None = None
+    camera: tuple[float, float, float] | None = None
     problem: str = ""
 
     def __len__(self) -> int:
@@ -90,6 +93,21 @@ class Keypoints:
     def denormalize(self, points: np.ndarray) -> np.ndarray:
         """Compute the pixels, (N, 2), of points in units of the field of view."""
         return points * self.radius + self.middle
+
+    @property
+    def part(self) -> float:
+        """Width of what is looked at, as a fraction of the camera's field of view."""
+        return 1.0 if self.camera is None else self.radius / self.camera[2]
+
+    def to_camera(self, pixels: np.ndarray) -> np.ndarray:
+        """Bring pixels, (N, 2), to places in the camera's field of view: from its center, in units of its radius."""
+        *center, radius = self.camera or (*self.middle, self.radius)
+        return (pixels - center) / radius
+
+    def from_camera(self, points: np.ndarray) -> np.ndarray:
+        """Compute the pixels, (N, 2), of places in the camera's field of view: the inverse of `to_camera`."""
+        *center, radius = self.camera or (*self.middle, self.radius)
+        return points * radius + center
 
 
 __all__ = ["Describe", "Keypoints", "WORKING_SIZE"]

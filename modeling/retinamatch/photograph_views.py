@@ -108,6 +108,7 @@ def find_in_view(
         center=tuple(_apply(matrix, found.middle[None])[0]),
         describe=found.describe and _DescribeInView(found.describe, np.linalg.inv(matrix)),
         heatmap=None,
+        camera=_circle(whole) if view.zoom > 1 else None,
         problem="",  # the photograph was judged as it was given
         picture=replace(
             picture,
@@ -148,8 +149,8 @@ def _shown(field_of_view: FieldOfView, view: View) -> FieldOfView:
     if view.zoom <= 1:
         return field_of_view
     x0, y0, x1, y1 = field_of_view.box
-    radius = field_of_view.radius or max(x1 - x0, y1 - y0) / 2
-    middle = np.array(field_of_view.center or ((x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2)) + radius * np.array(view.center)
+    *center, radius = _circle(field_of_view)
+    middle = np.array(center) + radius * np.array(view.center)
     low, high = middle + 0.5 - radius / view.zoom, middle + 0.5 + radius / view.zoom
     box = (*np.maximum(low, (x0, y0)), *np.minimum(high, (x1, y1)))
     x, y = map(float, middle)
@@ -157,6 +158,13 @@ def _shown(field_of_view: FieldOfView, view: View) -> FieldOfView:
     return replace(
         field_of_view, center=(x, y), radius=radius / view.zoom, box=(left, top, right, bottom), stretch=None
     )
+
+
+def _circle(field_of_view: FieldOfView) -> tuple[float, float, float]:
+    """Give center and radius of a field of view in pixels; of one that is not round, those of its box."""
+    x0, y0, x1, y1 = field_of_view.box
+    center = field_of_view.center or ((x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2)
+    return *center, field_of_view.radius or max(x1 - x0, y1 - y0) / 2
 
 
 def _turn(picture: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:

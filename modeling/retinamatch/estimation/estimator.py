@@ -35,6 +35,8 @@ from .settings import EstimationSettings
 Prior = tuple[np.ndarray, np.ndarray]
 # So few of them, of more than a hundred, do not determine a transform.
 _FEW_PRIOR_POINTS = 10
+# So far beyond the field of the moving photograph the fixed one may reach, in radii.
+_BEYOND = 2.5
 
 
 @dataclass(eq=False, repr=False)
@@ -157,6 +159,7 @@ def _estimate(
     fine, agreement, enough = agreed, None, not few_keypoints(evidence, settings)
     if not impossible_shape(evidence, settings):
         fine, prior, agreement = _look_closer(agreed, prior, moving, fixed, enough, settings)
+    prior = _extended(prior, base, fine, moving, fixed, settings)
     held_out: dict[str, float] = {}
     if kind is None:
         kind, held_out = _richest_class(fine, prior, settings)
@@ -373,6 +376,28 @@ def _prior_points(base: Hypothesis, moving: Keypoints, fixed: Keypoints) -> Prio
     mapped = base(grid)
     shared = np.linalg.norm(fixed.normalize(mapped), axis=1) <= 1
     return grid[shared], mapped[shared]
+
+
+def _extended(
+    prior: Prior, base: Hypothesis, fine: _Agreed, moving: Keypoints, fixed: Keypoints, settings: EstimationSettings
+) -> Prior:
+    """Add prior points of the rest of the fixed field, which the moving photograph does not show.
+
+    Where the moving field is much smaller, its transform would run away there: the rotation of the eye, fitted to all
+    that was found, goes on.
+    """
+    used = fine.weights > 0
+    p, q, weights = fine.moving[used], fine.fixed[used], fine.weights[used]
+    noise = _tukey_weights(np.linalg.norm(fine.transform(p) - q, axis=1) / fixed.scale, settings)[1]
+    for _ in range(3):
+        base = base.refit(p, q, weights, noise)
+    steps = np.linspace(-_BEYOND, _BEYOND, int(12 * _BEYOND))
+    grid = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
+    distance = np.hypot(*grid.T)
+    grid = moving.denormalize(grid[(distance > 1) & (distance <= _BEYOND)])
+    mapped = base(grid)
+    shared = np.linalg.norm(fixed.to_camera(mapped), axis=1) <= 1
+    return np.vstack([prior[0], grid[shared]]), np.vstack([prior[1], mapped[shared]])
 
 
 def _fit(

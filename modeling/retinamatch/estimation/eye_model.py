@@ -23,7 +23,7 @@ GAMMA = 0.38
 PLANE = 1e-2
 # Standard deviation of the logarithm of curvature and of gamma from camera to camera.
 CAMERA_SPREAD = 0.25
-# The photographs may differ by this factor in how large they show things, either way.
+# What is shown may differ by this factor in how large it is, either way.
 MAGNIFICATIONS = 1.7
 # Two point pairs nearer than this, in units of the field of view's radius, tell the rotation too badly.
 MINIMUM_BASE = 0.1
@@ -100,7 +100,13 @@ def drop(directions: np.ndarray, curvature: float, gamma: float = GAMMA) -> np.n
 
 
 def find_rotation(
-    moving: np.ndarray, fixed: np.ndarray, radius: float, trials: int, seed: int = 0, curvature: float = CURVATURE
+    moving: np.ndarray,
+    fixed: np.ndarray,
+    radius: float,
+    trials: int,
+    seed: int = 0,
+    curvature: float = CURVATURE,
+    parts: tuple[float, float] = (1.0, 1.0),
 ) -> EyeModel | None:
     """Find the rotation that most matches agree with among those that two random matches determine.
 
@@ -111,6 +117,7 @@ def find_rotation(
         trials: Number of rotations to try.
         seed: Of the random draws; the same seed gives the same rotation.
         curvature: Of both photographs; with `PLANE` the rotations are similarities.
+        parts: Width of what the moving and the fixed photograph show, as a fraction of the field of view.
 
     Returns:
         The rotation with the largest sum of 1 - (distance / radius)^2 over the matches within the radius; None when no
@@ -124,8 +131,8 @@ def find_rotation(
     second = (first + rng.integers(1, number, trials)) % number
     targets = lift(fixed, curvature)
     magnification = _magnifications(moving, targets, first, second, curvature)
-    possible = np.abs(np.log(magnification)) < np.log(MAGNIFICATIONS)
-    possible &= np.linalg.norm(moving[first] - moving[second], axis=1) > MINIMUM_BASE
+    possible = np.abs(np.log(magnification * parts[0] / parts[1])) < np.log(MAGNIFICATIONS)
+    possible &= np.linalg.norm(moving[first] - moving[second], axis=1) > MINIMUM_BASE * parts[0]
     if not possible.any():
         return None
     first, second, magnification = first[possible], second[possible], magnification[possible]

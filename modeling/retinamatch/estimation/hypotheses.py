@@ -40,11 +40,11 @@ class _Rotation:
     name: str = "rotation of the eye"
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        return self.fixed.denormalize(self.model(self.moving.normalize(pixels)))
+        return self.fixed.from_camera(self.model(self.moving.to_camera(pixels)))
 
     def refit(self, moving: np.ndarray, fixed: np.ndarray, weights: np.ndarray, noise: float) -> "_Rotation":
-        points = self.moving.normalize(moving), self.fixed.normalize(fixed)
-        model = refine(self.model, *points, weights, noise * self.fixed.scale / self.fixed.radius)
+        points = self.moving.to_camera(moving), self.fixed.to_camera(fixed)
+        model = refine(self.model, *points, weights, noise * 2 / WORKING_SIZE * self.fixed.part)
         return replace(self, model=model)
 
 
@@ -80,12 +80,12 @@ def find_hypothesis(
         None when no two matches determine either.
     """
     p, q = moving.points[matches[:, 0]], fixed.points[matches[:, 1]]
-    points = moving.normalize(p), fixed.normalize(q)
-    radius = settings.start_radius * 2 / WORKING_SIZE
+    points, parts = (moving.to_camera(p), fixed.to_camera(q)), (moving.part, fixed.part)
+    radius = settings.start_radius * 2 / WORKING_SIZE * fixed.part
     # A camera with another angle of view than usual rotates the plane rather than the sphere; both are tried.
-    rotations = [find_rotation(*points, radius, settings.trials, curvature=k) for k in (CURVATURE, PLANE)]
+    rotations = [find_rotation(*points, radius, settings.trials, curvature=k, parts=parts) for k in (CURVATURE, PLANE)]
     starts = [
-        _Rotation(moving, fixed, EyeModel(rotation.angle, rotation.shift, rotation.magnification))
+        _Rotation(moving, fixed, replace(rotation, curvature=CURVATURE))
         for rotation in rotations
         if rotation is not None
     ]
@@ -118,12 +118,11 @@ def hypothesis_from_points(moving: Keypoints, fixed: Keypoints, points: np.ndarr
     Returns:
         None when they agree with none: two of them at least must.
     """
-    pair = moving.normalize(points[:, :2]), fixed.normalize(points[:, 2:])
+    pair = moving.to_camera(points[:, :2]), fixed.to_camera(points[:, 2:])
     rotation = find_rotation(*pair, _BY_HAND * 2 / WORKING_SIZE, 200)
     if rotation is None:
         return None
-    model = EyeModel(rotation.angle, rotation.shift, rotation.magnification)
-    start = _Rotation(moving, fixed, model, "points set by hand")
+    start = _Rotation(moving, fixed, rotation, "points set by hand")
     for _ in range(4):
         start = start.refit(points[:, :2], points[:, 2:], np.ones(len(points)), _BY_HAND / 4)
     return start

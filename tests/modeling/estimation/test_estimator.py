@@ -123,6 +123,27 @@ def test_where_no_keypoint_lies(rng, kind):
     assert np.linalg.norm(found.transform(everywhere) - turned(everywhere), axis=1).max() < 450
 
 
+@pytest.mark.parametrize("part", [0.7, 0.5, 0.4])
+@pytest.mark.parametrize("shift", [(0.1, 0.2), (-0.4, 0.3)])
+def test_beyond_a_narrow_field(rng, part, shift):
+    """The moving camera shows a part of what the fixed one shows: the transform goes on through the fixed field."""
+    model = EyeModel(0.1, shift, part)
+
+    def narrow(points):
+        return turned(points, model)
+
+    points, descriptors = in_field(rng, 700), rng.normal(size=(700, 64))
+    seen = narrow(points) + rng.normal(0, 0.7, points.shape)
+    middle, camera = tuple(narrow(np.full((1, 2), 383.5))[0]), (383.5, 383.5, 384.0)
+    fixed = keypoint_set(seen, descriptors + 0.5 * rng.normal(size=(700, 64)), scale=part, center=middle)
+    found = run(keypoint_set(points, descriptors), replace(fixed, camera=camera))
+    assert found.accepted
+    grid = 383.5 + 1000 * (np.stack(np.meshgrid(*2 * [np.linspace(-1, 1, 40)]), -1).reshape(-1, 2))
+    grid = grid[np.linalg.norm(narrow(grid) - 383.5, axis=1) < 384]
+    assert np.linalg.norm(found.transform(grid) - narrow(grid), axis=1).max() < 20
+    assert np.linalg.norm(found.transform(grid) - narrow(grid), axis=1).mean() < 3
+
+
 def test_a_picture_with_itself(pair):
     for kind in ("auto", *TRANSFORMS):
         found = run(pair[0], pair[0], kind)
