@@ -2,9 +2,13 @@
 
 import ast
 import importlib
+import json
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 
 import pytest
 import typer
@@ -123,17 +127,29 @@ def registering(path):
     return [part for part in parts if "retinamatch.register" in part or "retina-keypoint-matching" in part]
 
 
+RUN = """
+import json, sys
+
+for part in json.load(sys.stdin):
+    names = {"repository": "repository"}
+    exec(part, names)
+    assert names.get("registration", True) and ("aligned" in names or "if registration" not in part)
+"""
+
+
 @pytest.mark.parametrize("path", filter(registering, TEXTS), ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_snippets_of_python_run(path, example_pair, tmp_path, monkeypatch):
-    """With the example pair, and a repository that was exported."""
-    monkeypatch.chdir(tmp_path)
+def test_snippets_of_python_run(path, example_pair, tmp_path):
+    """With the example pair and an exported repository, in a process of its own: remote code stays in its process."""
     for name, source in zip(("followup.jpg", "baseline.jpg"), example_pair):
-        shutil.copy(source, name)
+        shutil.copy(source, tmp_path / name)
     export_repository(path.parent.name if path.parent.name in NETWORKS else DEFAULT_MODEL, tmp_path / "repository")
-    for part in registering(path):
-        names = {"repository": "repository"}
-        exec(part.replace("OWNER/NAME", "repository"), names)
-        assert names.get("registration", True) and ("aligned" in names or "if registration" not in part)
+    parts = [part.replace("OWNER/NAME", "repository") for part in registering(path)]
+    environment = os.environ | {"HF_MODULES_CACHE": str(tmp_path / "modules")}
+    command = [sys.executable, "-c", RUN]
+    run = subprocess.run(
+        command, input=json.dumps(parts), cwd=tmp_path, env=environment, text=True, capture_output=True
+    )
+    assert run.returncode == 0, run.stderr
 
 
 def test_the_readme_is_short():

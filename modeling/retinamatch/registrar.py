@@ -40,6 +40,8 @@ EFFORTS = (FAST, THOROUGH)
 # what takes time.
 _MOST_VIEWS = 7
 Result = TypeVar("Result")
+# The moving and the fixed one, (H, W, 3) uint8 RGB each.
+Photographs = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -166,9 +168,9 @@ class Registrar:
         pair = photographs[0], photographs[1]
         if by_hand is not None:
             _check_inside(by_hand, pair)
-        registration = yield from self.estimate_steps(keypoints[0], keypoints[1], transform, points=by_hand)
-        if by_hand is None:
-            registration = yield from self.view_steps(registration, pair, (keypoints[0], keypoints[1]), transform)
+        registration = yield from self.estimate_steps(
+            keypoints[0], keypoints[1], transform, points=by_hand, photographs=pair
+        )
         registration.timings, registration.fixed_spacing = {**timings, **registration.timings}, spacing_of(fixed)
         return registration, pair
 
@@ -239,6 +241,7 @@ class Registrar:
         ratio: float | None = None,
         settings: EstimationSettings | None = None,
         points: np.ndarray | None = None,
+        photographs: Photographs | Callable[[], Photographs] | None = None,
     ) -> Registration:
         """Match and estimate alone, for keypoints found before: one photograph in many pairs, or another transform.
 
@@ -249,11 +252,14 @@ class Registrar:
             ratio: Of the descriptors, see `match`.
             settings: Of the estimator and its decision; the measured error rates hold for the default ones.
             points: (P, 4), places that a person set; see `register`.
+            photographs: The moving and the fixed photograph, (H, W, 3) uint8 RGB each, or a function that gives them:
+                where the keypoints do not match and the effort is thorough, other views of them are tried, unless there
+                are points.
 
         Raises:
             UnknownNameError: The transform does not exist.
         """
-        return finish(self.estimate_steps(moving, fixed, transform, ratio, settings, points))
+        return finish(self.estimate_steps(moving, fixed, transform, ratio, settings, points, photographs))
 
     def estimate_steps(
         self,
@@ -263,6 +269,7 @@ class Registrar:
         ratio: float | None = None,
         settings: EstimationSettings | None = None,
         points: np.ndarray | None = None,
+        photographs: Photographs | Callable[[], Photographs] | None = None,
     ) -> Generator[Step, None, Registration]:
         """Match and estimate step by step; see `register_keypoints`."""
         transform = self.transform if transform is None else check_transform(transform)
@@ -273,41 +280,27 @@ class Registrar:
         yield Step("estimate", "estimating the transform", 0.75)
         with timed(timings, "estimate"):
             estimated = estimate(moving, fixed, matches, scores, transform=transform, settings=settings, points=points)
-        return Registration(estimated, moving.without_maps(), fixed.without_maps(), timings)
+        registration = Registration(estimated, moving.without_maps(), fixed.without_maps(), timings)
+        if registration.registered or photographs is None or points is not None or self.effort == FAST:
+            return registration
+        pictures = photographs() if callable(photographs) else photographs
+        return (yield from self._view_steps(registration, pictures, (moving, fixed), transform, settings))
 
-    def try_views(
+    def _view_steps(
         self,
         first: Registration,
-        photographs: tuple[np.ndarray, np.ndarray],
+        photographs: Photographs,
         keypoints: tuple[Keypoints, Keypoints],
-        transform: str | None = None,
-        settings: EstimationSettings | None = None,
-    ) -> Registration:
-        """Try other views of a pair that does not match as it was given, where the effort is thorough.
-
-        Args:
-            first: The outcome for the photographs as they were given.
-            photographs: The moving and the fixed photograph, (H, W, 3) uint8 RGB each.
-            keypoints: Theirs, as `keypoints` found them.
-            transform: Another choice than the one this object was made with.
-            settings: Of the estimator and its decision.
+        transform: str,
+        settings: EstimationSettings | None,
+    ) -> Generator[Step, None, Registration]:
+        """Try other views of a pair that does not match as it was given.
 
         Returns:
-            The registration of the first views that match; else `first`, and its reason says so where the mirror image
-            matches.
+            By the generator: the registration of the first views that match; else `first`, and its reason says so where
+            the mirror image matches.
         """
-        return finish(self.view_steps(first, photographs, keypoints, transform, settings))
-
-    def view_steps(
-        self,
-        first: Registration,
-        photographs: tuple[np.ndarray, np.ndarray],
-        keypoints: tuple[Keypoints, Keypoints],
-        transform: str | None = None,
-        settings: EstimationSettings | None = None,
-    ) -> Generator[Step, None, Registration]:
-        """Try other views step by step; see `try_views`."""
-        if first.registered or self.effort == FAST or any(one.problem for one in keypoints):
+        if any(one.problem for one in keypoints):
             return first
         yield Step("views", "looking for another view", 0.8)
         timings: dict[str, float] = {}
@@ -371,7 +364,7 @@ class Registrar:
                 outcomes.append(pair)
                 continue
             found = next(keypoints), next(keypoints)
-            registration = self.try_views(self.register_keypoints(*found), pair, found)
+            registration = self.register_keypoints(*found, photographs=pair)
             shared = {step: seconds / len(good) for step, seconds in timings.items()}
             registration.timings, registration.fixed_spacing = {**shared, **registration.timings}, spacing_of(fixed)
             outcomes.append(registration)

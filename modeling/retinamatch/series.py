@@ -129,7 +129,7 @@ def register_visits(
         fixed: Which one the others are registered to.
         registrar: What registers them.
         names: What they are called; the names of the files when None.
-        **choices: For `Registrar.register_keypoints` and `Registrar.try_views`: transform, settings.
+        **choices: For `Registrar.register_keypoints`: transform, settings.
 
     Raises:
         SeriesError: There are fewer than three, or no such fixed one.
@@ -155,8 +155,7 @@ def register_visits(
         except PhotographError as error:
             yield Visit(name, read, FailedRegistration(error))
             continue
-        registration = registrar.register_keypoints(keypoints, target, **choices)
-        registration = registrar.try_views(registration, (photograph, onto), (keypoints, target), **choices)
+        registration = registrar.register_keypoints(keypoints, target, photographs=(photograph, onto), **choices)
         registration.fixed_spacing = spacing_of(photographs[fixed])
         yield Visit(name, read, registration)
 

@@ -110,12 +110,12 @@ def estimate_pair(pair: Pair, choices: Choices, photos: list[np.ndarray] | None 
     settings = EstimationSettings(inlier_radius=choices.inlier_distance)
     engine = registrar(pair.model)
     registration = yield from engine.estimate_steps(
-        *keypoints, transform=choices.transform, ratio=choices.ratio or None, settings=settings
+        *keypoints,
+        transform=choices.transform,
+        ratio=choices.ratio or None,
+        settings=settings,
+        photographs=tuple(photos) if choices.effort == THOROUGH else None,
     )
-    if choices.effort == THOROUGH:
-        registration = yield from engine.view_steps(
-            registration, tuple(photos), keypoints, transform=choices.transform, settings=settings
-        )
     registration.timings = {**pair.timings, **registration.timings}
     return Outcome(pair, registration, *photos, choices)
 

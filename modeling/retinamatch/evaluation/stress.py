@@ -90,8 +90,7 @@ def run_stress(
 def _judge(
     model: str, condition: str, pair: AnnotatedPair, registrar: Registrar, moving: Keypoints, fixed: Keypoints
 ) -> Outcome:
-    registration = registrar.register_keypoints(moving, fixed)
-    registration = registrar.try_views(registration, (pair.moving, pair.fixed), (moving, fixed))
+    registration = registrar.register_keypoints(moving, fixed, photographs=(pair.moving, pair.fixed))
     candidate, error = registration.estimate.candidate, None
     if candidate is not None:
         distances = control_point_distances(candidate, pair.moving_points, pair.fixed_points)

@@ -126,10 +126,10 @@ class Worker:
         try:
             sides = self.find(pair.moving), self.find(pair.fixed)
             row |= self._sizes(pair, sides)
-            registration = self.registrar.register_keypoints(*sides)
-            if not registration and not bare:
-                photographs = self.pixels(pair.moving.path), self.pixels(pair.fixed.path)
-                registration = self.registrar.try_views(registration, photographs, sides)
+            registration = self.registrar.register_keypoints(
+                *sides,
+                photographs=None if bare else lambda: (self.pixels(pair.moving.path), self.pixels(pair.fixed.path)),
+            )
             registration.fixed_spacing = pair.fixed.spacing or spacing_of(pair.fixed.path)
             row |= _figures(registration)
             if self.settings.images and registration and not bare:
