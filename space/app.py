@@ -27,12 +27,14 @@ from starlette.middleware import Middleware
 from space.files.uploads import MOST_BYTES, take
 from space.page import build
 from space.service.body_limit import BodyLimit
+from space.service.front import Front
 from space.service.gate import Gate
 from space.service.handlers import register_pair
 from space.service.models import load_all, model_names
 from space.service.session import LIFETIME
 from space.service.work import Choices
-from space.ui.parts import EXAMPLES, SCRIPT, STYLE
+from space.ui.head import head, theme
+from space.ui.parts import EXAMPLES, STYLE
 
 
 QUEUE = 40  # visitors that may wait; one more is asked to come back later
@@ -70,21 +72,21 @@ def launch(
     """
     # /reestimate needs a session, which agents do not have; README.md says so.
     warnings.filterwarnings("ignore", message="This MCP server includes a tool that has a gr.State input")
+    around = [Middleware(Gate, names, get_upload_folder), Middleware(BodyLimit), Middleware(Front, head())]
     Sweeper(get_upload_folder(), lifetime, every).start()
     return page.queue(max_size=QUEUE, default_concurrency_limit=4).launch(
         server_name=host,
         server_port=port,
         max_file_size=MOST_BYTES,
         allowed_paths=[],
-        app_kwargs={"middleware": [Middleware(Gate, names, get_upload_folder), Middleware(BodyLimit)]},
+        app_kwargs={"middleware": around},
         state_session_capacity=SESSIONS,
         show_error=False,
         ssr_mode=False,
         run_history=False,
         mcp_server=_has_mcp(),
-        theme=gr.themes.Default(primary_hue="blue"),
+        theme=theme(),
         css_paths=STYLE,
-        head=f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>",
         footer_links=["api", "settings"],
         **options,
     )

@@ -73,14 +73,24 @@ def ask_at_once(address: str, pairs: list[tuple[Path, Path]], model: str | None 
 
 
 @contextmanager
-def served(seconds: float = 120) -> Iterator[tuple[str, int]]:
-    """Serve the page from a process of its own; gives its address and the number of the process."""
+def served(seconds: float = 120, folder: Path | None = None, log: Path | None = None) -> Iterator[tuple[str, int]]:
+    """Serve the page from a process of its own; gives its address and the number of the process.
+
+    Args:
+        seconds: Within which it has to answer.
+        folder: For files of visitors; the page's own choice when None.
+        log: File for what it says; its errors are shown and the rest is not when None.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY / "modeling"), str(REPOSITORY)])}
     command = [sys.executable, "-m", "space.app", "--host", "127.0.0.1", "--port", str(port)]
-    process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL, stderr=None)
+    if folder is not None:
+        environment["GRADIO_TEMP_DIR"] = str(folder)
+    with open(log or os.devnull, "wb") as said:
+        errors = None if log is None else subprocess.STDOUT
+        process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=said, stderr=errors)
     address = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + seconds

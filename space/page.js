@@ -174,3 +174,181 @@ class Viewer extends HTMLElement {
   }
 }
 customElements.define("rm-viewer", Viewer);
+
+/* Places that a person sets in both photographs, in turn: where they end up is written beside them, and `rmPoints` gives
+   them to the server. See `points_html` for the markup. */
+class Points extends HTMLElement {
+  connectedCallback() {
+    if (this.sides) return;
+    this.sides = [...this.querySelectorAll(".rm-side")];
+    this.marks = [[], []];
+    this.scale = 1;
+    for (const side of this.sides) side.at = [0.5, 0.5];
+    this.sides.forEach((side, number) => {
+      const picture = side.querySelector("img");
+      picture.addEventListener("click", (event) => this.set(number,
+        event.offsetX / picture.clientWidth, event.offsetY / picture.clientHeight));
+      side.addEventListener("keydown", (event) => this.key(event, number));
+      const place = document.getElementById(side.dataset.of);
+      const look = () => this.take(side, place.querySelector("img")?.src ?? "");
+      new MutationObserver(look).observe(place, { subtree: true, childList: true, attributes: true, attributeFilter: ["src"] });
+      look();
+    });
+    const does = { undo: this.undo, clear: this.clear, larger: () => this.zoom(1.5), smaller: () => this.zoom(1 / 1.5) };
+    this.querySelectorAll("[data-does]").forEach((button) =>
+      button.addEventListener("click", does[button.dataset.does].bind(this)));
+    this.draw();
+  }
+
+  take(side, source) {
+    const picture = side.querySelector("img");
+    if (picture.getAttribute("src") === source) return;
+    if (source) picture.setAttribute("src", source);
+    else picture.removeAttribute("src");
+    picture.hidden = !source;
+    this.clear();
+  }
+
+  /* Marks are kept as parts of the width and height, so that zoom does not move them. */
+  set(number, x, y) {
+    const mine = this.marks[number].length, others = this.marks[1 - number].length;
+    if (mine > others) this.marks[number][mine - 1] = [x, y]; // its partner is missing still: it is set anew
+    else this.marks[number].push([x, y]);
+    this.draw();
+  }
+
+  undo() {
+    const longer = this.marks[0].length >= this.marks[1].length ? 0 : 1;
+    this.marks[longer].pop();
+    this.draw();
+  }
+
+  clear() { this.marks = [[], []]; this.draw(); }
+
+  zoom(factor) {
+    this.scale = Math.min(8, Math.max(1, this.scale * factor));
+    this.draw();
+  }
+
+  key(event, number) {
+    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    const side = this.sides[number];
+    if (step) side.at = side.at.map((part, axis) => Math.min(1, Math.max(0, part + (0.01 * step[axis]) / this.scale)));
+    else if (event.key === "Enter") this.set(number, ...side.at);
+    else return;
+    event.preventDefault();
+    this.draw();
+  }
+
+  draw() {
+    this.sides.forEach((side, number) => {
+      const sheet = side.querySelector(".rm-sheet");
+      sheet.style.width = `${100 * this.scale}%`;
+      sheet.querySelectorAll("span").forEach((mark) => mark.remove());
+      const marks = this.marks[number].map((at, index) => [at, index + 1, "rm-mark"]);
+      for (const [at, words, look] of [...marks, [side.at, "", "rm-cursor"]]) {
+        const mark = document.createElement("span");
+        mark.className = look;
+        mark.textContent = words;
+        [mark.style.left, mark.style.top] = at.map((part) => `${100 * part}%`);
+        sheet.append(mark);
+      }
+    });
+    const [moving, fixed] = this.marks.map((marks) => marks.length);
+    const next = moving <= fixed ? "moving" : "fixed";
+    const number = Math.min(moving, fixed);
+    this.querySelector("output").textContent =
+      `${number} ${number === 1 ? "place is" : "places are"} set in both. Next: one in the ${next} photograph.`;
+  }
+
+  /* Rows of pixels: moving x and y, fixed x and y. */
+  rows() {
+    const [moving, fixed] = this.sides.map((side) => side.querySelector("img"));
+    const pixel = (part, length) => Math.min(length - 1, Math.max(0, part * length - 0.5));
+    return this.marks[0].slice(0, this.marks[1].length).map(([x, y], index) => [
+      pixel(x, moving.naturalWidth), pixel(y, moving.naturalHeight),
+      pixel(this.marks[1][index][0], fixed.naturalWidth), pixel(this.marks[1][index][1], fixed.naturalHeight),
+    ]);
+  }
+}
+customElements.define("rm-points", Points);
+window.rmPoints = () => JSON.stringify(document.querySelector("rm-points").rows());
+
+/* One language, that of this page, whatever the browser's is. */
+for (const [name, value] of [["language", "en"], ["languages", ["en"]]]) {
+  Object.defineProperty(navigator, name, { get: () => value });
+}
+document.documentElement.lang = "en";
+
+/* A file that is too large is refused where it was dropped, before it is sent. */
+function refuseLarge(event) {
+  const files = [...(event.target.files ?? event.dataTransfer?.files ?? [])];
+  const place = event.target.closest?.(".block");
+  if (!files.length || !place) return;
+  place.querySelectorAll(".rm-too-large").forEach((note) => note.remove());
+  const large = files.find((file) => file.size > window.rmMostBytes);
+  if (!large) return;
+  event.stopImmediatePropagation();
+  event.preventDefault();
+  if (event.target.files) event.target.value = "";
+  const note = document.createElement("p");
+  note.className = "rm-too-large";
+  note.setAttribute("role", "alert");
+  const [has, most] = [large.size, window.rmMostBytes].map((bytes) => bytes / 1e6);
+  note.textContent = `${large.name} has ${has.toFixed(1)} MB; at most ${most} MB are taken.`;
+  place.append(note);
+}
+window.addEventListener("change", refuseLarge, true);
+window.addEventListener("drop", refuseLarge, true);
+
+/* When the server is away or has been started anew, the page says so and keeps what it shows; gradio loads the page
+   again then, so the last answer is shown once more. */
+const LOST = "rm-lost";
+function say(words) {
+  let banner = document.getElementById("rm-banner");
+  if (!banner) {
+    banner = document.createElement("div");
+    banner.id = "rm-banner";
+    banner.setAttribute("role", "alert");
+    document.body.prepend(banner);
+  }
+  banner.textContent = words;
+  banner.hidden = !words;
+}
+function lastAnswers() {
+  return [...document.querySelectorAll(".rm-answer[class*=' rm-'] .rm-verdict")].map((words) => words.innerText).join(" ");
+}
+let server = null;
+let failures = 0;
+async function lookForServer() {
+  try {
+    const answer = await fetch("gradio_api/app_id", { signal: AbortSignal.timeout(8000), cache: "no-store" });
+    const { app_id: found } = await answer.json();
+    if (server !== null && found !== server) {
+      say("The server was started anew: your photographs and results are gone there. What you see stays until you load " +
+        "this page again; then hand the photographs in once more.");
+    } else if (failures > 1) say("");
+    failures = 0;
+    server ??= found;
+  } catch {
+    failures += 1;
+    if (failures > 1) {
+      say("The server cannot be reached. What you see stays as long as this page is open; nothing can be registered or " +
+        "saved until the server is back.");
+    }
+  }
+}
+window.addEventListener("pagehide", () => {
+  const lost = failures > 0 || /Connection Lost/.test(document.body.innerText) || document.getElementById("rm-banner");
+  if (lost) sessionStorage.setItem(LOST, lastAnswers() || "none");
+});
+window.addEventListener("load", () => {
+  const lost = sessionStorage.getItem(LOST);
+  sessionStorage.removeItem(LOST);
+  if (lost) {
+    say("The connection to the server was lost, and with it your photographs and results; hand them in again." +
+      (lost === "none" ? "" : ` The last answer was: ${lost}`));
+  }
+  lookForServer();
+  setInterval(lookForServer, 15000);
+});

@@ -17,7 +17,20 @@ from retinamatch.publishing import Change, PublishError, check_repository_name, 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ROOT_FILES = {"README.md": "space/README.md", "requirements.txt": "space/requirements.txt", "app.py": "space/app.py"}
 LIBRARY = "modeling/retinamatch"
-STAYS_HOME = {"README.md", "requirements.txt", "app.py", "push.py", "load_test.py", "Dockerfile", "screenshot.jpg"}
+# Texts of the repository, and what is run beside a page.
+STAYS_HOME = {"README.md", "requirements.txt", "app.py", "Dockerfile", "screenshot.jpg", "screenshot_phone.jpg"} | {
+    f"{name}.py" for name in ("push", "load_test", "attack", "hostile")
+}
+    "README.md",
+    "requirements.txt",
+    "app.py",
+    "push.py",
+    "load_test.py",
+    "attack.py",
+    "hostile.py",
+    "Dockerfile",
+    "screenshot.jpg",
+}
 FOLDERS = ("space/", "retinamatch/")
 
 

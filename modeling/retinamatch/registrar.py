@@ -167,7 +167,7 @@ class Registrar:
         photographs, keypoints, timings = yield from self.find_steps([moving, fixed], names)
         pair = photographs[0], photographs[1]
         if by_hand is not None:
-            _check_inside(by_hand, pair)
+            check_inside(by_hand, pair)
         registration = yield from self.estimate_steps(
             keypoints[0], keypoints[1], transform, points=by_hand, photographs=pair
         )
@@ -401,7 +401,8 @@ def register(
     return _cached_registrar(str(model), check_effort(effort)).register(moving, fixed, transform, points)
 
 
-def _check_inside(points: np.ndarray, photographs: tuple[np.ndarray, np.ndarray]) -> None:
+def check_inside(points: np.ndarray, photographs: tuple[np.ndarray, np.ndarray]) -> None:
+    """Check that places set by hand, (P, 4), lie in the moving and the fixed photograph, or raise `ValueError`."""
     for name, part, photograph in zip(("moving", "fixed"), (points[:, :2], points[:, 2:]), photographs):
         height, width = photograph.shape[:2]
         outside = ((part < -0.5) | (part > (width - 0.5, height - 0.5))).any(1)
@@ -465,4 +466,15 @@ def _cached_registrar(model: str, effort: str) -> Registrar:
     return Registrar(model, effort=effort)
 
 
-__all__ = ["EFFORTS", "FAST", "Registrar", "Step", "THOROUGH", "check_effort", "check_transform", "finish", "register"]
+__all__ = [
+    "EFFORTS",
+    "FAST",
+    "Registrar",
+    "Step",
+    "THOROUGH",
+    "check_effort",
+    "check_inside",
+    "check_transform",
+    "finish",
+    "register",
+]

@@ -70,15 +70,21 @@ def in_sentences(function):
     return careful
 
 
-def register_pair(moving: Upload | None, fixed: Upload | None, model: str, choices: Choices) -> Generator:
-    """Register two photographs; returns the outcome."""
+def register_pair(
+    moving: Upload | None,
+    fixed: Upload | None,
+    model: str,
+    choices: Choices,
+    points: list[list[float]] | None = None,
+) -> Generator:
+    """Register two photographs, from places set by hand where there are any; returns the outcome."""
     _check_choice(model, choices.transform)
     choices = _checked(choices)
     for upload, which in ((moving, "moving"), (fixed, "fixed")):
         if upload is None:
             raise PhotographError(f"The {which} photograph is missing; two are needed.")
     start = time.perf_counter()
-    pair, photos = yield from find_pair(moving, fixed, model)
+    pair, photos = yield from find_pair(moving, fixed, model, points)
     outcome: Outcome = yield from estimate_pair(pair, choices, photos)
     PACE.note(time.perf_counter() - start)
     return outcome

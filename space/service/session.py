@@ -11,6 +11,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from retinamatch.keypoint_set import Keypoints
 
 from ..files.uploads import Upload
@@ -35,6 +37,7 @@ class Pair:
         fixed_keypoints: The same of the fixed one.
         model: What has found them.
         timings: Seconds of reading and of finding.
+        points: (P, 4), places that a person set in both photographs; None for none.
     """
 
     moving: Upload
@@ -43,6 +46,7 @@ class Pair:
     fixed_keypoints: Keypoints
     model: str
     timings: dict[str, float] = field(default_factory=dict)
+    points: np.ndarray | None = None
 
 
 class Memory:

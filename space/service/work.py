@@ -10,13 +10,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from retinamatch.estimation import EstimationSettings
+from retinamatch.estimation.estimator import check_points
 from retinamatch.keypoint_set import Keypoints
-from retinamatch.registrar import THOROUGH, Step
+from retinamatch.registrar import THOROUGH, Step, check_inside
 from retinamatch.registration import Registration
 from retinamatch.series import Series, gather, register_visits
 
 from ..files.uploads import Upload
 from .models import registrar
+from .ranges import NumberError
 from .session import Pair
 
 
@@ -66,14 +68,33 @@ class Outcome:
     choices: Choices
 
 
-def find_pair(moving: Upload, fixed: Upload, model: str) -> Generator[Step, None, tuple[Pair, list[np.ndarray]]]:
-    """Read two photographs and find their keypoints: the part that needs the network."""
+def find_pair(
+    moving: Upload, fixed: Upload, model: str, points: list[list[float]] | None = None
+) -> Generator[Step, None, tuple[Pair, list[np.ndarray]]]:
+    """Read two photographs and find their keypoints: the part that needs the network.
+
+    Args:
+        moving: The photograph that is mapped.
+        fixed: The photograph that it is mapped onto.
+        model: What finds the keypoints.
+        points: Places that a person set in both, rows of four pixels.
+
+    Raises:
+        NumberError: A point lies outside of its photograph.
+    """
     start = time.perf_counter()
     read = yield from read_photographs([moving, fixed])
     seconds = time.perf_counter() - start
+    by_hand = None
+    if points is not None:
+        try:
+            by_hand = check_points(points)
+            check_inside(by_hand, (read[0], read[1]))
+        except ValueError as error:
+            raise NumberError(str(error)) from None
     photos, keypoints, timings = yield from registrar(model).find_steps(read, [moving.name, fixed.name])
     timings["read"] += seconds
-    return Pair(moving, fixed, *keypoints, model, timings), photos
+    return Pair(moving, fixed, *keypoints, model, timings, by_hand), photos
 
 
 def read_photographs(uploads: list[Upload]) -> Generator[Step, None, list[np.ndarray]]:
@@ -114,6 +135,7 @@ def estimate_pair(pair: Pair, choices: Choices, photos: list[np.ndarray] | None 
         transform=choices.transform,
         ratio=choices.ratio or None,
         settings=settings,
+        points=pair.points,
         photographs=tuple(photos) if choices.effort == THOROUGH else None,
     )
     registration.timings = {**pair.timings, **registration.timings}

@@ -93,7 +93,7 @@ def history_tab() -> None:
             table = gr.HTML(NOTHING, elem_id="visits-table")
     rest = [views, table, downloads]
     shown = Shown(status, stop, rest, [answer_html(NOT_YET), *BLANK])
-    shown.begin_on(run)
+    shown.begin_on([run])
     running = run.click(
         show_history,
         [photographs, number, model, transform],

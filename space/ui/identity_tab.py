@@ -46,7 +46,7 @@ def identity_tab() -> None:
             rule = gr.HTML(BLANK[0], elem_id="rule")
             gr.Markdown(ERROR_RATES, elem_id="error-rates")
     shown = Shown(status, stop, [rule], [answer_html(NOT_YET), *BLANK])
-    shown.begin_on(run)
+    shown.begin_on([run])
     running = run.click(
         show_comparison,
         [first, second, model],

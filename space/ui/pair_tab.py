@@ -1,5 +1,7 @@
 """The tab that registers two photographs and shows how they lie on each other."""
 
+from collections.abc import Generator
+
 import gradio as gr
 
 from ..files.results import as_outputs
@@ -22,6 +24,7 @@ from .parts import (
     transform_choice,
     with_answer,
 )
+from .points import WITH_POINTS, points_html, read_points
 from .text import LIMITS, NO_HEATMAP, NOT_YET, NOTHING_TO_SHOW
 from .verdict import pair_table, pair_verdict
 from .viewer import TURN, WIPE, View, viewer_html
@@ -42,14 +45,20 @@ def show_pair(
     effort,
     keypoints,
     key,
+    places="",
     progress=gr.Progress(),  # noqa: B008
 ):
-    """Register, show, and remember the pair."""
+    """Register, show, and remember the pair; from places set by hand where there are any."""
     choices = Choices(transform, score, ratio, distance, effort)
-    outcome = yield from with_answer(register_pair(moving, fixed, model, choices), progress, [*BLANK, gr.skip(), None])
+    work = _register(moving, fixed, model, choices, places)
+    outcome = yield from with_answer(work, progress, [*BLANK, gr.skip(), None])
     if outcome is not None:
         progress(0.85, desc="drawing")
         yield *_shown(outcome, keypoints), PACE.words(), MEMORY.keep(outcome.pair, instead_of=key)
+
+
+def _register(moving, fixed, model: str, choices: Choices, places: str) -> Generator:
+    return (yield from register_pair(moving, fixed, model, choices, read_points(places)))
 
 
 def show_again(transform, score, ratio, distance, effort, keypoints, key, progress=gr.Progress()):  # noqa: B008
@@ -140,21 +149,33 @@ def pair_tab(page: gr.Blocks, key: gr.State) -> None:
         with gr.Column(scale=7, min_width=320, elem_classes="rm-results"):
             status = answer("answer", NOT_YET)
             views = gr.HTML(NOTHING, elem_id="views")
+            with gr.Accordion("Set places by hand, when nothing else helps", open=False, elem_id="by-hand"):
+                gr.HTML(points_html("moving", "fixed"), elem_id="points")
+                places = gr.Textbox(visible=False, label="Places")
+                run_by_hand = gr.Button("Register with these places", elem_id="register-by-hand", size="md")
             downloads = gr.File(label="Downloads", file_count="multiple", interactive=False, elem_id="downloads")
             numbers = gr.HTML(NOTHING, elem_id="numbers")
     rest = [views, numbers, downloads]
     shown = Shown(status, stop, rest, [answer_html(NOT_YET), *BLANK])
     private = {"api_visibility": "private", "show_progress_on": [status]}
     choices = [transform, *thresholds, effort, keypoints, key]
-    shown.begin_on(run)
+    shown.begin_on([run, run_by_hand])
     running = run.click(show_pair, [moving, fixed, model, *choices], [status, *rest, pace, key], **private, **NETWORK)
     changed = [transform.change, *(one.change for one in thresholds), effort.change, keypoints.change]
     shown.clear_on(changed)
     again = gr.on(changed, show_again, choices, [status, *rest], trigger_mode="always_last", **private, **ESTIMATE)
-    shown.stop_ends([running, again])
+    by_hand = run_by_hand.click(
+        show_pair,
+        [moving, fixed, model, *choices, places],
+        [status, *rest, pace, key],
+        js=WITH_POINTS,
+        **private,
+        **NETWORK,
+    )
+    shown.stop_ends([running, by_hand, again])
     # Another pair or model: nothing of the former one stays, and the thresholds do not go on with it.
     others = [event for place in (moving, fixed) for event in (place.upload, place.clear)]
-    shown.clear_on([*others, examples.dataset.click, model.change], ends=[running, again], forget=key)
+    shown.clear_on([*others, examples.dataset.click, model.change], ends=[running, by_hand, again], forget=key)
     for place in (moving, fixed):
         place.upload(cleaned, place, place, api_visibility="private", concurrency_limit=2)
     page.load(PACE.words, None, pace, api_visibility="private", queue=False)

@@ -21,7 +21,7 @@ from .html import answer_html
 
 SPACE = Path(__file__).parent.parent
 EXAMPLES = SPACE / "examples"
-STYLE, SCRIPT = SPACE / "style.css", SPACE / "page.js"
+STYLE = SPACE / "style.css"
 HEIGHT = "clamp(150px, 44vw, 230px)"
 DROP = "Drop a photograph here or choose one"
 WORKING = "Working: the answer comes here."
@@ -134,17 +134,18 @@ class Shown:
                 api_visibility="private",
             )
 
-    def begin_on(self, run: gr.Button) -> None:
-        """Let a run begin with nothing of the former result, and where it is seen; before the run itself is added.
+    def begin_on(self, buttons: list[gr.Button]) -> None:
+        """Let runs begin with nothing of the former result, and where it is seen; before the runs themselves are added.
 
         gradio takes the events of one click in the order in which they were added.
         """
-        self.clear_on([run.click], WORKING)
+        clicks = [button.click for button in buttons]
+        self.clear_on(clicks, WORKING)
         place = f"document.getElementById({json.dumps(self.status.elem_id)})"
         look = f"const box = {place}.getBoundingClientRect(); if (box.top > innerHeight - 200 || box.top < 0) "
         look += f"{place}.scrollIntoView({{ block: 'start' }});"
         shown = json.dumps({"__type__": "update", "visible": True})
-        run.click(None, None, self.stop, js=f"() => {{ {look} return {shown}; }}", api_visibility="private")
+        gr.on(clicks, None, None, self.stop, js=f"() => {{ {look} return {shown}; }}", api_visibility="private")
 
     def stop_ends(self, running: list[gr.events.Dependency]) -> None:
         """Let the button end what runs, and hide it when nothing does."""
@@ -183,7 +184,6 @@ def with_answer(work: Generator, progress: gr.Progress, blank: Sequence) -> Gene
 __all__ = [
     "EXAMPLES",
     "HEIGHT",
-    "SCRIPT",
     "STYLE",
     "Shown",
     "answer",

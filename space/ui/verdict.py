@@ -49,6 +49,8 @@ def pair_verdict(outcome: Outcome) -> str:
         f"Vessels lie on each other to about {found.residual:.1f} pixels of the fixed photograph, "
         f"{found.residual / field:.2%} of the width of its field."
     )
+    if outcome.pair.points is not None:
+        sentence += f" It started from {len(outcome.pair.points)} places set by hand."
     kind, verdict = "registered", "Well aligned"
     if found.estimate.rough:
         kind, verdict = "rough", "Roughly aligned"

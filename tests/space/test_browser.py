@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import threading
+import urllib.request
 import zipfile
 
 import pytest
@@ -17,6 +18,7 @@ pytest.importorskip("playwright", reason="needs playwright: pip install -e '.[de
 
 from playwright.sync_api import expect
 
+from space.files.uploads import MOST_BYTES
 from space.service import models
 from space.ui.parts import EXAMPLES
 from tests.helpers.space_server import serving
@@ -252,6 +254,119 @@ def test_same_eye_by_keyboard_alone(page):
     assert fits(page)
     page.get_by_role("button", name="one eye").click()
     nothing_left(page, "#identity-answer", "#rule")
+
+
+# Every text that is seen with its contrast, where that is below 4.5; every control smaller than 24 pixels.
+LOOKS = """() => {
+  const parse = (text) => {
+    const parts = text.match(/[\\d.]+/g).map(Number);
+    const scale = text.startsWith("color(srgb") ? 255 : 1;
+    return [parts[0] * scale, parts[1] * scale, parts[2] * scale, parts[3] ?? 1];
+  };
+  const over = (top, under) => [0, 1, 2].map((i) => top[i] * top[3] + under[i] * (1 - top[3])).concat(1);
+  const behind = (one) => {
+    const stack = [];
+    for (; one; one = one.parentElement) stack.push(parse(getComputedStyle(one).backgroundColor));
+    return stack.reverse().reduce((under, top) => over(top, under), [255, 255, 255, 1]);
+  };
+  const light = (color) => {
+    const linear = (v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    const [r, g, b] = color.map((part) => linear(part / 255));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const seen = (one) => one.checkVisibility({ opacityProperty: true, visibilityProperty: true }) &&
+    one.getBoundingClientRect().width > 0 && one.getBoundingClientRect().height > 2;
+  const faint = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const one = texts.currentNode.parentElement, text = texts.currentNode.textContent.trim();
+    if (!text || !seen(one) || one.closest("script, style, .rm-stage, .rm-sheet")) continue;
+    let opacity = 1;
+    for (let up = one; up; up = up.parentElement) opacity *= Number(getComputedStyle(up).opacity);
+    const back = behind(one), ink = parse(getComputedStyle(one).color);
+    const [high, low] = [light(over([...ink.slice(0, 3), ink[3] * opacity], back)), light(back)].sort((x, y) => y - x);
+    if ((high + 0.05) / (low + 0.05) < 4.5) faint.push([text.slice(0, 40), (high + 0.05) / (low + 0.05)]);
+  }
+  const controls = "button, input:not([type=file]), select, [role=tab], footer a, a[download]";
+  const small = [...document.querySelectorAll(controls)].filter(seen).map((one) => [one, one.getBoundingClientRect()])
+    .filter(([, box]) => box.width < 24 || box.height < 24).map(([one]) => one.outerHTML.slice(0, 100));
+  return [...faint, ...small];
+}"""
+
+
+def test_all_can_be_read_and_hit_in_one_language(browser, address):
+    with opened(browser, address, locale="de-DE") as page:
+        for theme in ("light", "dark"):
+            page.goto(f"{address}/?__theme={theme}", wait_until="domcontentloaded")
+            expect(page.locator("#register")).to_be_visible(timeout=PATIENCE)
+            expect(page.locator("footer")).to_contain_text("Use via API", timeout=PATIENCE)
+            page.locator("#more > button").click()
+            expect(page.locator("#distance")).to_be_visible()
+            for tab in ("Match a pair", "A history", "Same eye?", "About"):
+                open_tab(page, "#tabs", tab)
+                page.wait_for_timeout(300)  # colors fade
+                assert page.evaluate(LOOKS) == [], (theme, tab)
+
+
+def test_a_shared_link_says_what_this_is(address):
+    content = urllib.request.urlopen(address, timeout=30).read().decode()
+    shown = dict(re.findall(r'<meta property="og:(\w+)" content="([^"]*)"', content))
+    assert shown["title"].startswith("retinamatch") and "one retina" in shown["description"]
+    picture = urllib.request.urlopen(f"{address}/{shown['image']}", timeout=30)
+    assert picture.headers["content-type"] == "image/jpeg" and 'content="Gradio"' not in content
+
+
+def test_a_file_that_is_too_large_is_refused_in_its_place(browser, address, tmp_path):
+    (tmp_path / "large.jpg").write_bytes(bytes(MOST_BYTES + 100_000))
+    with opened(browser, address) as page:
+        expect(page.locator("#register")).to_be_visible(timeout=PATIENCE)
+        page.wait_for_timeout(500)
+        page.locator("#fixed input[type=file]").set_input_files(str(tmp_path / "large.jpg"))
+        note = page.locator("#fixed .rm-too-large")
+        expect(note).to_have_text("large.jpg has 20.1 MB; at most 20 MB are taken.")
+        hand_in(page, "#fixed", EXAMPLES / "visit_1.jpg")
+        expect(note).to_have_count(0)
+
+
+def test_places_set_by_hand(browser, address, example_pair):
+    moving, fixed = example_pair
+    truth = sorted(json.loads((moving.parent / "truth.json").read_text())["points"])
+    with opened(browser, address) as page:
+        expect(page.locator("#register")).to_be_visible(timeout=PATIENCE)
+        page.wait_for_timeout(500)
+        hand_in(page, "#moving", moving)
+        hand_in(page, "#fixed", fixed)
+        page.locator("#by-hand > button").first.click()
+        pictures = page.locator("rm-points img")
+        expect(pictures.nth(1)).to_be_visible(timeout=PATIENCE)
+        assert all(is_loaded(picture) for picture in pictures.all())
+        page.locator("#register-by-hand").click()
+        expect(page.locator("#answer")).to_contain_text("3 to 100 places have to be set", timeout=PATIENCE)
+        chosen = [truth[0], truth[len(truth) // 2], max(truth, key=lambda row: row[1])]
+        for row in chosen:
+            for number, picture in enumerate(pictures.all()):
+                scale = picture.evaluate("image => image.clientWidth / image.naturalWidth")
+                picture.click(position={"x": (row[2 * number] + 0.5) * scale, "y": (row[2 * number + 1] + 0.5) * scale})
+        expect(page.locator("rm-points output")).to_contain_text("3 places are set in both.")
+        clicked = json.loads(page.evaluate("rmPoints()"))
+        assert all(abs(a - b) < 6 for row, true in zip(clicked, chosen) for a, b in zip(row, true))
+        page.locator("#register-by-hand").click()
+        expect(page.locator("#answer")).to_contain_text("started from 3 places set by hand", timeout=PATIENCE)
+        assert in_view(page, "#answer")
+        hand_in(page, "#fixed", EXAMPLES / "visit_1.jpg")
+        expect(page.locator("rm-points output")).to_contain_text("0 places")
+
+
+def test_a_server_started_anew_is_said_and_nothing_shown_is_taken_away(browser, address):
+    with opened(browser, address) as page:
+        expect(page.locator("#register")).to_be_visible(timeout=PATIENCE)
+        page.wait_for_function("server !== null")
+        page.evaluate("server = 1; lookForServer()")
+        banner = page.locator("#rm-banner")
+        expect(banner).to_contain_text("The server was started anew")
+        page.evaluate("document.querySelector('#answer .rm-answer').className = 'rm-answer rm-registered'")
+        page.reload()
+        expect(banner).to_contain_text("The last answer was: Nothing yet", timeout=PATIENCE)
 
 
 def test_work_that_is_stopped_makes_room_for_the_next(browser, address, monkeypatch):
