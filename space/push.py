@@ -21,16 +21,6 @@ LIBRARY = "modeling/retinamatch"
 STAYS_HOME = {"README.md", "requirements.txt", "app.py", "Dockerfile", "screenshot.jpg", "screenshot_phone.jpg"} | {
     f"{name}.py" for name in ("push", "load_test", "attack", "hostile")
 }
-    "README.md",
-    "requirements.txt",
-    "app.py",
-    "push.py",
-    "load_test.py",
-    "attack.py",
-    "hostile.py",
-    "Dockerfile",
-    "screenshot.jpg",
-}
 FOLDERS = ("space/", "retinamatch/")
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 
-CPU_SECONDS = 4
+OPEN_SECONDS, CPU_SECONDS = 1, 4  # of CPU, until a file is known to be within the limits, and in all
 WALL_SECONDS = 20.0  # a busy computer takes longer for the same work
 MOST_MEMORY = 1_200_000_000  # bytes beside those of the template
 _LIBRARY = "retinamatch"
@@ -178,7 +178,7 @@ def _work(connection: Connection) -> None:
 def _set_limits() -> None:
     import resource
 
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    resource.setrlimit(resource.RLIMIT_CPU, (OPEN_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.alarm(int(2 * WALL_SECONDS))  # should the process that waits for it have gone
     try:
@@ -187,6 +187,16 @@ def _set_limits() -> None:
         return
     most = pages * os.sysconf("SC_PAGE_SIZE") + MOST_MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def allow_decoding() -> None:
+    """Give this process, if it is a child, the time to decode a file that was opened and found to be a photograph."""
+    if hasattr(os, "fork"):
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
+        if soft == OPEN_SECONDS:
+            resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
 
 
 def _import_decoders() -> None:
@@ -206,4 +216,4 @@ if __name__ == "__main__":
     _import_decoders()
     _serve(socket.socket(fileno=int(sys.argv[1])))
 
-__all__ = ["Call", "OverrunError", "begun"]
+__all__ = ["Call", "OverrunError", "allow_decoding", "begun"]

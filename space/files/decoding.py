@@ -1,6 +1,8 @@
 """What decodes the files of strangers; `bounded.py` runs it in a process with limits, so little is imported here."""
 
+import io
 import os
+import re
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from retinamatch.photographs import PhotographError, read_photograph, take_largest_page
 
+from .bounded import allow_decoding
 from .metadata import JpegBombError, JpegError, check_jpeg, strip_jpeg
 
 
@@ -18,6 +21,10 @@ FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
 # Beyond these, PIL knows formats that start other programs (EPS) or unpack without bound: they are not tried.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, LookupError, ArithmeticError)
 _DISGUISES = {b"%PDF": "a PDF document", b"<svg": "an SVG drawing", b"<!do": "a web page", b"<htm": "a web page"}
+PREVIEW = 160  # pixels
+# Places of EXIF data: the block, when the picture was taken, when the file was changed.
+_EXIF, _TAKEN, _CHANGED = 0x8769, 0x9003, 0x0132
+_DAY = re.compile(r"((?:19|20)\d\d)[:-](0[1-9]|1[0-2])[:-](0[1-9]|[12]\d|3[01])")
 GONE = "is no longer here: files are deleted after an hour; hand it in again."
 
 
@@ -68,6 +75,31 @@ def strip(path: str, name: str) -> bytes | None:
         return None
 
 
+def preview(path: str, name: str) -> tuple[bytes, str | None]:
+    """Draw a photograph small, as JPEG, and read the day it was taken, YYYY-MM-DD, from its EXIF data.
+
+    Raises:
+        UploadError: It is not taken, or damaged.
+    """
+    with _opened(path, name) as image:
+        day = _day(image)
+    small = Image.fromarray(read(path, name))
+    small.thumbnail((PREVIEW, PREVIEW))
+    content = io.BytesIO()
+    small.save(content, "JPEG", quality=80)
+    return content.getvalue(), day
+
+
+def _day(image: Image.Image) -> str | None:
+    try:
+        exif = image.getexif()
+        written = str(exif.get_ifd(_EXIF).get(_TAKEN) or exif.get(_CHANGED) or "")
+    except _BROKEN:
+        return None
+    found = _DAY.match(written)
+    return "-".join(found.groups()) if found else None
+
+
 def _too_many(name: str, what: str) -> str:
     return f"{name} has {what}; at most {MOST_PIXELS / 1e6:.0f} megapixels are taken."
 
@@ -96,6 +128,7 @@ def _opened(path: str, name: str):
         raise UploadError(f"{name} is truncated or damaged.") from None
     with image:
         _check_pages(image, path, name)
+        allow_decoding()
         yield image
 
 
@@ -130,4 +163,4 @@ def _kind(path: str) -> str:
     return next((kind for mark, kind in _DISGUISES.items() if start.startswith(mark.lower())), "something else")
 
 
-__all__ = ["FORMATS", "GONE", "MOST_PIXELS", "UploadError", "check", "read", "strip"]
+__all__ = ["FORMATS", "GONE", "MOST_PIXELS", "UploadError", "check", "preview", "read", "strip"]

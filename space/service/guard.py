@@ -8,6 +8,7 @@ from gradio.exceptions import Error
 
 
 log = logging.getLogger(__name__)
+MOST_WORDS = 400  # letters of a refusal
 NOT_UNDERSTOOD = 'The request is not what this endpoint takes; "Use via API" at the foot of the page describes it.'
 
 
@@ -43,7 +44,8 @@ class GuardedBlocks(gr.Blocks):
 
 def _quiet(error: Error, words: str) -> Error:
     error.print_exception = False
-    if not getattr(error, "message", None):
+    # gradio says back what was handed in, however long that is.
+    if not 0 < len(error.message or "") <= MOST_WORDS:
         error.message = words
     return error
 

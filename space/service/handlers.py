@@ -13,6 +13,7 @@ import gradio as gr
 
 from retinamatch.extractor import UnknownNameError
 from retinamatch.files import OutputError
+from retinamatch.memory import give_back_freed_memory
 from retinamatch.photographs import PhotographError
 from retinamatch.registrar import check_effort, check_transform
 from retinamatch.series import SeriesError
@@ -29,6 +30,7 @@ from .work import DEFAULTS, Choices, Outcome, estimate_pair, find_pair, register
 # Work that runs the network goes one by one, in the order of arrival; estimating again does not wait for it, and runs
 # the network itself only where other views are tried.
 NETWORK = {"concurrency_id": "network", "concurrency_limit": 1}
+DECODE = {"concurrency_id": "decode", "concurrency_limit": 2}  # of files as they come in
 ESTIMATE = {"concurrency_id": "estimate", "concurrency_limit": 1}
 EXPECTED = (PhotographError, SeriesError, SessionError, UnknownNameError, OutputError, NumberError)
 
@@ -84,8 +86,11 @@ def register_pair(
         if upload is None:
             raise PhotographError(f"The {which} photograph is missing; two are needed.")
     start = time.perf_counter()
-    pair, photos = yield from find_pair(moving, fixed, model, points)
-    outcome: Outcome = yield from estimate_pair(pair, choices, photos)
+    try:
+        pair, photos = yield from find_pair(moving, fixed, model, points)
+        outcome: Outcome = yield from estimate_pair(pair, choices, photos)
+    finally:
+        give_back_freed_memory()
     PACE.note(time.perf_counter() - start)
     return outcome
 
@@ -106,7 +111,10 @@ def register_visits_of(uploads: list[Upload] | None, number: float | None, model
     number = check_number(1 if number is None else number, "number of the fixed photograph", 1, len(uploads))
     if number != round(number):
         raise NumberError(f"The number of the fixed photograph has to be a whole one, got {number:g}.")
-    return (yield from register_history(uploads, round(number) - 1, model, transform))
+    try:
+        return (yield from register_history(uploads, round(number) - 1, model, transform))
+    finally:
+        give_back_freed_memory()
 
 
 def _checked(choices: Choices) -> Choices:
@@ -128,6 +136,7 @@ def _check_choice(model: str, transform: str) -> None:
 
 
 __all__ = [
+    "DECODE",
     "ESTIMATE",
     "NETWORK",
     "estimate_again",

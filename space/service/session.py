@@ -18,7 +18,7 @@ from retinamatch.keypoint_set import Keypoints
 from ..files.uploads import Upload
 
 
-CAPACITY = 24  # about 25 MB each, nearly all of it descriptors
+CAPACITY = 8  # about 25 MB each, nearly all of it descriptors
 LIFETIME = 3600.0  # seconds
 
 

@@ -5,11 +5,11 @@ import gradio as gr
 from retinamatch.series import Series
 
 from ..files.results import as_outputs
-from ..files.uploads import UploadError, clean
-from ..service.handlers import NETWORK, register_visits_of
+from ..service.handlers import DECODE, NETWORK, register_visits_of
 from ..service.pictures import SeriesFiles, write_history
 from .components import Number, Photographs
 from .html import answer_html, nothing_html
+from .order import cleaned_visits, order_html
 from .parts import EXAMPLES, Shown, answer, model_choice, stop_button, transform_choice, with_answer
 from .text import LIMITS, history_table
 from .verdict import history_verdict
@@ -42,13 +42,6 @@ def _views(series: Series, files: SeriesFiles) -> list[View]:
     return views
 
 
-def _cleaned(uploads):
-    try:
-        return [clean(upload).path for upload in uploads or []]
-    except UploadError as error:
-        raise gr.Error(str(error), duration=None, print_exception=False) from None
-
-
 def history_tab() -> None:
     """Fill the tab."""
     with gr.Row(elem_classes="rm-tab"):
@@ -58,9 +51,9 @@ def history_tab() -> None:
                 label="Photographs of one eye, in order (drag to change it)",
                 file_types=["image"],
                 allow_reordering=True,
-                height=230,
                 elem_id="visits",
             )
+            order, known = gr.HTML(elem_id="order"), gr.State(None)
             with gr.Row(elem_classes="rm-run"):
                 run = gr.Button("Register all", variant="primary", elem_id="register-all")
                 stop = stop_button("stop-all")
@@ -105,7 +98,9 @@ def history_tab() -> None:
     shown.stop_ends([running])
     others = [photographs.upload, photographs.clear, photographs.delete, examples.dataset.click]
     shown.clear_on([*others, number.change, model.change, transform.change], ends=[running])
-    photographs.upload(_cleaned, photographs, photographs, api_visibility="private", concurrency_limit=2)
+    private = {"api_visibility": "private", **DECODE}
+    photographs.upload(cleaned_visits, [photographs, known], [photographs, known], **private)
+    gr.on([photographs.change, number.change], order_html, [photographs, known, number], order, **private)
 
 
 __all__ = ["history_tab"]

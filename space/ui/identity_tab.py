@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from ..service.handlers import NETWORK, register_pair
+from ..service.handlers import DECODE, NETWORK, register_pair
 from ..service.work import Choices
 from .html import answer_html, nothing_html
 from .parts import EXAMPLES, Shown, answer, cleaned, model_choice, photograph, stop_button, with_answer
@@ -59,7 +59,7 @@ def identity_tab() -> None:
     others = [event for place in (first, second) for event in (place.upload, place.clear)]
     shown.clear_on([*others, examples.dataset.click, model.change], ends=[running])
     for place in (first, second):
-        place.upload(cleaned, place, place, api_visibility="private", concurrency_limit=2)
+        place.upload(cleaned, place, place, api_visibility="private", **DECODE)
 
 
 __all__ = ["identity_tab"]

@@ -5,7 +5,7 @@ from collections.abc import Generator
 import gradio as gr
 
 from ..files.results import as_outputs
-from ..service.handlers import ESTIMATE, NETWORK, estimate_again, register_pair
+from ..service.handlers import DECODE, ESTIMATE, NETWORK, estimate_again, register_pair
 from ..service.pace import PACE
 from ..service.pictures import PairFiles, write_pair
 from ..service.ranges import RANGES
@@ -177,7 +177,7 @@ def pair_tab(page: gr.Blocks, key: gr.State) -> None:
     others = [event for place in (moving, fixed) for event in (place.upload, place.clear)]
     shown.clear_on([*others, examples.dataset.click, model.change], ends=[running, by_hand, again], forget=key)
     for place in (moving, fixed):
-        place.upload(cleaned, place, place, api_visibility="private", concurrency_limit=2)
+        place.upload(cleaned, place, place, api_visibility="private", **DECODE)
     page.load(PACE.words, None, pace, api_visibility="private", queue=False)
 
 

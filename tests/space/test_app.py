@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -18,10 +19,12 @@ from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 
 from retinamatch.extractor import ROOTSIFT
+from space.files.uploads import named
 from space.service import models, session
 from space.service.pace import Pace
 from space.service.session import Memory, Pair, SessionError
 from space.ui import text
+from space.ui.order import cleaned_visits, order_html
 from space.ui.parts import EXAMPLES
 from tests.helpers.space_server import client, serving
 
@@ -239,6 +242,25 @@ def test_memory_is_bounded_and_forgets():
         memory.get(second)
     assert len(memory) == 0
     assert session.MEMORY.capacity <= 32
+
+
+def test_visits_are_shown_in_order_with_the_days_they_were_taken(tmp_path):
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9003] = "2021:03:04 05:06:07"
+    Image.open(EXAMPLES / "visit_1.jpg").save(tmp_path / "first.jpg", exif=exif)
+    Image.open(EXAMPLES / "visit_2.jpg").save(tmp_path / "eye_2023-11-30.jpg")
+    (tmp_path / "paper.jpg").write_bytes(b"%PDF-1.7")
+    paths, known = cleaned_visits([named(str(path)) for path in sorted(tmp_path.iterdir(), reverse=True)], None)
+    assert known.refused == ["paper.jpg is a PDF document, not a photograph; JPEG, PNG, TIFF, WebP and BMP are taken."]
+    assert b"2021:03:04" not in Path(paths[0]).read_bytes()
+    again, known_again = cleaned_visits([named(path) for path in paths], known)  # one more was added: all come again
+    shown = order_html([named(path) for path in reversed(again)], known_again, 2)
+    assert re.findall(r"/?>(\d\. [^<]+)<br>([\d-]+)(<br>fixed)?", shown) == [
+        ("1. eye_2023-11-30.jpg", "2023-11-30", ""),
+        ("2. first.jpg", "2021-03-04", "<br>fixed"),
+    ]
+    assert shown.count("data:image/jpeg;base64,") == 2 and "paper" not in shown
+    assert "paper.jpg is a PDF" in order_html([], known, 1)
 
 
 def test_pace_is_the_median_of_the_last_pairs():
