@@ -15,12 +15,12 @@ from retinamatch.publishing import Change, PublishError, check_repository_name, 
 
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-ROOT_FILES = {"README.md": "space/README.md", "requirements.txt": "space/requirements.txt", "app.py": "space/app.py"}
-LIBRARY = "modeling/retinamatch"
-# Texts of the repository, and what is run beside a page.
-STAYS_HOME = {"README.md", "requirements.txt", "app.py", "Dockerfile", "screenshot.jpg", "screenshot_phone.jpg"} | {
-    f"{name}.py" for name in ("push", "load_test", "attack", "hostile")
+ROOT_FILES = {
+    name: f"space/{name}" for name in ("README.md", "requirements.txt", "app.py", "screenshot.jpg", "screenshot_phone.jpg")
 }
+LIBRARY = "modeling/retinamatch"
+# What lies at the root there, and what is run beside a page.
+STAYS_HOME = {*ROOT_FILES, "Dockerfile", *(f"{name}.py" for name in ("push", "load_test", "attack", "hostile"))}
 FOLDERS = ("space/", "retinamatch/")
 
 

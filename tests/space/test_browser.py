@@ -242,6 +242,10 @@ def test_history_from_an_example(page, tmp_path):
     assert fits(page)
     page.get_by_role("button", name="three visits", exact=True).click()
     nothing_left(page, "#history-answer", "#history-views", "#visits-table", "#history-downloads")
+    expect(page.locator("#order li")).to_have_count(3, timeout=PATIENCE)
+    rows = page.locator("#visits tr")
+    rows.nth(0).drag_to(rows.nth(2))
+    expect(page.locator("#order li").first).to_contain_text("1. visit_2.jpg", timeout=PATIENCE)
 
 
 def test_same_eye_by_keyboard_alone(page):
