@@ -15,12 +15,11 @@ from retinamatch.publishing import Change, PublishError, check_repository_name, 
 
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-ROOT_FILES = {
-    name: f"space/{name}" for name in ("README.md", "requirements.txt", "app.py", "screenshot.jpg", "screenshot_phone.jpg")
-}
+AT_THE_ROOT = ("README.md", "requirements.txt", "app.py", "screenshot.jpg", "screenshot_phone.jpg")
+ROOT_FILES = {name: f"space/{name}" for name in AT_THE_ROOT}
 LIBRARY = "modeling/retinamatch"
 # What lies at the root there, and what is run beside a page.
-STAYS_HOME = {*ROOT_FILES, "Dockerfile", *(f"{name}.py" for name in ("push", "load_test", "attack", "hostile"))}
+STAYS_HOME = {*AT_THE_ROOT, "Dockerfile", *(f"{name}.py" for name in ("push", "load_test", "attack", "hostile"))}
 FOLDERS = ("space/", "retinamatch/")
 
 

@@ -19,10 +19,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from . import limits
 
-OPEN_SECONDS, CPU_SECONDS = 1, 4  # of CPU, until a file is known to be within the limits, and in all
-WALL_SECONDS = 20.0  # a busy computer takes longer for the same work
-MOST_MEMORY = 1_200_000_000  # bytes beside those of the template
+
 _LIBRARY = "retinamatch"
 
 
@@ -40,7 +39,7 @@ class Call:
     def __init__(self, connection: Connection):
         self._connection = connection
         self._process = connection.recv()
-        self._deadline = time.monotonic() + WALL_SECONDS
+        self._deadline = time.monotonic() + limits.WALL_SECONDS
 
     def wait(self, seconds: float) -> bool:
         """Wait a while; returns whether there is a result."""
@@ -162,7 +161,7 @@ def _serve(control: socket.socket) -> None:
 def _work(connection: Connection) -> None:
     connection.send(os.getpid())
     function, arguments = connection.recv()
-    _set_limits()
+    limits.set_limits()
     try:
         answer = True, function(*arguments)
     except Exception as error:
@@ -173,30 +172,6 @@ def _work(connection: Connection) -> None:
         connection.send((False, RuntimeError(type(answer[1]).__name__)))
     except MemoryError as error:
         connection.send((False, error))
-
-
-def _set_limits() -> None:
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_CPU, (OPEN_SECONDS, CPU_SECONDS))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.alarm(int(2 * WALL_SECONDS))  # should the process that waits for it have gone
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-    except OSError:  # no Linux: the time alone is limited
-        return
-    most = pages * os.sysconf("SC_PAGE_SIZE") + MOST_MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
-
-
-def allow_decoding() -> None:
-    """Give this process, if it is a child, the time to decode a file that was opened and found to be a photograph."""
-    if hasattr(os, "fork"):
-        import resource
-
-        soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
-        if soft == OPEN_SECONDS:
-            resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
 
 
 def _import_decoders() -> None:
@@ -216,4 +191,4 @@ if __name__ == "__main__":
     _import_decoders()
     _serve(socket.socket(fileno=int(sys.argv[1])))
 
-__all__ = ["Call", "OverrunError", "allow_decoding", "begun"]
+__all__ = ["Call", "OverrunError", "begun"]

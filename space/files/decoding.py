@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from retinamatch.photographs import PhotographError, read_photograph, take_largest_page
 
-from .bounded import allow_decoding
+from .limits import allow_decoding
 from .metadata import JpegBombError, JpegError, check_jpeg, strip_jpeg
 
 

@@ -26,7 +26,7 @@ from gradio_client.utils import Status
 
 from retinamatch.extractor import ROOTSIFT, RootSiftExtractor
 from space import app
-from space.files import bounded, decoding, uploads
+from space.files import bounded, decoding, limits, uploads
 from space.files.metadata import strip_jpeg
 from space.files.sweep import NoRoomError, Room, sweep
 from space.files.uploads import UploadError, clean, take
@@ -170,10 +170,10 @@ def test_what_takes_too_long_or_too_much_memory_ends(tmp_path, monkeypatch):
     monkeypatch.setattr(uploads, "MOST_BYTES", 100_000_000)
     assert take(str(path)).name == "slow.png"
     with monkeypatch.context() as patch:
-        patch.setattr(bounded, "WALL_SECONDS", 0.01)
+        patch.setattr(limits, "WALL_SECONDS", 0.01)
         with pytest.raises(UploadError, match="^slow.png takes too long or too much memory to decode"):
             uploads.Upload(str(path), path.name).read()
-    with bounded.begun(bytearray, 2 * bounded.MOST_MEMORY) as call, pytest.raises(bounded.OverrunError):
+    with bounded.begun(bytearray, 2 * limits.MOST_MEMORY) as call, pytest.raises(bounded.OverrunError):
         call.result()
     with bounded.begun(time.sleep, 60) as call:
         assert not call.wait(0.1)
