@@ -49,7 +49,7 @@ from .files import check_output_file, check_output_folder, json_text, standard_o
 from .hub import export_repository
 from .memory import keep_freed_memory
 from .photographs import IMAGE_SUFFIXES, photograph_name
-from .registrar import THOROUGH, Registrar, Step, finish
+from .registrar import FAST, THOROUGH, Registrar, Step, finish
 from .series import SeriesError, gather, list_photographs, register_visits, write_series
 
 
@@ -255,6 +255,7 @@ def impostors(
     processes: Annotated[int, typer.Option(min=1, help="How many processes share the work.")] = 1,
     model: Model = DEFAULT_MODEL,
     dtype: Dtype = AUTO,
+    effort: Effort = FAST,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write all figures to this file as they come, and go on from it.")
     ] = None,
@@ -267,7 +268,17 @@ def impostors(
         _check_json(json_file, inputs, model)
         _check_json(summary, inputs, model)
         rows = judge_impostors(
-            eyes, model, pairs, genuine or (), condition, seed, processes, json_file, progress=True, dtype=dtype
+            eyes,
+            model,
+            pairs,
+            genuine or (),
+            condition,
+            seed,
+            processes,
+            json_file,
+            progress=True,
+            dtype=dtype,
+            effort=effort,
         )
         groups = summarize_impostors(rows)
         _write_figures({"groups": groups}, summary)

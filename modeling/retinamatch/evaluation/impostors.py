@@ -30,7 +30,7 @@ from ..files import write_text
 from ..keypoint_set import Keypoints
 from ..photographs import IMAGE_SUFFIXES, read_photograph
 from ..processes import results_of
-from ..registrar import Registrar
+from ..registrar import FAST, Photographs, Registrar, check_effort
 from .conditions import CONDITIONS, SHARED_BY_BOTH, AnnotatedPair, Condition, choose_conditions, find_keypoints_under
 from .fire import FirePair, read_fire
 from .identity import read_people
@@ -41,8 +41,8 @@ FIGURES = ("agreeing", "share", "excess", "alike", "correlation")
 MORE = ("cells", "displacement", "departure", "alike_in_hue")
 # Photographs of a unit: 276 pairs, some minutes, keypoints of a quarter of a gigabyte.
 TOGETHER = 24
-# A model and the precision of its network, as for `Registrar`.
-_Network = tuple[str, str]
+# A model, the precision of its network, and the effort, as for `Registrar`.
+_Network = tuple[str, str, str]
 # Changes of a single photograph: the moving side of the condition of a pair.
 IMPOSTOR_CONDITIONS: dict[str, Condition] = {
     "plain": CONDITIONS["clean"],
@@ -99,6 +99,7 @@ def judge_impostors(
     record: Path | None = None,
     progress: bool = False,
     dtype: str = AUTO,
+    effort: str = FAST,
 ) -> list[dict]:
     """Register pairs of different eyes, mirror images and genuine pairs.
 
@@ -114,6 +115,7 @@ def judge_impostors(
         record: File that is written whenever a unit is done, and read at first to go on from there.
         progress: Show a progress bar.
         dtype: As for `Registrar`.
+        effort: As for `Registrar`; with other views, a pair that is refused takes some seconds.
 
     Returns:
         A dict per pair: `kind` ("different", "mirrored" or "genuine"), `condition`, `moving`, `fixed`, `accepted`, and
@@ -126,7 +128,7 @@ def judge_impostors(
     """
     if len({one.eye for one in eyes}) < 2:
         raise ValueError(f"Impostors need photographs of at least two eyes, got {len({one.eye for one in eyes})}.")
-    chosen, network = choose_conditions(IMPOSTOR_CONDITIONS, conditions), (model, dtype)
+    chosen, network = choose_conditions(IMPOSTOR_CONDITIONS, conditions), (model, dtype, check_effort(effort))
     units: dict[str, Callable[[], list[dict]]] = {}
     for folder in genuine:
         units.update(_genuine_units(Path(folder), network))
@@ -138,6 +140,7 @@ def judge_impostors(
     command = {
         "model": model,
         "dtype": dtype,
+        "effort": effort,
         "seed": seed,
         "version": version("retinamatch"),
         **asdict(EstimationSettings()),
@@ -240,16 +243,22 @@ def _judge_strangers(
     """Judge pairs of some photographs under a condition, and each photograph with its mirror image."""
     registrar, change = _registrar(*network), IMPOSTOR_CONDITIONS[condition]
     keypoints, rows = [], []
+
+    def draw(one: Eye) -> np.ndarray:
+        return _changed(read_photograph(one.photograph), one.name, change)
+
     for one in members:
-        photo = read_photograph(one.photograph)
-        keypoints += registrar.keypoints([_changed(photo, one.name, change)])
+        photo = draw(one)
+        keypoints += registrar.keypoints([photo])
         if mirrored:
-            mirror = _changed(np.ascontiguousarray(photo[:, ::-1]), f"{one.name} mirrored", change)
-            sides = registrar.keypoints([mirror])[0], keypoints[-1]
-            rows.append(_judge("mirrored", condition, one.name, one.name, registrar, *sides))
+            mirror = np.ascontiguousarray(read_photograph(one.photograph)[:, ::-1])
+            mirror = _changed(mirror, f"{one.name} mirrored", change)
+            sides, pictures = (registrar.keypoints([mirror])[0], keypoints[-1]), (mirror, photo)
+            rows.append(_judge("mirrored", condition, one.name, one.name, registrar, sides, pictures))
     for i, j in pairs:
-        names = members[i].name, members[j].name
-        rows.append(_judge("different", condition, *names, registrar, keypoints[i], keypoints[j]))
+        names, sides = (members[i].name, members[j].name), (keypoints[i], keypoints[j])
+        again = functools.partial(lambda *pair: tuple(map(draw, pair)), members[i], members[j])
+        rows.append(_judge("different", condition, *names, registrar, sides, again))
     return rows
 
 
@@ -274,26 +283,33 @@ def _judge_visits(network: _Network, folder: str, pair: FirePair) -> list[dict]:
     """Judge a pair of FIRE as it is and degraded."""
     registrar, chosen = _registrar(*network), choose_conditions(CONDITIONS, GENUINE_CONDITIONS)
     return [
-        _judge("genuine", f"{folder}, {condition}", pair.name, pair.name, registrar, moving, fixed)
-        for condition, _, _, moving, fixed in find_keypoints_under(AnnotatedPair.read(pair), chosen, {"": registrar})
+        _judge("genuine", f"{folder}, {condition}", pair.name, pair.name, registrar, sides, (drawn.moving, drawn.fixed))
+        for condition, drawn, _, *sides in find_keypoints_under(AnnotatedPair.read(pair), chosen, {"": registrar})
     ]
 
 
 def _judge_person(network: _Network, folder: str, paths: Sequence[Path]) -> list[dict]:
     """Judge all pairs of photographs of one eye."""
     registrar = _registrar(*network)
-    keypoints = [registrar.keypoints([path])[0] for path in paths]
+    photographs = [read_photograph(path) for path in paths]
+    keypoints = [registrar.keypoints([photograph])[0] for photograph in photographs]
     names = [Eye(path, "").name for path in paths]
     return [
-        _judge("genuine", folder, names[i], names[j], registrar, keypoints[i], keypoints[j])
-        for i, j in combinations(range(len(paths)), 2)
+        _judge("genuine", folder, pair[0], pair[1], registrar, sides, pictures)
+        for pair, sides, pictures in zip(*(combinations(each, 2) for each in (names, keypoints, photographs)))
     ]
 
 
 def _judge(
-    kind: str, condition: str, moving: str, fixed: str, registrar: Registrar, first: Keypoints, second: Keypoints
+    kind: str,
+    condition: str,
+    moving: str,
+    fixed: str,
+    registrar: Registrar,
+    keypoints: Sequence[Keypoints],
+    photographs: Photographs | Callable[[], Photographs],
 ) -> dict:
-    registration = registrar.register_keypoints(first, second)
+    registration = registrar.register_keypoints(keypoints[0], keypoints[1], photographs=photographs)
     row = {"kind": kind, "condition": condition, "moving": moving, "fixed": fixed, "accepted": registration.registered}
     evidence = registration.evidence
     figures = {name: evidence[name] for name in (*FIGURES, *MORE) if evidence.get(name) is not None}
@@ -304,9 +320,9 @@ def _judge(
 
 
 @functools.lru_cache(maxsize=1)
-def _registrar(model: str, dtype: str) -> Registrar:
+def _registrar(model: str, dtype: str, effort: str) -> Registrar:
     # The class of the transform takes no part in the decision, and this one is found fastest.
-    return Registrar(model, transform="quadratic", dtype=dtype)
+    return Registrar(model, transform="quadratic", dtype=dtype, effort=effort)
 
 
 def _read_record(record: Path | None, command: dict) -> dict[str, list[dict]]:
