@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 from retinamatch.evaluation.fire import fire_table
+from retinamatch.evaluation.impostors import impostors_table
 from retinamatch.evaluation.stress import stress_summary, stress_table
 from retinamatch.files import standard_output, write_text
 
@@ -62,13 +63,10 @@ def _identity(contents: Contents, names: list[str]) -> str:
 
 
 def _impostors(contents: Contents, names: list[str]) -> str:
-    lines = ["| model | pairs | condition | number | accepted | rate below |", "| --- |" + " --- |" * 5]
-    for name, one in contents:
-        for group in one["groups"]:
-            bound = "-" if group["rate_below"] is None else f"{group['rate_below']:.2g}"
-            cells = [name, group["kind"], group["condition"], f"{group['pairs']:,}", f"{group['accepted']:,}", bound]
-            lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    tables = [(name, impostors_table(one["groups"]).splitlines()) for name, one in contents]
+    head, rule = tables[0][1][:2]
+    lines = [f"| {name} {line}" for name, table in tables for line in table[2:]]
+    return "\n".join([f"| model {head}", f"| --- {rule}", *lines])
 
 
 def _noise(contents: Contents, names: list[str]) -> str:

@@ -205,7 +205,8 @@ def impostors_table(groups: Sequence[dict]) -> str:
     for group in groups:
         bound = "-" if group["rate_below"] is None else f"{group['rate_below']:.2g}"
         figures = [f"{group['figures'][name]:.3g}" if name in group["figures"] else "-" for name in FIGURES]
-        cells = [group["kind"], group["condition"], str(group["pairs"]), str(group["accepted"]), bound, *figures]
+        counts = f"{group['pairs']:,}", f"{group['accepted']:,}"
+        cells = [group["kind"], group["condition"], *counts, bound, *figures]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
