@@ -134,6 +134,7 @@ def test_command_line_and_drawing_are_on_top():
         "registration",
         "hub",
         "series",
+        "change",
     )
     top = {f"retinamatch.{name}" for name in names}
     for room, targets in rooms(imports_within("modeling/retinamatch")).items():

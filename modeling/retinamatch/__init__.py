@@ -31,6 +31,7 @@ The files in the order to read them:
     registration, registrar   the answer for a pair; one pair, many, step by step
     drawing, results, series  pictures, files, a history of visits
     transfer, itk             a registration that was kept: carry images, masks, points; for ITK
+    change                    what has changed between two visits, beyond the noise of photographs
     study/                    thousands of visits: a table of them to a table of registrations, resumable
     evaluation/               figures: FIRE, harder conditions, identity, impostors
     hub, publishing           repositories of the Hub; conversion: checkpoints of others

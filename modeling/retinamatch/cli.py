@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 from transformers.utils import logging
 
 from . import results
+from .commands.change import change, evaluate_change
 from .commands.options import (
     NO_MATCH,
     Dtype,
@@ -61,6 +62,8 @@ app.add_typer(evaluate, name="evaluate")
 app.add_typer(study, name="study")
 app.command()(apply)
 app.command()(itk)
+app.command()(change)
+evaluate.command("change")(evaluate_change)
 
 
 def _print_version(wanted: bool) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from .photographs import PhotographError, PhotographLike, read_photograph
-from .transforms import Transform, read_record
+from .transforms import Affine, Transform, read_record
 
 
 #: Kinds of files that keep every value of a mask.
@@ -100,6 +100,12 @@ class LocatedTransform:
             raise ValueError(f"The {word} has {_words(size)} pixels; the registered one has {_words(wanted)}.")
 
 
+def scaling(own: np.ndarray, other: np.ndarray) -> Affine:
+    """Give the transform from pixels of a picture to those of the same picture at another size."""
+    x, y = other.shape[1] / own.shape[1], other.shape[0] / own.shape[0]
+    return Affine([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5], [0, 0, 1]])
+
+
 def read_mask(path: str | os.PathLike) -> Image.Image:
     """Read a mask, upright, with the values as they are: 1, 8 or 16 bit, indices of a palette, or colors.
 
@@ -170,4 +176,4 @@ def _words(size: Sequence[int]) -> str:
     return f"{size[1]} x {size[0]}"
 
 
-__all__ = ["LocatedTransform", "MASK_SUFFIXES", "carry_mask", "carry_points", "read_mask", "read_table"]
+__all__ = ["LocatedTransform", "MASK_SUFFIXES", "carry_mask", "carry_points", "read_mask", "read_table", "scaling"]

@@ -7,21 +7,23 @@ import typer
 
 from ..dicom import Pseudonyms
 from ..extractor import AUTO, DEFAULT_MODEL
-from ..files import check_output_file
+from ..files import check_output_file, json_text, write_text
 from ..registrar import THOROUGH
 from ..study import (
     CHOICES,
     FIRST,
     Settings,
+    Study,
     StudyError,
     cluster_engine,
+    default_processes,
     local_engine,
     plan_from_dicom,
     plan_from_names,
     run_study,
     write_table,
 )
-from .options import NO_MATCH, Dtype, Effort, Model, TransformName, bad_input
+from .options import NO_MATCH, Dtype, Effort, JsonFile, Model, TransformName, bad_input
 
 
 study = typer.Typer(help="Register the visits of many eyes; what is done is not done again.", no_args_is_help=True)
@@ -76,6 +78,7 @@ def run(
     model: Model = DEFAULT_MODEL,
     dtype: Dtype = AUTO,
     images: Annotated[bool, typer.Option("--images", help="Write aligned photographs, masks and points.")] = False,
+    change: Annotated[bool, typer.Option("--change", help="Count regions that have changed.")] = False,
     keypoints: Annotated[
         Path | None, typer.Option("--keypoints", help="Keep keypoints in this folder, 10 MB a photograph.")
     ] = None,
@@ -86,13 +89,18 @@ def run(
     scheduler: Annotated[
         str, typer.Option("--scheduler", help="Of Dask workers, tcp://HOST:8786 or a scheduler file, instead of here.")
     ] = "",
+    json_file: JsonFile = None,
     thumbnails: Annotated[int, typer.Option("--thumbnails", min=0, help="Pictures in the report, of each kind.")] = 200,
 ) -> None:
     """Register all pairs of a table: registrations.parquet and report.html; stopped, the same command goes on."""
     with bad_input(StudyError, ValueError, OSError):
-        settings = Settings(model, transform, effort, dtype, keypoints)
+        if json_file is not None:
+            check_output_file(json_file, [table])
+        settings = Settings(model, transform, effort, dtype, keypoints, change=change)
         engine = cluster_engine(scheduler) if scheduler else local_engine(processes)
         outcome = run_study(table, out, settings, to, engine, images, thumbnails, check_identity, progress=True)
+        if json_file is not None:
+            write_text(json_file, json_text(_figures(outcome, processes or default_processes())))
     counts = outcome.summary.statuses
     typer.echo(", ".join(f"{status}: {number}" for status, number in counts.most_common()) or "no pairs")
     if outcome.done:
@@ -104,6 +112,21 @@ def run(
     typer.echo("\n".join(str(path) for path in outcome.files))
     if not outcome.all_registered:
         raise typer.Exit(NO_MATCH)
+
+
+def _figures(outcome: Study, processes: int) -> dict:
+    """Put what a run on this machine took into numbers: its own pairs, not those of runs before."""
+    import resource  # there is none on Windows
+
+    most = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return {
+        "pairs": outcome.done,
+        "processes": processes,
+        "seconds": round(outcome.seconds, 1),
+        "pairs_an_hour": round(3600 * outcome.done / outcome.seconds, 1),
+        "peak_mb": round(most / 1024, 1),
+        "statuses": dict(outcome.summary.statuses),
+    }
 
 
 __all__ = ["study"]

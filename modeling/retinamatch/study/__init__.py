@@ -10,7 +10,7 @@ run             all together, on this machine; what is done is not done again
 
 from .cluster import cluster_engine
 from .plan import plan_from_dicom, plan_from_names
-from .run import Study, local_engine, run_study
+from .run import Study, default_processes, local_engine, run_study
 from .table import Pair, Photograph, StudyError, read_table, write_table
 from .units import CHOICES, FIRST
 from .work import Settings
@@ -25,6 +25,7 @@ __all__ = [
     "Study",
     "StudyError",
     "cluster_engine",
+    "default_processes",
     "local_engine",
     "plan_from_dicom",
     "plan_from_names",

@@ -62,13 +62,18 @@ class Study:
         return set(self.summary.statuses) <= {REGISTERED}
 
 
+def default_processes() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def local_engine(processes: int = 0) -> Engine:
     """Give the engine of one machine.
 
     Args:
         processes: How many there are, each with its share of the cores; 0 for one for each core.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = default_processes()
     number = processes or cores
 
     def run(units: Sequence[Any], settings: Settings, work: Work = work_on) -> Iterator[Any]:
@@ -233,6 +238,7 @@ def _check_record(path: Path, settings: Settings, to: str, of_pairs: bool) -> No
         "to": "pairs" if of_pairs else to,
         "keypoints kept": settings.cache is not None,
         "images": settings.images is not None,
+        "change": settings.change,
         "retinamatch": own,
     }
     if not path.exists():
@@ -249,4 +255,4 @@ def _check_record(path: Path, settings: Settings, to: str, of_pairs: bool) -> No
             )
 
 
-__all__ = ["Engine", "Study", "local_engine", "run_study"]
+__all__ = ["Engine", "Study", "default_processes", "local_engine", "run_study"]

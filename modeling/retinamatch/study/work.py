@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..change import find_change
 from ..dicom import spacing_of
 from ..drawing import beside, overlay
 from ..extractor import AUTO
@@ -35,8 +36,7 @@ from ..registrar import Registrar
 from ..registration import Registration
 from ..results import save_picture
 from ..series import fitted
-from ..transfer import LocatedTransform, carry_mask, carry_points, read_mask, read_table
-from ..transforms import Affine
+from ..transfer import LocatedTransform, carry_mask, carry_points, read_mask, read_table, scaling
 from .table import Pair, Photograph, days_between
 from .units import Unit, pairs_onto
 
@@ -44,6 +44,8 @@ from .units import Unit, pairs_onto
 REGISTERED, REFUSED, NOT_READ, FAILED = "registered", "no reliable match", "not read", "failed"
 # Of the evidence, what stands in columns of its own.
 EVIDENCE = ("agreeing", "share", "excess", "alike")
+# Of what has changed, where that is asked for.
+CHANGE = ("changed_regions", "changed_area_px", "changed_area_mm2")
 THUMBNAIL = 320  # pixels a side
 # Photographs of which a process keeps the keypoints, ten megabytes each, and of which it keeps the pixels.
 _KEYPOINTS, _PHOTOGRAPHS = 16, 3
@@ -61,6 +63,7 @@ class Settings:
         cache: Folder of kept keypoints; see `keypoint_cache`. None keeps none.
         images: Folder for aligned photographs, masks and points; None writes none.
         thumbnails: Whether rows bring a small picture along.
+        change: Whether regions that have changed are looked for.
     """
 
     model: str
@@ -70,6 +73,7 @@ class Settings:
     cache: Path | None = None
     images: Path | None = None
     thumbnails: bool = True
+    change: bool = False
 
     def registrar(self) -> Registrar:
         """Load the model."""
@@ -132,6 +136,8 @@ class Worker:
             )
             registration.fixed_spacing = pair.fixed.spacing or spacing_of(pair.fixed.path)
             row |= _figures(registration)
+            if self.settings.change and registration and not bare:
+                row |= self._change(pair, registration)
             if self.settings.images and registration and not bare:
                 self._write_images(pair, registration)
             if self.settings.thumbnails and not bare:
@@ -151,6 +157,10 @@ class Worker:
             sizes[f"{name}_height"], sizes[f"{name}_width"] = keypoints.size
             sizes[f"{name}_sha256"] = self.sums(photograph.path)
         return sizes
+
+    def _change(self, pair: Pair, registration: Registration) -> dict[str, Any]:
+        figures = find_change(registration, self.pixels(pair.moving.path), self.pixels(pair.fixed.path)).to_dict()
+        return {name: figures[name] for name in CHANGE}
 
     def _write_images(self, pair: Pair, registration: Registration) -> None:
         """Write the aligned photograph, and the mask and the points that belong to it."""
@@ -276,6 +286,8 @@ COLUMNS = {
     **dict.fromkeys(("residual_px", "residual_mm", "overlap"), "float64"),
     **dict.fromkeys(("matches", "inliers"), "int32"),
     "rough": "bool",
+    "changed_regions": "int32",
+    **dict.fromkeys(CHANGE[1:], "float64"),
     **dict.fromkeys(EVIDENCE, "float64"),
     **dict.fromkeys(("evidence", "views"), "string"),
     **dict.fromkeys(("moving_height", "moving_width", "fixed_height", "fixed_width"), "int32"),
@@ -312,14 +324,8 @@ def draw_thumbnail(registration: Registration, moving: np.ndarray, fixed: np.nda
     small, onto = fitted(moving, THUMBNAIL), fitted(fixed, THUMBNAIL)
     if registration.transform is None:
         return beside([small, onto])
-    whole = _scaling(small, moving).then(registration.transform).then(_scaling(fixed, onto))
+    whole = scaling(small, moving).then(registration.transform).then(scaling(fixed, onto))
     return overlay(onto, whole.warp(small, onto.shape[:2]))
-
-
-def _scaling(own: np.ndarray, other: np.ndarray) -> Affine:
-    """Give the transform from pixels of a picture to those of the same picture at another size."""
-    x, y = other.shape[1] / own.shape[1], other.shape[0] / own.shape[0]
-    return Affine([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5], [0, 0, 1]])
 
 
 def without_paths(text: str, pair: Pair) -> str:
