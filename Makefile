@@ -95,5 +95,5 @@ $(BIN)/python:
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --retries 1 --no-deps -c constraints.txt \
 		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,data,space,study,cluster,dicom,itk,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[torch,export,train,data,space,study,cluster,dicom,itk,dev]'
 	@touch $@

@@ -16,11 +16,8 @@ from tests.helpers.paths import REPOSITORY
 LIBRARY = REPOSITORY / "modeling" / "retinamatch"
 # The files that travel to the Hub as remote code.
 TRAVELLING = [
-    *(
-        f"{name}.py"
-        for name in ("photographs", "field_of_view", "rim", "not_retina", "enhancement", "image_processing_retina")
-    ),
-    *(f"{name}.py" for name in ("keypoints", "keypoint_heads", "losses", "pipeline")),
+    *(f"{name}.py" for name in ("photographs", "field_of_view", "rim", "not_retina", "local_normalization", "canvas")),
+    *(f"{name}.py" for name in ("image_processing_retina", "keypoints", "keypoint_heads", "losses", "pipeline")),
     *sorted(path.name for path in LIBRARY.glob("configuration_*.py")),
     *sorted(path.name for path in LIBRARY.glob("modeling_*.py")),
 ]

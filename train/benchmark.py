@@ -1,4 +1,4 @@
-"""Time and memory of one pair, split into steps, for several models in one run: figures are comparable within it only.
+"""Time and memory of one pair, split into steps, for all engines and precisions: comparable within one run only.
 
 python -m train.benchmark MOVING FIXED [--model lk-superretina-small] [--model swin-retina] [--repeats 5] [--json FILE]
 """
@@ -7,8 +7,10 @@ import json
 import resource
 import sys
 import tempfile
+import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
+from importlib import metadata
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -16,7 +18,10 @@ from typing import Annotated
 
 import torch
 import typer
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+import retinamatch
 from retinamatch import (
     LKSuperRetinaConfig,
     LKSuperRetinaForKeypointMatching,
@@ -24,43 +29,109 @@ from retinamatch import (
     RetinaImageProcessor,
     keep_freed_memory,
 )
-from retinamatch.extractor import DEFAULT_MODEL, ROOTSIFT
+from retinamatch.engines import find_onnx
+from retinamatch.extractor import AUTO, BFLOAT16, DEFAULT_MODEL, FLOAT32, INT8, ONNX, ROOTSIFT, TORCH, UnknownNameError
 from retinamatch.files import standard_output, write_text
 from retinamatch.hub import save_repository
-from retinamatch.processes import end_with_parent
+from retinamatch.processes import end_with_parent, thread_count
+from retinamatch.torch_extractor import network_dtype
 
 from .run.configuration import errors_of_the_user
 
 
 STEPS = ("read", "keypoints", "match", "estimate")
+# What can run a network, and in which precision; rows of what is not to be had are left out.
+WAYS = ((TORCH, FLOAT32), (TORCH, BFLOAT16), (ONNX, FLOAT32), (ONNX, INT8))
 
 
-def measure(model: str, moving: Path, fixed: Path, repeats: int, keep: bool) -> dict:
+def measure(model: str, way: tuple[str, str], moving: Path, fixed: Path, repeats: int, keep: bool) -> dict:
     """Register a pair again and again, after once to warm up, in a process that does nothing else.
 
     Returns:
-        `parameters`, their number or None; `seconds`, the median of each step; `peak_memory` of the process in MB.
+        `parameters`, their number or None; `seconds`, the median of each step; `processor`, the median of the seconds
+        that all cores worked on a pair; `peak_memory` of the process in MB.
     """
     if keep:
         keep_freed_memory()
-    registrar = Registrar(model)
-    runs = [registrar.register(moving, fixed).timings for _ in range(repeats + 1)][1:]
-    seconds = {step: median(run.get(step, 0.0) for run in runs) for step in STEPS}
+    registrar = Registrar(model, engine=way[0], dtype=way[1])
+    runs, worked = [], []
+    for _ in range(repeats + 1):
+        start = time.process_time()
+        runs.append(registrar.register(moving, fixed).timings)
+        worked.append(time.process_time() - start)
+    seconds = {step: median(run.get(step, 0.0) for run in runs[1:]) for step in STEPS}
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes elsewhere
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-    parameters = None if model == ROOTSIFT else registrar.extractor.model.num_parameters()
-    return {"parameters": parameters, "seconds": seconds, "peak_memory": peak}
+    network = getattr(registrar.extractor, "model", None)
+    return {
+        "parameters": None if network is None else network.num_parameters(),
+        "seconds": seconds,
+        "processor": median(worked[1:]),
+        "peak_memory": peak,
+    }
+
+
+def ways_of(model: str | Path) -> list[tuple[str, str]]:
+    """List the engines and precisions that there are for a model, bfloat16 where the processor computes in it."""
+    if str(model) == ROOTSIFT:
+        return [(AUTO, AUTO)]
+    ways = [way for way in WAYS if way[0] == TORCH]
+    if network_dtype(AUTO) != torch.bfloat16:
+        ways.remove((TORCH, BFLOAT16))
+    for way in WAYS:
+        if way[0] == ONNX:
+            try:
+                find_onnx(model, way[1])
+                ways.append(way)
+            except UnknownNameError:
+                pass
+    return ways
+
+
+def install_size(extra: str = "") -> float:
+    """Add up what the library takes on the disk with all that it needs, in MB, as it is installed here.
+
+    Args:
+        extra: Of the library, such as "torch".
+    """
+    left: list[tuple[str, frozenset[str]]] = [("retinamatch", frozenset([extra]))]
+    done: dict[str, frozenset[str]] = {}
+    while left:
+        name, extras = left.pop()
+        if name in done and extras <= done[name]:
+            continue
+        done[name] = done.get(name, frozenset()) | extras
+        try:
+            requirements = metadata.requires(name) or []
+        except metadata.PackageNotFoundError:
+            continue
+        for requirement in map(Requirement, requirements):
+            if requirement.marker is None or any(requirement.marker.evaluate({"extra": one}) for one in extras | {""}):
+                left.append((canonicalize_name(requirement.name), frozenset(requirement.extras)))
+    return sum(map(_size_of, done)) / 1e6
+
+
+def _size_of(name: str) -> int:
+    if name == "retinamatch":  # installed as a link to this checkout, perhaps
+        folder = Path(retinamatch.__file__).parent
+        return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    try:
+        files = [Path(file.locate()) for file in metadata.files(name) or []]
+    except metadata.PackageNotFoundError:
+        return 0
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def benchmark_table(rows: list[dict]) -> str:
-    """Write the rows as Markdown: parameters, seconds of each step and of all, peak memory."""
-    lines = ["| model | parameters | " + " | ".join(STEPS) + " | all | peak memory, MB |"]
-    lines.append("| --- |" + " --- |" * (len(STEPS) + 3))
+    """Write the rows as Markdown: parameters, seconds of each step and of all, peak memory, installation."""
+    head = ["model", "engine", "precision", *STEPS, "all", "all cores", "peak memory, MB", "installed, MB"]
+    lines = ["| " + " | ".join(head) + " |", "| --- |" + " --- |" * (len(head) - 1)]
     for row in rows:
         seconds = [row["seconds"][step] for step in STEPS]
-        figures = " | ".join(f"{value:.2f}" for value in (*seconds, sum(seconds)))
-        parameters = "" if row["parameters"] is None else f"{row['parameters']:,}"
-        lines.append(f"| {row['model']} | {parameters} | {figures} | {row['peak_memory']:,.0f} |")
+        figures = [f"{value:.2f}" for value in (*seconds, sum(seconds), row["processor"])]
+        way = ["", ""] if row["engine"] == AUTO else [row["engine"], row["dtype"]]
+        sizes = [f"{row[name]:,.0f}" for name in ("peak_memory", "installed")]
+        lines.append("| " + " | ".join([row["model"], *way, *figures, *sizes]) + " |")
     return "\n".join(lines)
 
 
@@ -84,13 +155,16 @@ def main(
             save_repository(network, RetinaImageProcessor(), folder, dtype=torch.float32, remote_code=False)
             names["published size, random weights"] = folder
         for name, place in names.items():
-            # A process each, one after the other: memory is that of one model.
-            with ProcessPoolExecutor(1, get_context("spawn"), end_with_parent) as pool:
-                rows.append({"model": name, **pool.submit(measure, place, moving, fixed, repeats, keep).result()})
-    print(f"{torch.get_num_threads()} threads, median of {repeats} runs, seconds")
+            for way in ways_of(place):
+                # A process each, one after the other: memory is that of one model.
+                with ProcessPoolExecutor(1, get_context("spawn"), end_with_parent) as pool:
+                    figures = pool.submit(measure, place, way, moving, fixed, repeats, keep).result()
+                installed = install_size("torch" if way[0] == TORCH else "")
+                rows.append({"model": name, "engine": way[0], "dtype": way[1], **figures, "installed": installed})
+    print(f"{thread_count()} threads, median of {repeats} runs, seconds")
     print(benchmark_table(rows))
     if json_file is not None:
-        figures = {"threads": torch.get_num_threads(), "repeats": repeats, "rows": rows}
+        figures = {"threads": thread_count(), "repeats": repeats, "rows": rows}
         write_text(json_file, json.dumps(figures, indent=2) + "\n")
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from retinamatch.canvas import canvas
 from retinamatch.field_of_view import FieldOfView
-from retinamatch.image_processing_retina import canvas
 
 
 # Nearer to the rim than this, in pixels of a field of view 565 wide, a vessel's end and a junction look alike.

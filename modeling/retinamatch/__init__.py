@@ -5,14 +5,16 @@
     if registration.registered:
         aligned = registration.warp("followup.jpg")
 
-Importing this package makes its models known to transformers' Auto classes and pipelines.
+Importing this package makes its models known to transformers' Auto classes and pipelines, where these are installed.
+Without torch and transformers ONNX Runtime runs the networks; what cannot be done then says so.
 
 The files in the order to read them:
 
     photographs               any file, array or PIL image becomes an upright RGB photograph, or one clear error
     dicom                     photographs in DICOM files, without what tells whose they are
     field_of_view, rim        where in the picture the retina is, on any surround; not_retina: why it shows none
-    enhancement               what the networks see: the green channel, locally normalized
+    canvas                    what the networks see: the field of view, its green channel, locally normalized
+    local_normalization       that, for an array; enhancement: for tensors, in training
     image_processing_retina   photographs to `pixel_values`, and coordinates back
     keypoints                 dense maps to keypoints, descriptors and mutual matches
     keypoint_heads            what both networks share: their heads; losses: what trains them
@@ -23,6 +25,8 @@ The files in the order to read them:
     dense_descriptors         the descriptors at any place of it
     normalized_picture        what is kept of a photograph beside them: small, gray, to compare it place by place
     extractor, rootsift       photographs to keypoint sets, by a network or by RootSIFT
+    network_extractor, peaks  by a network, whatever runs it: dense maps to keypoints, on arrays
+    torch_extractor           torch runs it; onnx_extractor: ONNX Runtime does; engines: which one
     keypoint_cache            a folder in which those of each photograph are found once
     matching                  two keypoint sets to matches
     transforms, polynomials   similarity, affine, homography, quadratic, cubic: fit, apply, invert, warp
@@ -34,51 +38,43 @@ The files in the order to read them:
     change                    what has changed between two visits, beyond the noise of photographs
     study/                    thousands of visits: a table of them to a table of registrations, resumable
     evaluation/               figures: FIRE, harder conditions, identity, impostors
-    hub, publishing           repositories of the Hub; conversion: checkpoints of others
+    hub, publishing           repositories of the Hub; auto_classes: names for transformers; conversion: checkpoints of
+                              others; onnx_export: networks as ONNX files
     files, processes, memory  no input touched, no result half-written; pools that end; freed memory, kept
     commands/, cli            words on the command line to the functions above
 """
 
-from transformers import AutoConfig, AutoModel, AutoModelForKeypointDetection, AutoModelForKeypointMatching
-from transformers.models.auto.image_processing_auto import (
-    AutoImageProcessor,  # the top-level name needs torchvision in 5.17
-)
+from typing import TYPE_CHECKING, Any
 
-from .configuration_lk_superretina import LKSuperRetinaConfig
-from .configuration_swin_retina import SwinRetinaConfig
+from .engines import MissingTorchError, has_torch, require_torch
 from .extractor import known_models
-from .image_processing_retina import RetinaImageProcessor
 from .memory import keep_freed_memory
-from .modeling_lk_superretina import (
-    LKSuperRetinaForKeypointDetection,
-    LKSuperRetinaForKeypointMatching,
-    LKSuperRetinaModel,
-)
-from .modeling_swin_retina import (
-    SwinRetinaForKeypointDetection,
-    SwinRetinaForKeypointMatching,
-    SwinRetinaModel,
-)
 from .photographs import PhotographError, read_photograph
-from .pipeline import RetinaKeypointMatchingPipeline
 from .registrar import Registrar, register
 from .registration import FailedRegistration, Registration
 from .transforms import TRANSFORMS, Affine, Cubic, Homography, Quadratic, Similarity, Transform
 
 
-for _config, _model, _detection, _matching in (
-    (LKSuperRetinaConfig, LKSuperRetinaModel, LKSuperRetinaForKeypointDetection, LKSuperRetinaForKeypointMatching),
-    (SwinRetinaConfig, SwinRetinaModel, SwinRetinaForKeypointDetection, SwinRetinaForKeypointMatching),
-):
-    AutoConfig.register(_config.model_type, _config, exist_ok=True)
-    AutoModel.register(_config, _model, exist_ok=True)
-    AutoModelForKeypointDetection.register(_config, _detection, exist_ok=True)
-    AutoModelForKeypointMatching.register(_config, _matching, exist_ok=True)
-    AutoImageProcessor.register(
-        _config,
-        image_processor_classes={"pil": RetinaImageProcessor, "torchvision": RetinaImageProcessor},
-        exist_ok=True,
+if TYPE_CHECKING or has_torch():
+    from .auto_classes import (
+        LKSuperRetinaConfig,
+        LKSuperRetinaForKeypointDetection,
+        LKSuperRetinaForKeypointMatching,
+        LKSuperRetinaModel,
+        RetinaImageProcessor,
+        RetinaKeypointMatchingPipeline,
+        SwinRetinaConfig,
+        SwinRetinaForKeypointDetection,
+        SwinRetinaForKeypointMatching,
+        SwinRetinaModel,
     )
+else:
+
+    def __getattr__(name: str) -> Any:
+        if name in __all__:
+            require_torch(f"retinamatch.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "TRANSFORMS",
@@ -90,6 +86,7 @@ __all__ = [
     "LKSuperRetinaForKeypointDetection",
     "LKSuperRetinaForKeypointMatching",
     "LKSuperRetinaModel",
+    "MissingTorchError",
     "PhotographError",
     "Quadratic",
     "Registrar",

@@ -11,14 +11,15 @@ from typing import Annotated
 
 import typer
 from tqdm.auto import tqdm
-from transformers.utils import logging
 
 from . import results
 from .commands.change import change, evaluate_change
+from .commands.models import convert, export
 from .commands.options import (
     NO_MATCH,
     Dtype,
     Effort,
+    Engine,
     Fixed,
     JsonFile,
     Model,
@@ -26,10 +27,10 @@ from .commands.options import (
     TransformName,
     bad_input,
     files_of,
+    photographs_in,
 )
 from .commands.study import study
 from .commands.transfer import apply, itk
-from .conversion import CONVERTED, convert_checkpoint
 from .evaluation import compare_on_fire, evaluate_fire, evaluate_identity
 from .evaluation.agreement import DIFFERENT, agreement_table, judge_right_pairs, judge_wrong_pairs
 from .evaluation.conditions import CONDITIONS
@@ -47,9 +48,8 @@ from .evaluation.stress import outcomes_to_dicts, run_stress, stress_table, summ
 from .evaluation.surrounds import evaluate_surrounds, surrounds_table
 from .extractor import AUTO, DEFAULT_MODEL, ROOTSIFT, known_models
 from .files import check_output_file, check_output_folder, json_text, standard_output, write_text
-from .hub import export_repository
 from .memory import keep_freed_memory
-from .photographs import IMAGE_SUFFIXES, photograph_name
+from .photographs import photograph_name
 from .registrar import FAST, THOROUGH, Registrar, Step, finish
 from .series import SeriesError, gather, list_photographs, register_visits, write_series
 
@@ -64,6 +64,8 @@ app.command()(apply)
 app.command()(itk)
 app.command()(change)
 evaluate.command("change")(evaluate_change)
+app.command()(convert)
+app.command()(export)
 
 
 def _print_version(wanted: bool) -> None:
@@ -79,7 +81,6 @@ def common(
     ] = False,
 ) -> None:
     """Registration of retinal fundus photographs. Not a medical device."""
-    logging.disable_progress_bar()  # of transformers, for the loading of weights: over in a moment
 
 
 @app.command()
@@ -91,6 +92,7 @@ def register(
     effort: Effort = THOROUGH,
     model: Model = DEFAULT_MODEL,
     dtype: Dtype = AUTO,
+    engine: Engine = AUTO,
     points: Annotated[
         Path | None,
         typer.Option("--points", help="CSV of 3 or more places set by hand: x_moving,y_moving,x_fixed,y_fixed."),
@@ -103,7 +105,10 @@ def register(
         by_hand = None if points is None else results.read_points(points)
         with _progress() as show:
             registration, (image, onto) = finish(
-                Registrar(model, transform, effort=effort, dtype=dtype).steps(moving, fixed, points=by_hand), show
+                Registrar(model, transform, effort=effort, dtype=dtype, engine=engine).steps(
+                    moving, fixed, points=by_hand
+                ),
+                show,
             )
             show(Step("pictures", "drawing", 0.85))
             written = results.write_registration(registration, image, onto, out)
@@ -124,13 +129,16 @@ def match(
     effort: Effort = THOROUGH,
     model: Model = DEFAULT_MODEL,
     dtype: Dtype = AUTO,
+    engine: Engine = AUTO,
 ) -> None:
     """Print the matches of two photographs: x_moving, y_moving, x_fixed, y_fixed, score, inlier."""
     with bad_input():
         if out is not None:
             check_output_file(out, [moving, fixed, *files_of(model)])
         with _progress() as show:
-            registration, _ = finish(Registrar(model, transform, effort=effort, dtype=dtype).steps(moving, fixed), show)
+            registration, _ = finish(
+                Registrar(model, transform, effort=effort, dtype=dtype, engine=engine).steps(moving, fixed), show
+            )
         text = results.matches_text(registration, as_json or (out is not None and out.suffix.lower() == ".json"))
         if out is None:
             typer.echo(text, nl=False)
@@ -152,6 +160,7 @@ def series(
     effort: Effort = THOROUGH,
     model: Model = DEFAULT_MODEL,
     dtype: Dtype = AUTO,
+    engine: Engine = AUTO,
 ) -> None:
     """Register a history to one photograph: aligned images, strip, animation, series.json; what fails is named."""
     with bad_input(SeriesError):
@@ -160,7 +169,9 @@ def series(
         if out.resolve() == folder.resolve():
             raise SeriesError("The results go to another folder than that of the photographs; name one with --out.")
         check_output_folder(out, [*photographs, *files_of(model)])
-        visits = register_visits(photographs, number, Registrar(model, transform, effort=effort, dtype=dtype))
+        visits = register_visits(
+            photographs, number, Registrar(model, transform, effort=effort, dtype=dtype, engine=engine)
+        )
         outcome = gather(iter(tqdm(visits, total=len(photographs), unit="visit", disable=None, leave=False)), number)
         written = write_series(outcome, out)
     for visit in outcome.failed:
@@ -172,30 +183,6 @@ def series(
         f"registered: {len(outcome.registered)} of {len(photographs) - 1} photographs to {outcome.visits[number].name}"
     )
     typer.echo("\n".join(str(path) for path in written))
-
-
-@app.command()
-def convert(
-    checkpoint: Annotated[Path, typer.Argument(help="Official .pth checkpoint of SuperRetina, LKUNET or SwinEncoder.")],
-    out: Annotated[Path, typer.Argument(help="Folder for the converted model.")],
-) -> None:
-    """Convert a published checkpoint, downloaded by yourself, to a folder that --model takes."""
-    with bad_input(ValueError, OSError):
-        check_output_folder(out, [checkpoint], CONVERTED)
-        convert_checkpoint(checkpoint, out)
-    typer.echo(f"written: {out}")
-
-
-@app.command()
-def export(
-    model: Annotated[str, typer.Argument(help="A name from `retinamatch models`, or a folder.")],
-    out: Annotated[Path, typer.Argument(help="Folder for the repository.")],
-) -> None:
-    """Write a model as a repository for the Hub, with the code that opens it where this package is not installed."""
-    with bad_input(ValueError, OSError):
-        check_output_folder(out, files_of(model))
-        export_repository(model, out)
-    typer.echo(f"written: {out}")
 
 
 @app.command()
@@ -213,6 +200,7 @@ def fire(
     effort: Effort = THOROUGH,
     model: Model = DEFAULT_MODEL,
     dtype: Dtype = AUTO,
+    engine: Engine = AUTO,
     degrade: Annotated[int, typer.Option(min=0, max=3, help="How much the moving images are made worse.")] = 0,
     json_file: JsonFile = None,
 ) -> None:
@@ -220,7 +208,7 @@ def fire(
     with bad_input(ValueError, OSError):
         _check_json(json_file, root.glob("*/*"), model)
         figures = evaluate_fire(
-            root, Registrar(model, transform, effort=effort, dtype=dtype), degrade=degrade, progress=True
+            root, Registrar(model, transform, effort=effort, dtype=dtype, engine=engine), degrade=degrade, progress=True
         )
         _report(figures, json_file)
 
@@ -231,12 +219,13 @@ def identity(
     transform: TransformName = "auto",
     model: Model = DEFAULT_MODEL,
     dtype: Dtype = AUTO,
+    engine: Engine = AUTO,
     json_file: JsonFile = None,
 ) -> None:
     """Count the pairs of one eye that are registered, and the pairs of different eyes that are accepted."""
     with bad_input(ValueError, OSError):
         _check_json(json_file, root.glob("*/*"), model)
-        figures = evaluate_identity(root, Registrar(model, transform, dtype=dtype), progress=True)
+        figures = evaluate_identity(root, Registrar(model, transform, dtype=dtype, engine=engine), progress=True)
         _report(figures, json_file)
 
 
@@ -259,6 +248,7 @@ def impostors(
     model: Model = DEFAULT_MODEL,
     dtype: Dtype = AUTO,
     effort: Effort = FAST,
+    engine: Engine = AUTO,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write all figures to this file as they come, and go on from it.")
     ] = None,
@@ -282,6 +272,7 @@ def impostors(
             progress=True,
             dtype=dtype,
             effort=effort,
+            engine=engine,
         )
         groups = summarize_impostors(rows)
         _write_figures({"groups": groups}, summary)
@@ -299,13 +290,14 @@ def agreement(
     ] = None,
     model: Model = DEFAULT_MODEL,
     dtype: Dtype = AUTO,
+    engine: Engine = AUTO,
     json_file: JsonFile = None,
 ) -> None:
     """Compare the photographs themselves under right and wrong transforms: least, median and greatest figures."""
     with bad_input(ValueError, OSError):
-        photographs = _photographs_in(folders, every)
+        photographs = photographs_in(folders, every)
         _check_json(json_file, [*root.glob("*/*"), *photographs], model)
-        registrar = Registrar(model, dtype=dtype)
+        registrar = Registrar(model, dtype=dtype, engine=engine)
         right, wrong = ([name for name in condition or known if name in known] for known in (CONDITIONS, DIFFERENT))
         if unknown := [name for name in condition or () if name not in {*right, *wrong}]:
             raise ValueError(f"Unknown conditions {unknown}; known are: {', '.join((*CONDITIONS, *DIFFERENT))}.")
@@ -320,12 +312,15 @@ def table(
     root: Annotated[Path, typer.Argument(help="Folder in FIRE's layout.")],
     model: Annotated[list[str], typer.Option("--model", help="Models to compare.")] = COMPARED,
     dtype: Dtype = AUTO,
+    engine: Engine = AUTO,
     json_file: JsonFile = None,
 ) -> None:
     """Compare models, transforms and degradations on FIRE: a table of mean AUC, and failed pairs in brackets."""
     with bad_input(ValueError, OSError):
         _check_json(json_file, root.glob("*/*"), *model)
-        rows = compare_on_fire(root, {name: Registrar(name, dtype=dtype) for name in model}, progress=True)
+        rows = compare_on_fire(
+            root, {name: Registrar(name, dtype=dtype, engine=engine) for name in model}, progress=True
+        )
         _write_figures({"rows": rows}, json_file)
     typer.echo(fire_table(rows))
 
@@ -348,6 +343,7 @@ def stress(
     root: Annotated[Path, typer.Argument(help="Folder in FIRE's layout.")],
     model: Annotated[list[str], typer.Option("--model", help="Models to compare.")] = COMPARED,
     dtype: Dtype = AUTO,
+    engine: Engine = AUTO,
     condition: Annotated[
         list[str] | None, typer.Option("--condition", help="Names of conditions, such as 'degraded 5'; else all.")
     ] = None,
@@ -358,7 +354,7 @@ def stress(
     """Compare models on pairs of FIRE made harder step by step: AUC, pairs registered, wrong answers."""
     with bad_input(ValueError, OSError):
         _check_json(json_file, root.glob("*/*"), *model)
-        registrars = {name: Registrar(name, transform, effort=effort, dtype=dtype) for name in model}
+        registrars = {name: Registrar(name, transform, effort=effort, dtype=dtype, engine=engine) for name in model}
         outcomes = run_stress(root, registrars, condition or None, progress=True)
         summary = summarize_stress(outcomes)
         _write_figures({**summary, "outcomes": outcomes_to_dicts(outcomes)}, json_file)
@@ -372,13 +368,16 @@ def surrounds(
     seed: Annotated[int, typer.Option(help="Of the pictures made from them.")] = 0,
     model: Model = DEFAULT_MODEL,
     dtype: Dtype = AUTO,
+    engine: Engine = AUTO,
     json_file: JsonFile = None,
 ) -> None:
     """Set photographs on 12 kinds of surround: how well the field of view is found, and keypoints that lie on rims."""
     with bad_input(ValueError, OSError):
-        pictures = _photographs_in(folders, 1)
+        pictures = photographs_in(folders, 1)
         _check_json(json_file, pictures, model)
-        rows = evaluate_surrounds(pictures, Registrar(model, dtype=dtype), photographs, seed, progress=True)
+        rows = evaluate_surrounds(
+            pictures, Registrar(model, dtype=dtype, engine=engine), photographs, seed, progress=True
+        )
         _write_figures({"surrounds": rows}, json_file)
     typer.echo(surrounds_table(rows))
 
@@ -401,14 +400,6 @@ def _progress() -> Iterator[Callable[[Step], None]]:
             bar.update(step.fraction - bar.n)
 
         yield show
-
-
-def _photographs_in(folders: list[Path], every: int) -> list[Path]:
-    photographs = []
-    for path in folders:
-        pictures = path.iterdir() if path.is_dir() else [path]
-        photographs += sorted(p for p in pictures if p == path or p.suffix.lower() in IMAGE_SUFFIXES)[::every]
-    return photographs
 
 
 def _check_json(json_file: Path | None, photographs: Iterable[Path], *models: str) -> None:

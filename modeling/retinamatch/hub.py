@@ -1,15 +1,17 @@
 """A model as a Hub repository: weights, processor, and the code that opens them where this package is not installed."""
 
 import os
+import shutil
 from pathlib import Path
 
 import torch
 from transformers import AutoModelForKeypointMatching, PreTrainedModel
 
-from .extractor import find_model, find_processor
-from .files import filling, write_text
+from .extractor import ONNX_FILES, find_model
+from .files import filling, replacing, write_text
 from .image_processing_retina import RetinaImageProcessor
 from .pipeline import TASK
+from .torch_extractor import find_processor
 
 
 _HEADS = {
@@ -82,6 +84,11 @@ def export_repository(model: str | Path, folder: str | os.PathLike) -> None:
     card = Path(source) / "README.md"
     if card.is_file():
         write_text(Path(folder) / card.name, card.read_text(encoding="utf-8"))
+    for name in ONNX_FILES.values():
+        file, target = Path(source) / name, Path(folder) / name
+        if file.is_file():
+            with replacing(target) as aside:
+                shutil.copyfile(file, aside)
 
 
 __all__ = ["export_repository", "save_repository"]

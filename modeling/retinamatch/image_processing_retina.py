@@ -1,15 +1,12 @@
 """Photograph -> `pixel_values` on a canvas of fixed size, and keypoints back to pixels of the photograph.
 
-The canvas shows the field of view, its aspect ratio kept, in the middle of zeros. `image_frames` tells which
-rectangle of the photograph the canvas covers, so every place on it has an exact place in the photograph. A
-coordinate is relative when the photograph spans 0 to 1 from edge to edge: pixel `px` lies at `(px + 0.5) / width`.
+`image_frames` tells which rectangle of the photograph the canvas covers; see `canvas.py`.
 """
 
 import base64
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from huggingface_hub.errors import HTTPError  # of httpx, or of httpx2, as in publishing
@@ -20,15 +17,11 @@ from transformers.image_processing_utils import BatchFeature
 from transformers.image_utils import PILImageResampling, SizeDict
 from transformers.processing_utils import ImagesKwargs
 
-from .enhancement import local_normalize
+from .canvas import WORKING_SIZE, crop_gray, place
 from .field_of_view import FieldOfView, find_field_of_view
 from .keypoints import RetinaKeypointOutput, RetinaMatchingOutput
 from .photographs import PhotographError, PhotographLike, read_photograph
 
-
-#: The working size: this many pixels across the field of view, on the canvas and in all lengths of matching.
-WORKING_SIZE = 768
-_MARGIN = 0.005  # of the field of view's longer side, kept around it, so that its rim is on the canvas
 
 #: (height, width) of photographs in any nesting of sequences, or as a tensor or an array.
 TargetSizes = torch.Tensor | np.ndarray | Sequence
@@ -40,94 +33,6 @@ PUBLISHED_ENHANCEMENT: dict[str, Any] = {
     "do_gamma": True,
     "do_local_normalize": False,
 }
-
-
-def canvas(
-    photo: np.ndarray, field_of_view: FieldOfView | None = None, size: tuple[int, int] = (WORKING_SIZE, WORKING_SIZE)
-) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float, float]]:
-    """Show the field of view on a canvas of fixed size: crop, antialiased resize with the aspect ratio kept, pad.
-
-    Args:
-        photo: (H, W, 3) uint8 RGB or (H, W) uint8 gray.
-        field_of_view: Where the retina lies; None shows the whole photograph.
-        size: (height, width) of the canvas.
-
-    Returns:
-        Three things: the canvas, zeros beyond the crop, (height, width, 3) uint8 for RGB or (height, width) float32 in
-        gray levels, not rounded, for gray; the mask, (height, width) bool, True inside the field of view; the frame
-        (x0, y0, x1, y1), the rectangle that the whole canvas covers, relative to the photograph (it passes 0 and 1
-        where the canvas is padded).
-    """
-    field_of_view = field_of_view or _whole(photo)
-    content, frame = _crop_and_resize(photo, _crop_box(field_of_view), size)
-    pixels, frame = _pad(content, frame, size)
-    return pixels, field_of_view.mask(frame, size), frame
-
-
-def _whole(photo: np.ndarray) -> FieldOfView:
-    height, width = photo.shape[:2]
-    return FieldOfView(width, height, None, None, (0.0, 0.0, float(width), float(height)), False)
-
-
-def _crop_box(field_of_view: FieldOfView) -> tuple[float, float, float, float]:
-    """Rectangle of the photograph to show, in pixel edges: the field of view with a little around it."""
-    x0, y0, x1, y1 = field_of_view.box
-    margin = _MARGIN * max(x1 - x0, y1 - y0)
-    return (
-        max(x0 - margin, 0.0),
-        max(y0 - margin, 0.0),
-        min(x1 + margin, float(field_of_view.width)),
-        min(y1 + margin, float(field_of_view.height)),
-    )
-
-
-def _crop_and_resize(
-    photo: np.ndarray,
-    box: tuple[float, float, float, float],
-    size: tuple[int, int] | None,
-    resample: int = PILImageResampling.BILINEAR,
-) -> tuple[np.ndarray, tuple[float, float, float, float]]:
-    """Resample a rectangle of the photograph so that it fits into `size` (None: keep its pixels as they are).
-
-    Returns:
-        The pixels (RGB uint8, gray float32), and the rectangle they cover relative to the photograph. The scale is
-        exactly the same in x and y: what does not fill the last pixel of the result is cut off evenly on both sides.
-    """
-    x0, y0, x1, y1 = box
-    if size is None:
-        x0, y0, x1, y1 = int(np.floor(x0)), int(np.floor(y0)), int(np.ceil(x1)), int(np.ceil(y1))
-        content = photo[y0:y1, x0:x1].astype(np.float32 if photo.ndim == 2 else np.uint8)
-    else:
-        height, width = size
-        scale = min(width / (x1 - x0), height / (y1 - y0))
-        columns = max(1, min(width, int((x1 - x0) * scale + 1e-6)))
-        rows = max(1, min(height, int((y1 - y0) * scale + 1e-6)))
-        cut_x, cut_y = max(0.0, (x1 - x0 - columns / scale) / 2), max(0.0, (y1 - y0 - rows / scale) / 2)
-        x0, y0, x1, y1 = x0 + cut_x, y0 + cut_y, x1 - cut_x, y1 - cut_y
-        left, top = int(x0), int(y0)
-        part = Image.fromarray(photo[top : int(np.ceil(y1)), left : int(np.ceil(x1))])
-        # Averages of many pixels of a dark photograph differ by less than one gray level: gray is not rounded.
-        part = part.convert("F") if photo.ndim == 2 else part
-        inner = (x0 - left, y0 - top, x1 - left, y1 - top)
-        content = np.asarray(part.resize((columns, rows), resample, inner, reducing_gap=2.0))
-    height, width = photo.shape[:2]
-    return content, (x0 / width, y0 / height, x1 / width, y1 / height)
-
-
-def _pad(
-    content: np.ndarray, frame: tuple[float, float, float, float], size: tuple[int, int]
-) -> tuple[np.ndarray, tuple[float, float, float, float]]:
-    """Put pixels into the middle of zeros of the given size and extend their frame accordingly."""
-    (rows, columns), (height, width) = content.shape[:2], size
-    if rows > height or columns > width:
-        raise ValueError(f"An image of {rows} x {columns} pixels (height x width) does not fit on {height} x {width}.")
-    top, left = (height - rows) // 2, (width - columns) // 2
-    pixels = np.zeros((height, width, *content.shape[2:]), content.dtype)
-    pixels[top : top + rows, left : left + columns] = content
-    x0, y0, x1, y1 = frame
-    step_x, step_y = (x1 - x0) / columns, (y1 - y0) / rows
-    x0, y0 = x0 - left * step_x, y0 - top * step_y
-    return pixels, (x0, y0, x0 + width * step_x, y0 + height * step_y)
 
 
 class RetinaImageProcessorKwargs(ImagesKwargs, total=False):
@@ -252,11 +157,8 @@ class RetinaImageProcessor(PilBackend):
         parts = []
         for photo in images:
             view = find_field_of_view(photo)
-            box = _crop_box(view if options["do_crop_field_of_view"] else _whole(photo))
-            green = options["do_green_channel"]
-            gray = cv2.extractChannel(photo, 1) if green else cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
-            parts.append((view, *_crop_and_resize(gray, box, fit, resample)))
-            del photo, gray  # before the next one is read
+            parts.append((view, *crop_gray(photo, view, fit, resample=resample, **options)))
+            del photo  # before the next one is read
         if not parts:
             raise ValueError("There is no image to process: the list is empty.")
         if do_pad and fit is None:
@@ -264,9 +166,9 @@ class RetinaImageProcessor(PilBackend):
 
         data: dict[str, list[np.ndarray]] = {"pixel_values": [], "pixel_mask": [], "image_frames": []}
         for view, content, frame in parts:
-            pixels, frame = _pad(content, frame, fit if do_pad and fit else content.shape)
-            mask = view.mask(frame, pixels.shape)
-            data["pixel_values"].append(_enhance(pixels, mask, **options)[None])
+            size_here = fit if do_pad and fit else content.shape
+            pixels, mask, frame = place(content, frame, view, size_here, **options)
+            data["pixel_values"].append(pixels[None])
             data["pixel_mask"].append(mask.astype(np.int64))
             data["image_frames"].append(np.array(frame, dtype=np.float32))
         if return_tensors is not None and len({values.shape for values in data["pixel_values"]}) > 1:
@@ -374,41 +276,6 @@ def _height_and_width(size: SizeDict) -> tuple[int, int]:
     return size.height, size.width
 
 
-def _enhance(
-    gray: np.ndarray,
-    mask: np.ndarray,
-    *,
-    do_min_max: bool,
-    do_clahe: bool,
-    clahe_clip_limit: float,
-    clahe_grid_size: int,
-    do_gamma: bool,
-    gamma: float,
-    do_local_normalize: bool,
-    local_normalize_sigma: float,
-    local_normalize_epsilon: float,
-    do_rescale: bool,
-    rescale_factor: float,
-    **unused: Any,
-) -> np.ndarray:
-    """Turn (H, W) gray levels 0 to 255 into (H, W) float32 input of the network, zero outside the mask."""
-    image: np.ndarray = np.where(mask, gray, 0).astype(np.float32)
-    if do_min_max and mask.any():
-        low, high = image[mask].min(), image[mask].max()
-        image = (image - low) * (255 / max(high - low, 1))
-    if do_clahe:
-        tiles = cv2.createCLAHE(clahe_clip_limit, (clahe_grid_size, clahe_grid_size))
-        image = tiles.apply(np.clip(np.rint(image), 0, 255).astype(np.uint8)).astype(np.float32)
-    if do_gamma:
-        image = 255 * (np.clip(image, 0, 255) / 255) ** (1 / gamma)
-    if do_local_normalize:
-        tensors = torch.from_numpy(image)[None, None], torch.from_numpy(mask)[None, None]
-        return local_normalize(*tensors, local_normalize_sigma, local_normalize_epsilon)[0, 0].numpy()
-    if do_rescale:
-        image = image * rescale_factor
-    return np.where(mask, image, 0).astype(np.float32)
-
-
 def _target_sizes(target_sizes: TargetSizes, keypoints: torch.Tensor, count: tuple[int, ...]) -> torch.Tensor:
     """Bring sizes (height, width) in any nesting to (*count, 2) float32 (width, height), on the keypoints' device."""
     wanted = int(np.prod(count))
@@ -448,6 +315,4 @@ __all__ = [
     "RetinaBatch",
     "RetinaImageProcessor",
     "RetinaImageProcessorKwargs",
-    "WORKING_SIZE",
-    "canvas",
 ]

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .image_processing_retina import WORKING_SIZE
+from .canvas import WORKING_SIZE
 from .normalized_picture import NormalizedPicture
 
 

@@ -40,11 +40,26 @@ class LargeKernelBlock(nn.Module):
         self.branches = nn.ModuleList(ScaledConvolution(width, width, size, gain) for size in kernel_sizes)
 
     def forward(self, features: Tensor) -> Tensor:
+        weight, bias = self._sum()
+        return features + F.conv2d(features, weight, bias, padding=weight.shape[-1] // 2)
+
+    def _sum(self) -> tuple[Tensor, Tensor]:
         weights: list[Tensor] = [branch.get_parameter("weight") for branch in self.branches]
         biases: list[Tensor] = [branch.get_parameter("bias") for branch in self.branches]
         largest = max(weight.shape[-1] for weight in weights)
         weight = reduce(torch.add, [F.pad(w, [(largest - w.shape[-1]) // 2] * 4) for w in weights])
-        return features + F.conv2d(features, weight, reduce(torch.add, biases), padding=largest // 2)
+        return weight, reduce(torch.add, biases)
+
+    @torch.no_grad()
+    def merged(self) -> nn.Conv2d:
+        """Make the one convolution that the whole block is, `x` included, for use without training."""
+        weight, bias = self._sum()
+        width, size = weight.shape[0], weight.shape[-1]
+        layer = nn.Conv2d(width, width, size, padding=size // 2)
+        layer.weight.copy_(weight)
+        layer.weight[:, :, size // 2, size // 2] += torch.eye(width)
+        layer.bias = nn.Parameter(bias.clone())
+        return layer
 
 
 class EncoderStage(nn.Module):
@@ -61,7 +76,13 @@ class EncoderStage(nn.Module):
 
 
 class DecoderStage(nn.Module):
-    """Double the resolution, join the skip connection, two 3x3 convolutions with ReLU."""
+    """Double the resolution, join the skip connection, two 3x3 convolutions with ReLU.
+
+    Attributes:
+        join: Join the two maps for the first convolution, which then has constant weights, as files for ONNX want it.
+    """
+
+    join = False
 
     def __init__(self, inputs: int, skip: int, align_corners: bool):
         super().__init__()
@@ -71,6 +92,8 @@ class DecoderStage(nn.Module):
 
     def forward(self, features: Tensor, skip: Tensor) -> Tensor:
         features = F.interpolate(features, scale_factor=2, mode="bilinear", align_corners=self.align_corners)
+        if self.join:
+            return F.relu(self.conv2(F.relu(self.conv1(torch.cat([features, skip], 1)))))
         # One convolution of the joined maps, as two: joining them, and parting their gradients, takes longer.
         left, right = self.conv1.weight.split([features.shape[1], skip.shape[1]], 1)
         joined = F.conv2d(features, left, self.conv1.bias, padding=1) + F.conv2d(skip, right, padding=1)

@@ -4,11 +4,10 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-import torch
 
-from .enhancement import local_normalize
+from .canvas import WORKING_SIZE, canvas
 from .field_of_view import FieldOfView, find_field_of_view
-from .image_processing_retina import WORKING_SIZE, canvas
+from .local_normalization import normalize_locally
 
 
 #: Pixels across the field of view: half the working size, at which vessels are still several pixels wide.
@@ -62,7 +61,7 @@ class NormalizedPicture:
         color = canvas(photo, view, size)[0]
         gray = masked_blur(gray, mask, _BLUR)
         mask &= ~_foreign(gray, mask)
-        values = _normalize(gray, mask)
+        values = normalize_locally(gray, mask, _NEIGHBORHOOD)
         height, width = photo.shape[:2]
         scale = (x1 - x0) * width / PICTURE_SIZE
         origin = (x0 * width + (scale - 1) / 2, y0 * height + (scale - 1) / 2)
@@ -80,7 +79,7 @@ class NormalizedPicture:
         detail = hue - masked_blur(hue, self.mask, _NEIGHBORHOOD)
         if np.median(np.abs(detail[self.mask])) < _LEAST_HUE:
             return None
-        return replace(self, values=_normalize(hue, self.mask))
+        return replace(self, values=normalize_locally(hue, self.mask, _NEIGHBORHOOD))
 
     def __getstate__(self) -> dict:
         # Half the memory where many photographs are kept or sent to other processes.
@@ -96,11 +95,6 @@ class NormalizedPicture:
     def to_picture(self, pixels: np.ndarray) -> np.ndarray:
         """Bring pixels of the photograph, (N, 2), to pixels of this picture."""
         return (pixels - np.asarray(self.origin)) / self.scale
-
-
-def _normalize(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    tensors = torch.from_numpy(image)[None, None], torch.from_numpy(mask)[None, None]
-    return local_normalize(*tensors, sigma=_NEIGHBORHOOD)[0, 0].numpy()
 
 
 def masked_blur(image: np.ndarray, mask: np.ndarray, sigma: float, least: float = 1e-3) -> np.ndarray:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from .canvas import WORKING_SIZE, canvas
 from .extractor import Extractor
 from .field_of_view import FieldOfView, find_field_of_view
-from .image_processing_retina import WORKING_SIZE, canvas
 from .keypoint_set import Describe, Keypoints
 from .normalized_picture import NormalizedPicture
 

@@ -4,16 +4,20 @@ import io
 import os
 import re
 import struct
+import sys
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Union
 
 import numpy as np
-import torch
 from PIL import Image, UnidentifiedImageError
+
+
+if TYPE_CHECKING:
+    import torch
 
 
 #: How the names of photographs end, where a folder is looked through; in small letters.
@@ -28,7 +32,9 @@ _limit = threading.Lock()
 _limits: list[int | None] = []  # the limits of PIL that were met, the real one first
 
 #: What `read_photograph` reads.
-PhotographLike = str | os.PathLike | bytes | BinaryIO | Mapping[str, Any] | Image.Image | np.ndarray | torch.Tensor
+PhotographLike = Union[  # noqa: UP007
+    str, os.PathLike, bytes, BinaryIO, Mapping[str, Any], Image.Image, np.ndarray, "torch.Tensor"
+]
 
 
 class OtherFormat(Protocol):
@@ -86,9 +92,10 @@ def read_photograph(source: PhotographLike) -> np.ndarray:
         return _read_open_file(source)
     if isinstance(source, Image.Image):
         return _from_pil(source, getattr(source, "filename", "") or "The picture")
-    if isinstance(source, torch.Tensor):
-        source = source.detach().cpu()
-        source = (source.float() if source.is_floating_point() else source).numpy()
+    torch = sys.modules.get("torch")  # without it there is no tensor
+    if torch is not None and isinstance(source, torch.Tensor):
+        tensor = source.detach().cpu()
+        source = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
     if isinstance(source, np.ndarray):
         return _from_array(source, "The array")
     raise PhotographError(

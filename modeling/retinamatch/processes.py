@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import queue
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -13,7 +14,6 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Generic, Protocol, TypeVar
 
 import cv2
-import torch
 
 
 Result = TypeVar("Result")
@@ -184,8 +184,22 @@ def end_with_parent() -> None:
 def _begin(threads: int = 1) -> None:
     end_with_parent()
     # One thread a process, unless it has cores of its own: the processes share the cores already.
-    cv2.setNumThreads(threads)
-    torch.set_num_threads(threads)
+    set_thread_count(threads)
+
+
+def thread_count() -> int:
+    """Say how many threads a library may take here: as `OMP_NUM_THREADS` says, else the cores this process may use."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(wanted) if wanted.isdigit() and int(wanted) > 0 else cores
+
+
+def set_thread_count(number: int) -> None:
+    """Let OpenCV, torch and ONNX Runtime take so many threads each in this process, whenever they are loaded."""
+    os.environ["OMP_NUM_THREADS"] = str(number)
+    cv2.setNumThreads(number)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(number)
 
 
 def _watch(parent: BaseProcess) -> None:
@@ -193,4 +207,12 @@ def _watch(parent: BaseProcess) -> None:
     os._exit(1)
 
 
-__all__ = ["Call", "ProcessDiedError", "end_with_parent", "results_of", "surviving_results"]
+__all__ = [
+    "Call",
+    "ProcessDiedError",
+    "end_with_parent",
+    "results_of",
+    "set_thread_count",
+    "surviving_results",
+    "thread_count",
+]

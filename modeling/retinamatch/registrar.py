@@ -10,18 +10,18 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
 
 from .dicom import spacing_of
+from .engines import find_extractor
 from .estimation import EstimationSettings, estimate
 from .estimation.decision import overlap_grid
 from .estimation.estimator import check_points
-from .extractor import AUTO, DEFAULT_MODEL, Extractor, PreparingExtractor, UnknownNameError, find_extractor
+from .extractor import AUTO, DEFAULT_MODEL, Extractor, PreparingExtractor, UnknownNameError
 from .field_of_view import FieldOfView
 from .keypoint_cache import CachedExtractor
 from .keypoint_set import Keypoints
@@ -31,6 +31,10 @@ from .photographs import PhotographError, PhotographLike, photograph_name, read_
 from .registration import FailedRegistration, Registration, timed
 from .transforms import TRANSFORM_NAMES
 from .view_search import Proposal, ViewSearch
+
+
+if TYPE_CHECKING:
+    import torch
 
 
 #: Where photographs do not match as they were given, other views of them are tried; or not.
@@ -73,33 +77,36 @@ class Registrar:
 
     Args:
         model: Name of a model of the package (see `known_models`), a folder written by `save_pretrained`, a repository
-            of the Hub, "rootsift" for the classical baseline, or an extractor.
+            of the Hub, a file *.onnx, "rootsift" for the classical baseline, or an extractor.
         transform: "auto" (the richest class that the matches support) or the name of a class of transforms.
-        device: Where the network runs; a GPU when there is one by default.
+        device: Where torch runs the network; a GPU when there is one by default.
         effort: "thorough" tries other views of photographs that do not match as they were given (turned, a part of
             the field, reversed contrast, another channel); "fast" does not. A pair that matches at first costs the
             same.
         dtype: Precision of the network: "auto" (bfloat16 on a CPU that computes in it, where it takes half the time,
-            else float32), "float32" or "bfloat16".
+            else float32), "float32", "bfloat16" (torch alone) or "int8" (ONNX Runtime alone).
+        engine: What runs the network: "torch", "onnx" (ONNX Runtime, with the same keypoints), or "auto", torch where
+            it is installed.
         cache: Folder in which the keypoints of each photograph are kept, so that they are found once for all pairs and
             runs; see `keypoint_cache`. None keeps none.
 
     Raises:
-        UnknownNameError: The model, transform, effort or precision does not exist.
+        UnknownNameError: The model, transform, effort, precision or engine does not exist.
+        MissingTorchError: torch is needed and not installed.
     """
 
     def __init__(
         self,
         model: str | Path | Extractor = DEFAULT_MODEL,
         transform: str = "auto",
-        device: torch.device | str | None = None,
+        device: "torch.device | str | None" = None,
         effort: str = THOROUGH,
         dtype: str = AUTO,
         cache: str | Path | None = None,
+        engine: str = AUTO,
     ):
         self.transform, self.effort = check_transform(transform), check_effort(effort)
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        extractor = find_extractor(model, self.device, dtype) if isinstance(model, str | Path) else model
+        extractor = find_extractor(model, device, dtype, engine) if isinstance(model, str | Path) else model
         self.extractor = extractor if cache is None else CachedExtractor(extractor, cache)
 
     def keypoints(self, photographs: Sequence[PhotographLike]) -> list[Keypoints]:

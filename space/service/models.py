@@ -1,16 +1,17 @@
 """The models, loaded once, and the only place where the network runs.
 
 On ZeroGPU the decorated function runs in another process, which has the GPU for a moment: what goes in and out has to
-be plain tensors on the CPU. Elsewhere the decorator does nothing.
+be plain arrays. Elsewhere the decorator does nothing.
 """
 
 import functools
 
+import numpy as np
 import torch
 
 from retinamatch import Registrar, known_models
-from retinamatch.extractor import ROOTSIFT, ModelExtractor
-from retinamatch.keypoints import RetinaKeypointOutput
+from retinamatch.extractor import ROOTSIFT
+from retinamatch.torch_extractor import ModelExtractor
 
 
 try:
@@ -32,28 +33,17 @@ class SpaceExtractor(ModelExtractor):
         super().__init__(name, device="cpu", heatmaps=True)
         self.name = name
 
-    def detect(self, inputs) -> RetinaKeypointOutput:
-        return run_network(self.name, dict(inputs))
+    def run(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return run_network(self.name, pixels)
 
 
 @gpu(duration=30)
-def run_network(name: str, inputs: dict) -> RetinaKeypointOutput:
-    """Run the network of a model on a batch.
-
-    Args:
-        name: Of the model.
-        inputs: What the image processor made, on the CPU.
-
-    Returns:
-        What `ModelExtractor.detect` gives, on the CPU.
-    """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def run_network(name: str, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Run the network of a model on a batch; see `ModelExtractor.run`."""
     extractor = registrar(name).extractor
-    extractor.model.to(device)
-    output = ModelExtractor.detect(extractor, {key: value.to(device) for key, value in inputs.items()})
-    for key, value in output.items():
-        output[key] = value.cpu()
-    return output
+    extractor.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    extractor.model.to(extractor.device)
+    return ModelExtractor.run(extractor, pixels)
 
 
 @functools.cache

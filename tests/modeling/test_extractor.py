@@ -17,8 +17,9 @@ from retinamatch import (
     SwinRetinaForKeypointMatching,
 )
 from retinamatch.conversion import PUBLISHED_INFERENCE
-from retinamatch.extractor import ModelExtractor, UnknownNameError, network_dtype
+from retinamatch.extractor import UnknownNameError
 from retinamatch.hub import export_repository
+from retinamatch.torch_extractor import ModelExtractor, network_dtype
 
 
 SMALL = {"encoder_widths": (4, 6, 8, 10), "descriptor_width": 16, "descriptor_dim": 16}
@@ -115,5 +116,5 @@ def test_precision_is_chosen_by_the_processor_and_may_be_named(tmp_path, monkeyp
         assert len(np.unique(found[name].scores)) == 80  # no ties, as bfloat16 would make
     distances = np.linalg.norm(found["float32"].points[:, None] - found["bfloat16"].points, axis=2).min(1)
     assert np.median(distances) < 0.1 * found["float32"].scale
-    with pytest.raises(UnknownNameError, match="Unknown dtype 'float16'; known are: auto, float32, bfloat16."):
+    with pytest.raises(UnknownNameError, match="Unknown dtype 'float16'; known are: auto, float32, bfloat16, int8."):
         Registrar("rootsift", dtype="float16")

@@ -13,9 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
+from retinamatch.canvas import canvas
 from retinamatch.enhancement import local_normalize
 from retinamatch.field_of_view import FieldOfView, find_field_of_view
-from retinamatch.image_processing_retina import PUBLISHED_ENHANCEMENT, RetinaImageProcessor, canvas
+from retinamatch.image_processing_retina import PUBLISHED_ENHANCEMENT, RetinaImageProcessor
 
 
 EVERYTHING_OFF = {
@@ -290,7 +291,7 @@ def test_remote_code(tmp_path):
     finally:
         RetinaImageProcessor._auto_class = class_before
     names = {path.name for path in (tmp_path / "repository").iterdir()}
-    files = {"image_processing_retina.py", "field_of_view.py", "photographs.py", "enhancement.py"}
+    files = {"image_processing_retina.py", "field_of_view.py", "photographs.py", "canvas.py"}
     assert files <= names
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     environment |= {"HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}

@@ -113,8 +113,10 @@ def test_requirements_are_those_of_the_project():
     lines = (SPACE / "requirements.txt").read_text().splitlines()
     wanted = {line for line in lines if line and not line.startswith("-")}
     # The Hub installs gradio itself, in the version that the front matter names.
-    extra = {one for one in project["optional-dependencies"]["space"] if not one.startswith("gradio")}
-    assert wanted == set(project["dependencies"]) | extra
+    extras = project["optional-dependencies"]
+    extra = {one for one in extras["space"] if not one.startswith(("gradio", "retinamatch[torch]"))}
+    assert "retinamatch[torch]" in extras["space"]
+    assert wanted == set(project["dependencies"]) | set(extras["torch"]) | extra
 
 
 def test_container_runs_as_an_ordinary_user_and_copies_what_exists():

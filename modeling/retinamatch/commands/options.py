@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
-from ..extractor import DTYPES, UnknownNameError, find_model
+from ..engines import MissingTorchError
+from ..extractor import DTYPES, ENGINES, UnknownNameError, find_model
 from ..files import OutputError
-from ..photographs import PhotographError
+from ..photographs import IMAGE_SUFFIXES, PhotographError
 from ..transforms import TRANSFORM_NAMES
 
 
@@ -37,6 +38,12 @@ Dtype = Annotated[
         help=f"Precision of the network, one of {', '.join(DTYPES)}: auto is bfloat16 where a CPU is fast in it.",
     ),
 ]
+Engine = Annotated[
+    str,
+    typer.Option(
+        "--engine", help=f"What runs the network, one of {', '.join(ENGINES)}: auto is torch where it is installed."
+    ),
+]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")]
 
 
@@ -48,10 +55,19 @@ def files_of(model: str) -> list[Path]:
         return []
 
 
+def photographs_in(folders: list[Path], every: int = 1) -> list[Path]:
+    """List photographs, and every n-th one of folders of them."""
+    photographs = []
+    for path in folders:
+        pictures = path.iterdir() if path.is_dir() else [path]
+        photographs += sorted(p for p in pictures if p == path or p.suffix.lower() in IMAGE_SUFFIXES)[::every]
+    return photographs
+
+
 @contextmanager
 def bad_input(*more: type[Exception]) -> Iterator[None]:
     """Turn what is wrong with the input into one sentence and exit code 2."""
-    errors: tuple[type[Exception], ...] = (PhotographError, UnknownNameError, OutputError, *more)
+    errors: tuple[type[Exception], ...] = (PhotographError, UnknownNameError, OutputError, MissingTorchError, *more)
     try:
         yield
     except errors as error:
@@ -63,6 +79,7 @@ __all__ = [
     "BAD_INPUT",
     "Dtype",
     "Effort",
+    "Engine",
     "Fixed",
     "JsonFile",
     "Model",
@@ -71,4 +88,5 @@ __all__ = [
     "TransformName",
     "bad_input",
     "files_of",
+    "photographs_in",
 ]

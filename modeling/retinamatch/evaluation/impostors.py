@@ -41,8 +41,8 @@ FIGURES = ("agreeing", "share", "excess", "alike", "correlation")
 MORE = ("cells", "displacement", "departure", "alike_in_hue")
 # Photographs of a unit: 276 pairs, some minutes, keypoints of a quarter of a gigabyte.
 TOGETHER = 24
-# A model, the precision of its network, and the effort, as for `Registrar`.
-_Network = tuple[str, str, str]
+# A model, the precision of its network, what runs it, and the effort, as for `Registrar`.
+_Network = tuple[str, str, str, str]
 # Changes of a single photograph: the moving side of the condition of a pair.
 IMPOSTOR_CONDITIONS: dict[str, Condition] = {
     "plain": CONDITIONS["clean"],
@@ -100,6 +100,7 @@ def judge_impostors(
     progress: bool = False,
     dtype: str = AUTO,
     effort: str = FAST,
+    engine: str = AUTO,
 ) -> list[dict]:
     """Register pairs of different eyes, mirror images and genuine pairs.
 
@@ -116,6 +117,7 @@ def judge_impostors(
         progress: Show a progress bar.
         dtype: As for `Registrar`.
         effort: As for `Registrar`; with other views, a pair that is refused takes some seconds.
+        engine: As for `Registrar`.
 
     Returns:
         A dict per pair: `kind` ("different", "mirrored" or "genuine"), `condition`, `moving`, `fixed`, `accepted`, and
@@ -128,7 +130,8 @@ def judge_impostors(
     """
     if len({one.eye for one in eyes}) < 2:
         raise ValueError(f"Impostors need photographs of at least two eyes, got {len({one.eye for one in eyes})}.")
-    chosen, network = choose_conditions(IMPOSTOR_CONDITIONS, conditions), (model, dtype, check_effort(effort))
+    chosen = choose_conditions(IMPOSTOR_CONDITIONS, conditions)
+    network = model, dtype, engine, check_effort(effort)
     units: dict[str, Callable[[], list[dict]]] = {}
     for folder in genuine:
         units.update(_genuine_units(Path(folder), network))
@@ -141,6 +144,7 @@ def judge_impostors(
         "model": model,
         "dtype": dtype,
         "effort": effort,
+        "engine": engine,
         "seed": seed,
         "version": version("retinamatch"),
         **asdict(EstimationSettings()),
@@ -321,9 +325,9 @@ def _judge(
 
 
 @functools.lru_cache(maxsize=1)
-def _registrar(model: str, dtype: str, effort: str) -> Registrar:
+def _registrar(model: str, dtype: str, engine: str, effort: str) -> Registrar:
     # The class of the transform takes no part in the decision, and this one is found fastest.
-    return Registrar(model, transform="quadratic", dtype=dtype, effort=effort)
+    return Registrar(model, transform="quadratic", dtype=dtype, engine=engine, effort=effort)
 
 
 def _read_record(record: Path | None, command: dict) -> dict[str, list[dict]]:

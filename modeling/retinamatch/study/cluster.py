@@ -13,10 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import cv2
-import torch
-
-from ..processes import ProcessDiedError, Result
+from ..processes import ProcessDiedError, Result, set_thread_count
 from .run import Engine, Work
 from .table import StudyError
 from .work import Settings, begin, work_on
@@ -117,8 +114,7 @@ def _begin(settings: Settings) -> None:
     """Load the model once a worker, which has as many cores as it has threads."""
     threads = _distributed().get_worker().state.nthreads
     with _loading:
-        cv2.setNumThreads(threads)
-        torch.set_num_threads(threads)
+        set_thread_count(threads)
         begin(settings)
 
 

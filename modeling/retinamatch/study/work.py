@@ -20,7 +20,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from PIL import Image
 
 from ..change import find_change
@@ -358,16 +357,19 @@ def _sum(path: Path) -> str:
 
 
 def _versions(registrar: Registrar) -> dict[str, str]:
-    try:
-        own = version("retinamatch")
-    except PackageNotFoundError:
-        own = ""
     return {
         "fingerprint": fingerprint(registrar),
-        "retinamatch": own,
-        "torch": torch.__version__,
+        "retinamatch": _version("retinamatch"),
+        "torch": _version("torch"),
         "opencv": cv2.__version__,
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def fingerprint(registrar: Registrar) -> str:

@@ -52,9 +52,7 @@ def test_draw(number, persons, wanted, seed):
 
 def test_impostors_and_genuine_pairs(folders, fire, tmp_path):
     eyes = list_eyes([folders / "single", folders / "people"])
-    rows = judge_impostors(
-        eyes, "rootsift", genuine=[fire, folders / "people"], conditions=["plain", "white surround"]
-    )
+    rows = judge_impostors(eyes, "rootsift", genuine=[fire, folders / "people"], conditions=["plain", "white surround"])
     kinds = [(row["kind"], row["condition"]) for row in rows]
     for condition in ("plain", "white surround"):
         # Ten pairs of five photographs, one of them of one eye.

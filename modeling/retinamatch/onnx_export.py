@@ -1,0 +1,159 @@
+"""A network as a file for ONNX Runtime, in float32 and in int8, with what `onnx_extractor` has to know beside it."""
+
+import copy
+import json
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .canvas import crop_gray, place
+from .extractor import FLOAT32, INT8, ONNX_FILES, UnknownNameError
+from .field_of_view import find_field_of_view
+from .files import filling
+from .image_processing_retina import RetinaImageProcessor, RetinaImageProcessorKwargs
+from .modeling_lk_superretina import DecoderStage, LargeKernelBlock
+from .onnx_extractor import METADATA
+from .photographs import PhotographLike, read_photograph
+from .torch_extractor import ModelExtractor, detection_settings
+
+
+INPUT, OUTPUTS = "pixel_values", ("heatmap_logits", "descriptor_map")
+_OPSET = 20
+# So many photographs tell the ranges; more take memory.
+_CALIBRATION = 24
+
+
+class _Dense(nn.Module):
+    """The dense network alone, its parallel convolutions merged, with plain tensors for outputs."""
+
+    def __init__(self, base: nn.Module):
+        super().__init__()
+        self.base = copy.deepcopy(base).float().cpu().eval()
+        for parent in list(self.base.modules()):
+            if isinstance(parent, DecoderStage):
+                parent.join = True
+            for name, child in parent.named_children():
+                if isinstance(child, LargeKernelBlock):
+                    setattr(parent, name, child.merged())
+
+    def forward(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        dense = self.base(pixel_values)
+        return dense.heatmap_logits, dense.descriptor_map
+
+
+def export_onnx(model: str | Path, folder: str | os.PathLike, photographs: Sequence[PhotographLike] = ()) -> None:
+    """Write `model.onnx`, for one image of the size that the processor makes, and with photographs `model_int8.onnx`.
+
+    Args:
+        model: As for `ModelExtractor`.
+        folder: Where to write; files of the same names are replaced.
+        photographs: To calibrate int8 with: their ranges of values become those of the whole numbers. 24 are taken,
+            evenly; never give those that anything is measured on.
+
+    Raises:
+        UnknownNameError: The model does not exist, or its processor makes images of no fixed size.
+        PhotographError: A photograph cannot be read.
+        ModuleNotFoundError: The packages that write ONNX files are not installed; the sentence names them.
+        OutputError: The folder cannot be written to.
+    """
+    try:
+        import onnx
+        import onnxscript  # noqa: F401  # what torch writes the file with
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("Writing ONNX files needs: pip install 'retinamatch[export]'.") from error
+    extractor = ModelExtractor(model, "cpu", dtype=FLOAT32)
+    options = _preparation(extractor.processor, model)
+    height, width = options.pop("size")
+    described = {"detection": asdict(detection_settings(extractor.model)), "preparation": options}
+    example = torch.zeros(1, 1, height, width)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.inference_mode(), filling(folder) as aside:
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            _Dense(extractor.model.base_model),
+            (example,),
+            input_names=[INPUT],
+            output_names=list(OUTPUTS),
+            opset_version=_OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+        file = aside / Path(ONNX_FILES[FLOAT32]).name
+        network = program.model_proto
+        _describe(network, described)
+        onnx.save(network, file)
+        if photographs:
+            _quantize(file, aside / Path(ONNX_FILES[INT8]).name, _prepared(photographs, (height, width), options))
+
+
+def _preparation(processor: RetinaImageProcessor, model: str | Path) -> dict:
+    """Give what `crop_gray` and `place` take of a processor, and the `size` (height, width)."""
+    settings = processor.to_dict()
+    if not (settings["do_resize"] and settings["do_pad"]):
+        raise UnknownNameError(f"{model} takes images of any size; an ONNX file is for one size.")
+    names = [name for name in RetinaImageProcessorKwargs.__annotations__ if name in settings]
+    options = {name: settings[name] for name in (*names, "do_rescale", "rescale_factor")}
+    size = settings["size"]
+    return {**options, "resample": int(settings["resample"]), "size": (size["height"], size["width"])}
+
+
+def _describe(network: Any, described: dict) -> None:
+    entry = network.metadata_props.add()
+    entry.key, entry.value = METADATA, json.dumps(described)
+
+
+def _prepared(photographs: Sequence[PhotographLike], size: tuple[int, int], options: dict) -> Iterator[np.ndarray]:
+    number = min(len(photographs), _CALIBRATION)
+    for photograph in (photographs[k * len(photographs) // number] for k in range(number)):
+        photo = read_photograph(photograph)
+        view = find_field_of_view(photo)
+        yield place(*crop_gray(photo, view, size, **options), view, size, **options)[0][None, None]
+
+
+def _quantize(source: Path, target: Path, inputs: Iterator[np.ndarray]) -> None:
+    """Write a network in int8: weights per channel, activations by the ranges that the inputs have.
+
+    The heat map stays in float32: in whole numbers its peaks would make ties.
+    """
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(CalibrationDataReader):
+        def get_next(self) -> dict | None:
+            one = next(inputs, None)
+            return None if one is None else {INPUT: one}
+
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / source.name
+        quant_pre_process(source, plain, skip_symbolic_shape=True)
+        quantize_static(
+            plain,
+            target,
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=_last_nodes(plain),
+        )
+
+
+def _last_nodes(file: Path) -> list[str]:
+    """Name the nodes that make the outputs."""
+    import onnx
+
+    graph = onnx.load(file).graph
+    names = {output.name for output in graph.output}
+    return [node.name for node in graph.node if names & set(node.output)]
+
+
+__all__ = ["export_onnx"]
