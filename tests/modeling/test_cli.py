@@ -137,8 +137,8 @@ def test_output_folder_is_refused_before_the_work(photographs, tmp_path, monkeyp
 @pytest.fixture
 def idle(monkeypatch):
     """A command that begins its work fails the test."""
-    for name in ("Registrar", "convert_checkpoint", "export_repository"):
-        monkeypatch.setattr(cli, name, lambda *args, **kwargs: pytest.fail("the work has begun"))
+    for name in ("cli.Registrar", "conversion.convert_checkpoint", "hub.export_repository", "onnx_export.export_onnx"):
+        monkeypatch.setattr(f"retinamatch.{name}", lambda *args, **kwargs: pytest.fail("the work has begun"))
 
 
 def folder_of_inputs(folder):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from retinamatch.extractor import DEFAULT_MODEL, find_extractor
+from retinamatch.engines import find_extractor
+from retinamatch.extractor import DEFAULT_MODEL
 from retinamatch.keypoint_cache import CachedExtractor
 from retinamatch.registrar import Registrar
 
