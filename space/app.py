@@ -14,10 +14,11 @@ from typing import Annotated
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from space.files.sweep import Sweeper, own_folder, sweep
+from space.files.sweep import Sweeper, all_runs, run_folder, sweep
 
 
-os.environ.setdefault("GRADIO_TEMP_DIR", own_folder())
+if not os.environ.get("GRADIO_TEMP_DIR"):
+    os.environ["GRADIO_TEMP_DIR"] = run_folder()
 
 import gradio as gr
 import typer
@@ -73,7 +74,7 @@ def launch(
     # /reestimate needs a session, which agents do not have; README.md says so.
     warnings.filterwarnings("ignore", message="This MCP server includes a tool that has a gr.State input")
     around = [Middleware(Gate, names, get_upload_folder), Middleware(BodyLimit), Middleware(Front, head())]
-    Sweeper(get_upload_folder(), lifetime, every).start()
+    Sweeper(all_runs(get_upload_folder()), lifetime, every).start()
     return page.queue(max_size=QUEUE, default_concurrency_limit=4).launch(
         server_name=host,
         server_port=port,

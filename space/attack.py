@@ -130,6 +130,11 @@ class Target:
             raise RuntimeError(answer[0])
         return time.perf_counter() - start
 
+    def register_with_pictures(self) -> None:
+        """Be another normal visitor, with the default model and all files: both take memory."""
+        pair = [handle_file(str(EXAMPLES / f"{name}.jpg")) for name in ("visit_2", "visit_1")]
+        Client(self.address, verbose=False, download_files=False).predict(*pair, api_name="/register")
+
 
 def bombs(target: Target) -> Iterator[tuple[int, bytes]]:
     """Hand in files that hurt decoders."""
@@ -284,7 +289,7 @@ def main(
             rows = [*bombs_one_by_one(target), *(run_attack(target, *one) for one in ATTACKS.items())]
             attacked = peak_memory(process)
             for _ in range(registrations):
-                target.register()
+                target.register_with_pictures()
             most = peak_memory(process)
             os.kill(process, signal.SIGKILL)
         left = left_after_restart(folder)

@@ -16,24 +16,32 @@ from retinamatch.files import OutputError
 MOST_DISK = 5_000_000_000  # bytes of all files together
 _FRESH = 5.0  # seconds for which a sum is believed
 _PRIVATE = 0o700
+_BASE = "retinamatch-page-"
 
 
 class NoRoomError(OutputError):
     """The disk space of the page is used up."""
 
 
-def own_folder() -> str:
-    """Return a folder for files of strangers that no other user of this computer can read or replace."""
-    folder = Path(tempfile.gettempdir()) / f"retinamatch-page-{os.getuid() if hasattr(os, 'getuid') else 'files'}"
+def run_folder() -> str:
+    """Make a folder for the files of this run, beside those of other runs, that no other user can read or replace."""
+    user = os.getuid() if hasattr(os, "getuid") else "files"
+    base = Path(tempfile.gettempdir()) / f"{_BASE}{user}"
     try:
-        folder.mkdir(mode=_PRIVATE, exist_ok=True)
-        owned = not hasattr(os, "getuid") or folder.lstat().st_uid == os.getuid()
-        if owned and not folder.is_symlink():
-            folder.chmod(_PRIVATE)
-            return str(folder)
+        base.mkdir(mode=_PRIVATE, exist_ok=True)
+        owned = user == "files" or base.lstat().st_uid == user
+        if owned and not base.is_symlink():
+            base.chmod(_PRIVATE)
+            return tempfile.mkdtemp(prefix="run-", dir=base)
     except OSError:
         pass
-    return tempfile.mkdtemp(prefix="retinamatch-page-")
+    return tempfile.mkdtemp(prefix=_BASE)
+
+
+def all_runs(folder: str | Path) -> Path:
+    """Return the folder that holds the files of all runs of which `folder` is one; itself where it stands alone."""
+    folder = Path(folder)
+    return folder.parent if folder.parent.name.startswith(_BASE) else folder
 
 
 def sweep(folder: Path, lifetime: float) -> int:
@@ -121,4 +129,4 @@ class Room:
 
 ROOM = Room()
 
-__all__ = ["MOST_DISK", "ROOM", "NoRoomError", "Room", "Sweeper", "own_folder", "sweep"]
+__all__ = ["MOST_DISK", "ROOM", "NoRoomError", "Room", "Sweeper", "all_runs", "run_folder", "sweep"]

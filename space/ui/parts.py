@@ -151,7 +151,10 @@ class Shown:
         """Let the button end what runs, and hide it when nothing does."""
         private = {"api_visibility": "private"}
         hidden = {"__type__": "update", "visible": "hidden"}
+        words = answer_html("Not done: the server did not take this request; please try again.", "not done")
+        left = f"(now) => now.includes({json.dumps(WORKING)}) ? {json.dumps(words)} : now"
         for one in running:
+            one.failure(None, self.status, self.status, js=left, **private)
             one.then(None, None, self.stop, js=f"() => ({json.dumps(hidden)})", **private)
         self.stop.click(
             lambda: (

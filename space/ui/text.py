@@ -74,7 +74,7 @@ These are development pairs: settings were chosen by means over all of them.
 ## What happens to your photographs
 
 They are kept on this computer for your session only, in a folder whose name nobody can guess, and are deleted
-after {LIFETIME / 60:.0f} minutes, at the latest ten minutes later. Nothing is learned from them. What you get
+after {LIFETIME / 60:.0f} minutes, at the latest five minutes later. Nothing is learned from them. What you get
 back carries no EXIF data: no place, no date, no camera.
 
 ## Use it from a program

@@ -1,4 +1,8 @@
-"""Pictures of a result to look at, one view at a time, with zoom and full screen; `page.js` moves them."""
+"""Pictures of a result to look at, one view at a time, with zoom and full screen; `page.js` moves them.
+
+gradio's own ImageSlider cannot do this: no key moves its line, it says nothing to screen readers, and its zoom and
+place do not hold for the other views.
+"""
 
 from dataclasses import dataclass
 from html import escape

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from retinamatch.drawing import (
     beside,
     checkerboard,
     difference,
+    draw_agreement,
     draw_heatmap,
     draw_matches,
     flicker,
@@ -17,7 +20,9 @@ from retinamatch.drawing import (
     pictures,
 )
 from retinamatch.estimation import Estimate
+from retinamatch.estimation.dense_agreement import dense_agreement
 from retinamatch.keypoint_set import Keypoints
+from retinamatch.normalized_picture import NormalizedPicture
 from retinamatch.registration import Registration
 from retinamatch.transforms import Similarity
 
@@ -188,6 +193,25 @@ def test_heat_map_lies_on_the_place_it_belongs_to(frame):
     assert hot[row, column].astype(int).sum() > 500
     with pytest.raises(ValueError, match="no heat map"):
         draw_heatmap(photo, keypoints.without_maps())
+
+
+def test_agreement_is_framed_where_photographs_look_alike_and_crossed_where_not(visits):
+    fixed = visits.fixed.image
+    picture = NormalizedPicture.from_photo(fixed)
+    other = picture.values.copy()
+    half = other.shape[1] // 2
+    other[:, half:] = other[::-1, half:]  # the right half shows something else
+    agreement = dense_agreement(picture, replace(picture, values=other), lambda points: points)
+    drawn = draw_agreement(fixed, agreement, picture, lambda points: points)
+    assert drawn.shape == fixed.shape and 0.3 < agreement.share < 0.7
+    blue = (drawn[..., 2] > drawn[..., 0].astype(int) + 40).sum(0)
+    orange = (drawn[..., 0] > drawn[..., 2].astype(int) + 40).sum(0)
+    middle = round(picture.to_photograph(np.array([[half, half]]))[0, 0])
+    assert blue[:middle].sum() > 5 * blue[middle + 20 :].sum()
+    assert orange[middle + 20 :].sum() > 5 * orange[: middle - 20].sum()
+    nowhere = replace(agreement, correlation=np.full_like(agreement.correlation, np.nan))
+    plain = draw_agreement(fixed, nowhere, picture, abs)
+    assert (plain[..., 0] == plain[..., 2]).all()  # nothing was compared: the photograph in gray alone
 
 
 def test_pictures_beside_each_other_have_one_height():

@@ -365,6 +365,15 @@ def test_places_set_by_hand(browser, address, example_pair):
         expect(page.locator("rm-points output")).to_contain_text("0 places")
 
 
+def test_a_request_that_is_not_taken_is_said_in_the_place_of_the_answer(browser, address):
+    with opened(browser, address) as page:
+        expect(page.locator("#register")).to_be_visible(timeout=PATIENCE)
+        page.route("**/queue/join*", lambda route: route.fulfill(status=503, json={"detail": "The queue is full."}))
+        page.locator("#register").click()
+        expect(page.locator("#answer")).to_contain_text("Not done: the server did not take", timeout=PATIENCE)
+        page.errors.clear()
+
+
 def test_a_server_started_anew_is_said_and_nothing_shown_is_taken_away(browser, address):
     with opened(browser, address) as page:
         expect(page.locator("#register")).to_be_visible(timeout=PATIENCE)

@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import os
+import tempfile
 import threading
 import time
 import urllib.error
@@ -28,7 +29,7 @@ from retinamatch.extractor import ROOTSIFT, RootSiftExtractor
 from space import app
 from space.files import bounded, decoding, limits, uploads
 from space.files.metadata import strip_jpeg
-from space.files.sweep import NoRoomError, Room, sweep
+from space.files.sweep import NoRoomError, Room, all_runs, run_folder, sweep
 from space.files.uploads import UploadError, clean, take
 from space.hostile import BOMBS, png_of_size
 from space.service import work
@@ -272,6 +273,18 @@ def test_files_are_deleted_after_an_hour_whoever_left_them(monkeypatch, tmp_path
         wait_for(lambda: not [path for path in tmp_path.rglob("*") if path.is_file()])
         # The examples of the page are none of the visitors' files.
         assert client(address).predict(*pair, ROOTSIFT, api_name="/same_eye")[0].startswith("Same eye")
+
+
+def test_each_run_has_a_folder_beside_those_of_others(monkeypatch, tmp_path):
+    """Only its own files are served and deleted at its end; those of all runs go with age."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    first, second = run_folder(), run_folder()
+    assert first != second and all_runs(first) == all_runs(second) == Path(first).parent
+    assert Path(first).parent.stat().st_mode & 0o777 == 0o700
+    assert all_runs(tmp_path / "alone") == tmp_path / "alone"
+    Path(first).parent.rename(tmp_path / "real")
+    Path(first).parent.symlink_to(tmp_path / "real")  # of somebody else, perhaps
+    assert not Path(run_folder()).resolve().is_relative_to(tmp_path / "real")
 
 
 def test_sweeping_counts_what_is_left_and_survives_what_vanishes(tmp_path, monkeypatch):
