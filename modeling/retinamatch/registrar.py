@@ -8,8 +8,10 @@ matches it rests on, or the status "no reliable match" with a reason in words.
 import functools
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import numpy as np
@@ -43,6 +45,8 @@ EFFORTS = (FAST, THOROUGH)
 # Of a refused pair, so many views of the two photographs at most, those as they were given included: the network is
 # what takes time.
 _MOST_VIEWS = 7
+# Values of a photograph from which on two are not prepared at a time: the memory counts then.
+_LARGE = 120_000_000
 Result = TypeVar("Result")
 # The moving and the fixed one, (H, W, 3) uint8 RGB each.
 Photographs = tuple[np.ndarray, np.ndarray]
@@ -427,7 +431,7 @@ class _Ahead:
     """
 
     def __init__(self, sources: Sequence[PhotographLike | Callable[[], np.ndarray]], extractor: Extractor):
-        self._pool = ThreadPoolExecutor(2, "retinamatch")
+        self._pool, self._alone = ThreadPoolExecutor(2, "retinamatch"), Lock()
         self._read = [self._pool.submit(_read, source) for source in sources]
         self._prepare = extractor.prepare if isinstance(extractor, PreparingExtractor) else None
         self._prepared = [self._pool.submit(self._after, read) for read in self._read]
@@ -441,7 +445,11 @@ class _Ahead:
         return self._prepared[number].result()
 
     def _after(self, read: Future) -> Any:
-        return self._prepare(read.result()) if self._prepare else read.result()
+        photograph = read.result()
+        if self._prepare is None:
+            return photograph
+        with self._alone if photograph.size > _LARGE else nullcontext():
+            return self._prepare(photograph)
 
     def __enter__(self) -> Self:
         return self
