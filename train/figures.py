@@ -87,16 +87,6 @@ def _change(contents: Contents, names: list[str]) -> str:
     return "\n".join([*lines, f"| false regions, nothing painted | {alarms} |"])
 
 
-def _study(contents: Contents, names: list[str]) -> str:
-    header = "| run | pairs | processes | pairs an hour | peak memory of one, MB | a million pairs |"
-    lines = [header, "| --- |" + " --- |" * 5]
-    for name, one in contents:
-        hours = f"{1e6 * one['processes'] / one['pairs_an_hour']:,.0f} core-hours"
-        figures = f"{one['pairs']:,} | {one['processes']} | {one['pairs_an_hour']:,.0f} | {one['peak_mb']:,.0f}"
-        lines.append(f"| {name.replace('-', ' ')} | {figures} | {hours} |")
-    return "\n".join(lines)
-
-
 def _rows(contents: Contents, names: list[str]) -> list[dict]:
     """Join the rows of all files: those of the models named, in that order, or all."""
     rows = [row for _, one in contents for row in one["rows"]]
@@ -124,7 +114,6 @@ VIEWS: dict[str, View] = {
     "change": _change,
     "impostors": _impostors,
     "noise": _noise,
-    "study": _study,
     "stress": lambda contents, names: stress_table(_of_models(contents, names)),
     "stress-summary": lambda contents, names: stress_summary(_of_models(contents, names)),
     "time": lambda contents, names: benchmark_table(_rows(contents, names)),

@@ -118,14 +118,17 @@ def _figures(outcome: Study, processes: int) -> dict:
     """Put what a run on this machine took into numbers: its own pairs, not those of runs before."""
     import resource  # there is none on Windows
 
-    most = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    most = max(usage.ru_maxrss for usage in used)
     return {
         "pairs": outcome.done,
         "processes": processes,
         "seconds": round(outcome.seconds, 1),
+        "cpu_seconds": round(sum(usage.ru_utime + usage.ru_stime for usage in used), 1),
         "pairs_an_hour": round(3600 * outcome.done / outcome.seconds, 1),
         "peak_mb": round(most / 1024, 1),
         "statuses": dict(outcome.summary.statuses),
+        "mixed_up": len(outcome.mix_ups),
     }
 
 
