@@ -44,7 +44,7 @@ match: $(STAMP)  ## register the example pair; pictures go to out/match
 	$(BIN)/retinamatch register $(EXAMPLES)/moving.jpg $(EXAMPLES)/fixed.jpg --out out/match
 
 test: $(STAMP)  ## run the tests (RETINAMATCH_DATA names the folder of real photographs)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: $(STAMP)  ## check style, formatting and types
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ from retinamatch import processes
 
 
 PARENT = """
-import os, sys, time
+import os, signal, sys, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from runpy import run_path
@@ -28,6 +28,7 @@ def compute(seconds):
     return os.getpid()
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup ignores, in all that it starts
     pool = ProcessPoolExecutor(2, get_context("spawn"), begin)
     first = [pool.submit(compute, 0.5) for _ in range(2)]
     print(*{job.result() for job in first}, flush=True)

@@ -19,6 +19,18 @@ from retinamatch.transforms import Similarity
 NOWHERE = np.zeros((0, 2))
 SETTINGS = EstimationSettings()
 STILL = PictureShift(0.0, 0.0)
+# Text, opacity and gray: every two values meet once.
+VEILS = [
+    ("A", 0.1, 0),
+    ("A", 0.3, 128),
+    ("A", 0.6, 255),
+    ("KLINIK 7", 0.1, 128),
+    ("KLINIK 7", 0.3, 255),
+    ("KLINIK 7", 0.6, 0),
+    ("DO NOT COPY", 0.1, 255),
+    ("DO NOT COPY", 0.3, 0),
+    ("DO NOT COPY", 0.6, 128),
+]
 FIXED = "fixed to the picture, such as a watermark"
 
 
@@ -50,9 +62,7 @@ def hue(moving, fixed, shift=STILL):
     return hue_agreement(shift, keypoints(moving), keypoints(fixed), identity(), SETTINGS)
 
 
-@pytest.mark.parametrize("text", ["A", "KLINIK 7", "DO NOT COPY"])
-@pytest.mark.parametrize("opacity", [0.1, 0.3, 0.6])
-@pytest.mark.parametrize("gray", [0, 128, 255])
+@pytest.mark.parametrize("text, opacity, gray", VEILS)
 @pytest.mark.parametrize(
     "how",
     [

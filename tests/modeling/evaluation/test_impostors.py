@@ -63,12 +63,11 @@ def test_impostors_and_genuine_pairs(folders, fire, tmp_path):
     assert [row["accepted"] for row in rows if row["condition"] == "people"] == [True]
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_the_same_command_goes_on(folders, tmp_path, monkeypatch, processes):
+def test_the_same_command_goes_on(folders, tmp_path, monkeypatch):
     """Stopped after a unit, it does the rest; the outcome is that of a run in one go."""
     monkeypatch.setattr(impostors, "TOGETHER", 2)
     eyes, record = list_eyes([folders / "single"]), tmp_path / "record.json"
-    options = {"model": "rootsift", "pairs": 3, "conditions": ["plain"], "processes": processes}
+    options = {"model": "rootsift", "pairs": 3, "conditions": ["plain"]}
     whole = judge_impostors(eyes, **options)
     judged = []
 
