@@ -33,7 +33,7 @@ export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup match test lint format dataset train-smoke figures annotate demo clean
+.PHONY: help setup match test test-slow lint format dataset train-smoke figures annotate demo clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,9 @@ match: $(STAMP)  ## register the example pair; pictures go to out/match
 
 test: $(STAMP)  ## run the tests (RETINAMATCH_DATA names the folder of real photographs)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+test-slow: $(STAMP)  ## run the tests that take long, which `make test` leaves out
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow
 
 lint: $(STAMP)  ## check style, formatting and types
 	$(BIN)/ruff check .

@@ -137,7 +137,14 @@ for part in json.load(sys.stdin):
 """
 
 
-@pytest.mark.parametrize("path", filter(registering, TEXTS), ids=lambda path: str(path.relative_to(REPOSITORY)))
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=[] if path.parent == REPOSITORY else pytest.mark.slow)
+        for path in filter(registering, TEXTS)
+    ],
+    ids=lambda path: str(path.relative_to(REPOSITORY)),
+)
 def test_snippets_of_python_run(path, example_pair, tmp_path):
     """With the example pair and an exported repository, in a process of its own: remote code stays in its process."""
     for name, source in zip(("followup.jpg", "baseline.jpg"), example_pair):

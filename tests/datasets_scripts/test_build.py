@@ -149,6 +149,7 @@ class TestRenderedAlone:
 
 
 class TestSources:
+    @pytest.mark.slow
     def test_the_same_bytes_with_two_processes(self, root, tmp_path):
         few = options(sources=["hrf"], rendered=1)
         contents = []

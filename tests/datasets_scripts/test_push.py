@@ -88,6 +88,7 @@ def test_push_load_and_push_again(hub, built, tmp_path):
     assert set(stored) == {*list_files(built), "notes.txt", "LICENSE"} and len(hub.commits) == 2
 
 
+@pytest.mark.slow
 def test_a_push_that_broke_off_goes_on(hub, built, tmp_path):
     hub.fail_commits = 10**6
     done = push_there(hub, tmp_path, built)
@@ -112,6 +113,7 @@ def test_nothing_is_pushed_that_validation_rejects(hub, built, tmp_path):
     assert hub.repositories == {}
 
 
+@pytest.mark.slow
 def test_a_dry_run_asks_nobody(built, tmp_path):
     with StandInHub() as hub:
         pass  # a Hub that does not answer

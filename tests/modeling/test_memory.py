@@ -28,6 +28,7 @@ def run(word):
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs Linux with glibc, whose allocator this is about")
+@pytest.mark.slow
 def test_freed_memory_is_used_again():
     took, faults = run("keep")
     assert took

@@ -372,6 +372,7 @@ class TestSaved:
         assert len(matches) > 20
         assert np.abs(np.subtract(*places)).max() < 1e-3
 
+    @pytest.mark.slow
     def test_registration_with_a_folder(self, folder, visits, other_eye):
         photo = visits.fixed.image
         registration = register(photo, photo, transform="affine", model=folder)

@@ -62,13 +62,13 @@ def test_the_processes_of_a_pool_end_with_their_parent(tmp_path, end, state):
     assert not any(map(running, workers))
 
 
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_results_of_work(count):
     work = {str(number): functools.partial(pow, number, 2) for number in range(5)}
     assert dict(processes.results_of(work, count)) == {str(number): number**2 for number in range(5)}
 
 
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_an_error_of_work_is_raised(count):
     with pytest.raises(ValueError, match="invalid literal"):
         list(processes.results_of({"good": int, "bad": functools.partial(int, "x")}, count))

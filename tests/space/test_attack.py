@@ -43,6 +43,7 @@ def test_answers_are_judged():
     assert (row.requests, row.leaks, row.wordless) == (3, 1, 1)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_asked_to_end_leaves_nothing(tmp_path):
     """SIGTERM is what a container sends; the server of the load test ends with it."""
     with load_test.served(folder=tmp_path / "files") as (address, _):

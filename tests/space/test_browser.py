@@ -41,7 +41,15 @@ def address():
         yield address
 
 
-@pytest.fixture(params=[(1400, 900, "light"), (390, 844, "dark")], ids=["desk", "telephone"])
+DESK, TELEPHONE = (1400, 900, "light"), (390, 844, "dark")
+on_a_desk_first = pytest.mark.parametrize(
+    "page",
+    [pytest.param(DESK, id="desk"), pytest.param(TELEPHONE, id="telephone", marks=pytest.mark.slow)],
+    indirect=True,
+)
+
+
+@pytest.fixture(params=[DESK, TELEPHONE], ids=["desk", "telephone"])
 def page(request, browser, address):
     width, height, theme = request.param
     with opened(browser, f"{address}/?__theme={theme}", width, height, accept_downloads=True) as page:
@@ -113,7 +121,9 @@ def test_pair_from_upload_to_downloads(page, tmp_path, monkeypatch):
 
     stage = page.locator("#views .rm-stage")
     for name in VIEWS:
-        page.locator("#views").get_by_role("tab", name=name, exact=True).click()
+        tab = page.locator("#views").get_by_role("tab", name=name, exact=True)
+        assert tab.evaluate("tab => tab.scrollWidth <= tab.clientWidth"), f"{name} does not fit into its button"
+        tab.click()
         images = page.locator("#views .rm-view:visible img")
         assert images.count() and all(is_loaded(image) for image in images.all()), name
         assert all((image.get_attribute("alt") or "").strip() for image in images.all()), name
@@ -218,6 +228,7 @@ def test_bad_upload_is_said_and_the_page_goes_on(page, tmp_path):
     expect(page.locator("#answer")).to_contain_text("The moving photograph is missing", timeout=PATIENCE)
 
 
+@on_a_desk_first
 def test_history_from_an_example(page, tmp_path):
     open_tab(page, "#tabs", "A history")
     page.get_by_role("button", name="three visits and another eye").click()
@@ -248,6 +259,7 @@ def test_history_from_an_example(page, tmp_path):
     expect(page.locator("#order li").first).to_contain_text("1. visit_2.jpg", timeout=PATIENCE)
 
 
+@on_a_desk_first
 def test_same_eye_by_keyboard_alone(page):
     open_tab(page, "#tabs", "Same eye?")
     page.get_by_role("button", name="two eyes").focus()

@@ -15,6 +15,7 @@ from space.service.session import CAPACITY, MEMORY
 from tests.helpers.space_server import serving
 
 
+@pytest.mark.slow
 def test_twenty_visitors_at_once_are_all_answered_in_order(tmp_path):
     """Without the network, and most photographs show little: `python -m space.load_test` is the whole of it."""
     visits = render_visits(3, size=256, overlap=0.8, difficulty=0.1)

@@ -58,6 +58,7 @@ def test_push_sends_everything_once_and_what_is_gone_is_deleted(tmp_path):
         assert "space/of_a_former_version.py" not in files and "mine.txt" in files
 
 
+@pytest.mark.slow
 def test_what_was_pushed_starts_by_itself(tmp_path):
     """The files of the Space, laid out as on the Hub, without this checkout on the path."""
     pytest.importorskip("gradio", reason="needs gradio: pip install -e '.[space]'")
@@ -81,13 +82,16 @@ def test_what_was_pushed_starts_by_itself(tmp_path):
     assert int(count) > 5 and library.startswith(str(tmp_path)) and style == "True"
 
 
-@pytest.mark.parametrize("name", ["no owner", "retinamatch", "a/b/c"])
+@pytest.mark.parametrize(
+    "name", ["no owner", *(pytest.param(name, marks=pytest.mark.slow) for name in ("retinamatch", "a/b/c"))]
+)
 def test_bad_name_is_one_sentence(tmp_path, name):
     result = push({**os.environ, "HF_HUB_OFFLINE": "1"}, name, "--dry-run")
     assert result.returncode == 2
     assert result.stderr == f"Error: {name!r} is not the name of a repository; owner/name is wanted.\n"
 
 
+@pytest.mark.slow
 def test_hub_that_refuses_or_is_not_there_is_one_sentence(tmp_path):
     with StandInHub() as hub:
         hub.fail_commits = 10

@@ -340,6 +340,7 @@ def test_cancelled_request_frees_its_place(address, slow_network):
     assert len(started) == 3
 
 
+@pytest.mark.slow
 def test_full_queue_says_so_and_serves_those_who_wait(slow_network, monkeypatch):
     release, started = slow_network
     monkeypatch.setattr(app, "QUEUE", 2)

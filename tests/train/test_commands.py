@@ -73,7 +73,13 @@ def test_an_input_is_never_touched(tmp_path):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-@pytest.mark.parametrize("module", ["train.curves", "train.teacher", "datasets_scripts.validate"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "train.curves",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("train.teacher", "datasets_scripts.validate")),
+    ],
+)
 def test_a_full_disk_is_one_sentence(module):
     with open("/dev/full", "w") as full:
         done = subprocess.run([sys.executable, "-m", module, "--help"], stdout=full, stderr=subprocess.PIPE, text=True)

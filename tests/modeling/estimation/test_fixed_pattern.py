@@ -173,6 +173,7 @@ def test_tiles_that_lie_elsewhere(others, registrar, shift):
     assert not registration and FIXED in registration.reason
 
 
+@pytest.mark.slow
 def test_no_other_view_of_tiles_is_believed(others):
     """Turned by half, tiles lie on tiles."""
     both = SHARED_BY_BOTH["tiles"](others)
@@ -188,6 +189,7 @@ def test_a_copy_of_a_photograph_is_registered(visits, registrar, level, name):
     assert registrar.register(both.moving, both.fixed)
 
 
+@pytest.mark.slow
 def test_a_copy_in_gray_is_registered(visits, registrar):
     gray = np.repeat(visits.fixed.image[..., 1:2], 3, 2)
     coded = cv2.imdecode(cv2.imencode(".jpg", gray, [cv2.IMWRITE_JPEG_QUALITY, 90])[1], cv2.IMREAD_COLOR)

@@ -27,6 +27,7 @@ def _call(call, function, pair):
     return call(os._exit, 1) if pair.moving.name == DEADLY else call(function, pair)
 
 
+@pytest.mark.slow
 def test_workers_that_die_take_nothing_along(tmp_path, visits, settings, monkeypatch):
     for number in range(6):
         Image.fromarray((visits.moving, visits.fixed)[number % 2].image).save(tmp_path / f"{number}.png")

@@ -308,6 +308,7 @@ trainer.accelerator.end_training()
 """
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_gradients_of_one_with_the_doubled_batch(pack, tmp_path, monkeypatch):
     """Of a network alone, and of a student with projections beside it."""
     (tmp_path / "step.py").write_text(TWO_PROCESSES)
@@ -470,6 +471,7 @@ print(type(network).__name__, AutoImageProcessor.from_pretrained("me/trained", t
 """
 
 
+@pytest.mark.slow
 def test_pushes_the_weights_when_all_went_well_and_resumes_a_push(pack, tmp_path):
     (tmp_path / "push.py").write_text(PUSH)
     settings = config(pack, tmp_path / "run", steps=1, push_to_hub="me/trained", views=ViewSettings(size=64))
