@@ -195,7 +195,11 @@ def _fixed_to_picture(evidence: Evidence, settings: EstimationSettings) -> str:
     if evidence.departure is None or evidence.displacement is None or evidence.correlation is None:
         return ""
     if evidence.alike_in_hue is not None:
-        if evidence.departure < settings.fixed_departure and evidence.alike_in_hue < settings.minimum_alike_in_hue:
+        few = few_keypoints(evidence, settings)
+        suspicious = evidence.departure < (settings.doubtful_departure if few else settings.fixed_departure)
+        same_place = evidence.displacement < settings.fixed_displacement
+        least = settings.same_place_in_hue if same_place else settings.minimum_alike_in_hue
+        if suspicious and evidence.alike_in_hue < least:
             return (
                 f"{_FIXED}: at the same places of both, their colors look alike in only "
                 f"{100 * evidence.alike_in_hue:.0f} per cent of them"

@@ -34,8 +34,10 @@ class EstimationSettings:
         minimum_cells: Least number of places for that.
         fixed_departure: A transform that departs from a shift of the picture by less, as a fraction of its width, may
             be that of a pattern that is fixed to the picture; see `fixed_pattern.py`.
-        fixed_displacement: In gray, one that displaces the picture by less.
+        doubtful_departure: One that departs by less, where the keypoints do not pass.
+        fixed_displacement: One that displaces the picture by less lies at the very same place.
         minimum_alike_in_hue: Least share of places at which the hues look alike then.
+        same_place_in_hue: Least share of them at the very same place.
         copied_correlation: In gray, the least median of the correlations then: that of copies of one photograph.
         settling_rounds: Dense refinements, one after the other, where there are too few keypoints.
         plenty: Number of located matches from which on their scatter alone tells the precision.
@@ -66,8 +68,10 @@ class EstimationSettings:
     sufficient_correlation: float = 0.2
     minimum_cells: int = 16
     fixed_departure: float = 0.004
+    doubtful_departure: float = 0.015
     fixed_displacement: float = 0.0015
     minimum_alike_in_hue: float = 0.25
+    same_place_in_hue: float = 0.5
     copied_correlation: float = 0.97
     settling_rounds: int = 3
     plenty: int = 350

@@ -97,16 +97,27 @@ FIXED = {**ALIKE, "displacement": 0.0005, "departure": 0.0003}
 @pytest.mark.parametrize("few", [{}, *FEW])
 def test_what_is_fixed_to_the_picture_is_not_believed(few):
     """However much the photographs look alike."""
-    for hue in (0.1, 0.24):
+    for hue in (0.1, 0.24, 0.49):
         reason = reason_to_reject(replace(CLEAR, **few, **FIXED, alike_in_hue=hue), SETTINGS)
         assert "fixed to the picture, such as a watermark" in reason and not reason.endswith(".")
-    assert reason_to_reject(replace(CLEAR, **few, **FIXED, alike_in_hue=0.25), SETTINGS) == ""
+    assert reason_to_reject(replace(CLEAR, **few, **FIXED, alike_in_hue=0.5), SETTINGS) == ""
 
 
 def test_a_shifted_pattern_is_known_by_its_hue():
     shifted = FIXED | {"displacement": 0.2, "alike_in_hue": 0.1}
     assert "fixed to the picture" in reason_to_reject(replace(CLEAR, **shifted), SETTINGS)
+    assert reason_to_reject(replace(CLEAR, **shifted | {"alike_in_hue": 0.25}), SETTINGS) == ""
     assert reason_to_reject(replace(CLEAR, **shifted | {"departure": 0.01}), SETTINGS) == ""
+
+
+@pytest.mark.parametrize("few", FEW)
+@pytest.mark.parametrize("departure", [0.005, 0.012])
+def test_where_the_likeness_alone_is_believed_more_of_a_departure_is_doubted(few, departure):
+    shifted = FIXED | {"displacement": 0.2, "departure": departure}
+    assert "fixed to the picture" in reason_to_reject(replace(CLEAR, **few, **shifted, alike_in_hue=0.2), SETTINGS)
+    assert reason_to_reject(replace(CLEAR, **few, **shifted, alike_in_hue=0.3), SETTINGS) == ""
+    far = shifted | {"departure": 0.02}
+    assert reason_to_reject(replace(CLEAR, **few, **far, alike_in_hue=0.2), SETTINGS) == ""
 
 
 def test_in_gray_only_copies_are_believed_in_place():

@@ -111,7 +111,7 @@ def test_gray_and_tinted_photographs_have_no_hue(visits, tint, quality):
 
 
 def test_the_hue_is_looked_at_where_a_pattern_may_be(visits):
-    departing = PictureShift(0.2, SETTINGS.fixed_departure)
+    departing = PictureShift(0.2, SETTINGS.doubtful_departure)
     assert hue(visits.fixed.image, visits.fixed.image, departing) is None
     assert hue(visits.fixed.image, visits.fixed.image, replace(departing, departure=0.001)) == 1.0
 
