@@ -18,8 +18,8 @@ with one photograph degraded 5.
 
 Under text in tiles of 15 per cent opacity, photographs of one camera agree in hue in up to 35 per cent of places that
 lie exactly on each other: there half of them must. And where the keypoints do not pass, and the likeness of the
-photographs alone is believed, tiles that are scaled with the field depart by up to 12 thousandths: there the hue is
-looked at up to 15.
+photographs alone is believed, tiles of pictures of other proportions depart by up to 6 hundredths: there the hue is
+looked at up to 10.
 
 Photographs in gray have no hue. Then one that lies on the other exactly, without even a shift, is believed where they
 look alike as copies of one photograph do. A colored pattern is not told from the retina in this way.

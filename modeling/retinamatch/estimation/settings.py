@@ -68,7 +68,7 @@ class EstimationSettings:
     sufficient_correlation: float = 0.2
     minimum_cells: int = 16
     fixed_departure: float = 0.004
-    doubtful_departure: float = 0.015
+    doubtful_departure: float = 0.1
     fixed_displacement: float = 0.0015
     minimum_alike_in_hue: float = 0.25
     same_place_in_hue: float = 0.5
