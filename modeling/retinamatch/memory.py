@@ -2,6 +2,7 @@
 
 import ctypes
 import sys
+from collections.abc import Callable
 
 
 # Names of glibc's malloc.h: mallopt(3).
@@ -19,11 +20,7 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether the C library took it; False, and nothing changes, where it is not glibc.
     """
-    if sys.platform != "linux":
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except AttributeError:  # musl
+    if (mallopt := _function("mallopt")) is None:
         return False
     settings = {_M_MMAP_THRESHOLD: 1 << 30, _M_TRIM_THRESHOLD: 2**31 - 1, _M_ARENA_MAX: 1}
     return all([mallopt(name, value) == 1 for name, value in settings.items()])
@@ -37,14 +34,15 @@ def give_back_freed_memory() -> bool:
     Returns:
         Whether the C library did; False, and nothing changes, where it is not glibc.
     """
-    if sys.platform != "linux":
-        return False
-    try:
-        trim = ctypes.CDLL(None).malloc_trim
-    except AttributeError:  # musl
+    if (trim := _function("malloc_trim")) is None:
         return False
     trim(0)
     return True
+
+
+def _function(name: str) -> Callable[..., int] | None:
+    """Look up a function of glibc; None where the C library is another one."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None  # musl has none
 
 
 __all__ = ["give_back_freed_memory", "keep_freed_memory"]

@@ -144,7 +144,7 @@ def register_visits(
     # Read when their turn comes, and again when they are drawn: a history of large photographs fits in no memory.
     readers = [photo if callable(photo) else partial(read_photograph, photo) for photo in photographs]
     onto = readers[fixed]()
-    target = registrar.keypoints([onto])[0]
+    target, spacing = registrar.keypoints([onto])[0], spacing_of(photographs[fixed])
     yield Visit(names[fixed], readers[fixed])
     for index, (name, read) in enumerate(zip(names, readers)):
         if index == fixed:
@@ -156,7 +156,7 @@ def register_visits(
             yield Visit(name, read, FailedRegistration(error))
             continue
         registration = registrar.register_keypoints(keypoints, target, photographs=(photograph, onto), **choices)
-        registration.fixed_spacing = spacing_of(photographs[fixed])
+        registration.fixed_spacing = spacing
         yield Visit(name, read, registration)
 
 

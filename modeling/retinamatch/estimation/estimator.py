@@ -370,9 +370,7 @@ def _tukey_weights(distance: np.ndarray, settings: EstimationSettings) -> tuple[
 
 def _prior_points(base: Hypothesis, moving: Keypoints, fixed: Keypoints) -> Prior:
     """Lay a grid over the part of the moving field that lies in the fixed one, and predict where it goes."""
-    steps = np.linspace(-1, 1, 12)
-    grid = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
-    grid = moving.denormalize(grid[np.hypot(*grid.T) <= 1])
+    grid = moving.denormalize(_rings(0.0, 1.0))
     mapped = base(grid)
     shared = np.linalg.norm(fixed.normalize(mapped), axis=1) <= 1
     return grid[shared], mapped[shared]
@@ -391,13 +389,18 @@ def _extended(
     noise = _tukey_weights(np.linalg.norm(fine.transform(p) - q, axis=1) / fixed.scale, settings)[1]
     for _ in range(3):
         base = base.refit(p, q, weights, noise)
-    steps = np.linspace(-_BEYOND, _BEYOND, int(12 * _BEYOND))
-    grid = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
-    distance = np.hypot(*grid.T)
-    grid = moving.denormalize(grid[(distance > 1) & (distance <= _BEYOND)])
+    grid = moving.denormalize(_rings(1.0, _BEYOND))
     mapped = base(grid)
     shared = np.linalg.norm(fixed.to_camera(mapped), axis=1) <= 1
     return np.vstack([prior[0], grid[shared]]), np.vstack([prior[1], mapped[shared]])
+
+
+def _rings(inner: float, outer: float) -> np.ndarray:
+    """Lay a grid, 12 points to a field, between two distances from its center, in units of its radius."""
+    steps = np.linspace(-outer, outer, round(12 * outer))
+    grid = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
+    distance = np.hypot(*grid.T)
+    return grid[(distance > inner) & (distance <= outer)]
 
 
 def _fit(

@@ -252,6 +252,9 @@ def _judge_strangers(
     def draw(one: Eye) -> np.ndarray:
         return _changed(read_photograph(one.photograph), one.name, change)
 
+    def draw_both(moving: Eye, fixed: Eye) -> Photographs:
+        return draw(moving), draw(fixed)
+
     for one in members:
         photo = draw(one)
         keypoints += registrar.keypoints([photo])
@@ -262,7 +265,7 @@ def _judge_strangers(
             rows.append(_judge("mirrored", condition, one.name, one.name, registrar, sides, pictures))
     for i, j in pairs:
         names, sides = (members[i].name, members[j].name), (keypoints[i], keypoints[j])
-        again = functools.partial(lambda *pair: tuple(map(draw, pair)), members[i], members[j])
+        again = functools.partial(draw_both, members[i], members[j])
         rows.append(_judge("different", condition, *names, registrar, sides, again))
     return rows
 

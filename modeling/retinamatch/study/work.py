@@ -13,6 +13,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -207,15 +208,13 @@ def begin(settings: Settings) -> None:
 
 def register_pair(pair: Pair) -> Outcome:
     """Register a pair in this process; see `Worker.register`."""
-    worker = _begun()
-    with worker.lock:
+    with _at_work() as worker:
         return worker.register(pair)
 
 
 def compare_pair(pair: Pair) -> Outcome:
     """Register a pair that is none of the study's own; see `Worker.register`."""
-    worker = _begun()
-    with worker.lock:
+    with _at_work() as worker:
         return worker.register(pair, bare=True)
 
 
@@ -225,22 +224,23 @@ def find_keypoints(photograph: Photograph) -> Keypoints:
     Raises:
         PhotographError: It cannot be read.
     """
-    worker = _begun()
-    with worker.lock:
+    with _at_work() as worker:
         return worker.find(photograph)
 
 
 def judge_sharpness(photograph: Photograph) -> float:
     """Judge a photograph in this process; see `Worker.sharpness`."""
-    worker = _begun()
-    with worker.lock:
+    with _at_work() as worker:
         return worker.sharpness(photograph)
 
 
-def _begun() -> Worker:
+@contextmanager
+def _at_work() -> Iterator[Worker]:
+    """Have the worker of this process to oneself."""
     if _worker is None:
         raise RuntimeError("`begin` was not called in this process.")
-    return _worker
+    with _worker.lock:
+        yield _worker
 
 
 def work_on(unit: Unit, call: Call) -> Iterator[Outcome]:
