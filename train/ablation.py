@@ -21,7 +21,7 @@ from retinamatch.files import standard_output, write_text
 from retinamatch.registrar import Registrar
 
 from .ablation_report import write_report
-from .data.store import PhotographStore
+from .data.store import PhotographStore, read_held_out, read_training
 from .distill import Distillation, DistillConfig, TeacherWeights, build_student
 from .methods.supervision import Supervision
 from .pretrain import PretrainConfig, Pretraining
@@ -189,9 +189,8 @@ class Ablation:
     def store(self, split: str) -> PhotographStore:
         """Read the photographs, once."""
         if split not in self.stores:
-            shared = self.config.training
-            limit, repeat = (shared.limit, shared.repeat) if split == "train" else (None, None)
-            self.stores[split] = PhotographStore.read(shared.data, split, limit, repeat, shared.reader)
+            read = read_training if split == "train" else read_held_out
+            self.stores[split] = read(self.config.training)
         return self.stores[split]
 
     def run_cell(self, variant: str, fraction: float, seed: int) -> None:

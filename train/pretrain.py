@@ -21,7 +21,7 @@ from retinamatch.configuration_swin_retina import SwinRetinaConfig
 from retinamatch.files import standard_output
 from retinamatch.modeling_swin_retina import SwinRetinaEncoder, SwinRetinaModel
 
-from .data.store import PhotographStore, read_splits
+from .data.store import PhotographStore, read_held_out, read_splits
 from .data.view_settings import ViewSettings
 from .data.views import make_views
 from .methods.losses import LossWeights, Weight
@@ -161,7 +161,7 @@ class Pretraining(Method):
     def validate(self, network, device) -> dict[str, float]:
         """Compute the losses on held-out patients, the same views every time."""
         if self.held_out is None:
-            self.held_out = PhotographStore.read(self.config.data, "validation", reader=self.config.reader)
+            self.held_out = read_held_out(self.config)
         held_out = self.held_out.photographs
 
         def losses(forward, rows):

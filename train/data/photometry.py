@@ -1,9 +1,7 @@
 """The light, lens, disease and file of another visit, put on a view: everything about it that is not its geometry."""
 
 import math
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -53,14 +51,18 @@ def augment(
     low, high = settings.contrast
     mean = (image * mask).sum((2, 3), keepdim=True) / mask.sum((2, 3), keepdim=True).clamp_min(1)
     image = mean + (image - mean) * (high + (low - high) * contrast)
-    # One thread a view: numpy's generators let go of Python's lock, and a GPU would wait for this.
-    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-        grain = list(pool.map(lambda rng: rng.standard_normal((1, size, size), dtype=np.float32), rngs))
-    image = (image + torch.from_numpy(np.stack(grain)).to(rgb.device) * settings.noise * noise).clamp(0, 1)
+    image = (image + draw_grain(rngs, size, rgb.device) * settings.noise * noise).clamp(0, 1)
     if settings.compression:
         image = compress(image, settings.compression * file**3)
     image = save_small(image, rare, settings)
     return local_normalize(image, mask), covered
+
+
+def draw_grain(rngs: list[np.random.Generator], size: int, device: torch.device) -> Tensor:
+    """Draw normal noise (batch, 1, size, size) on the device: drawing it elsewhere and copying it takes longer."""
+    seeds = [int(rng.integers(2**63)) for rng in rngs]
+    generators = (torch.Generator(device).manual_seed(seed) for seed in seeds)
+    return torch.stack([torch.randn(1, size, size, generator=own, device=device) for own in generators])
 
 
 def mix_channels(rgb: Tensor, draw: Draw, rare: list[np.random.Generator], settings: ViewSettings) -> Tensor:

@@ -3,7 +3,7 @@
 import glob
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -110,6 +110,14 @@ class PhotographStore:
             raise ValueError(f"Photographs of one run must have one size, got {sorted(sizes)}.")
         return cls(photographs, samples)
 
+    def keep(self, wanted: Callable[[Photograph], bool]) -> "PhotographStore":
+        """Return the photographs, and the samples of them, for which a function says so."""
+        kept = [index for index, photograph in enumerate(self.photographs) if wanted(photograph)]
+        place = {index: k for k, index in enumerate(kept)}
+        return PhotographStore(
+            [self.photographs[index] for index in kept], [place[i] for i in self.samples if i in place]
+        )
+
     def keep_labels(self, fraction: float, seed: int) -> "PhotographStore":
         """Return the same photographs with the labels of a fraction of the labeled patients; the rest is unlabeled.
 
@@ -135,9 +143,21 @@ def read_splits(config) -> tuple[PhotographStore, PhotographStore | None]:
 
     Both at the start: that held-out patients are missing should not show after hours.
     """
-    train = PhotographStore.read(config.data, "train", config.limit, config.repeat, config.reader)
-    wanted = config.validation_pairs > 0
-    return train, PhotographStore.read(config.data, "validation", reader=config.reader) if wanted else None
+    return read_training(config), read_held_out(config) if config.validation_pairs > 0 else None
+
+
+def read_training(config) -> PhotographStore:
+    """Read the photographs that a run is trained on: those of patients of its `validation_data` are left out."""
+    store = PhotographStore.read(config.data, "train", config.limit, config.repeat, config.reader)
+    if not config.validation_data:
+        return store
+    held_out = {_key(photograph) for photograph in read_held_out(config).photographs}
+    return store.keep(lambda photograph: _key(photograph) not in held_out)
+
+
+def read_held_out(config) -> PhotographStore:
+    """Read the photographs of patients that a run is never trained on."""
+    return PhotographStore.read(config.validation_data or config.data, "validation", reader=config.reader)
 
 
 def _key(photograph: Photograph) -> tuple[str, str]:
@@ -224,4 +244,4 @@ def find_corners(image: np.ndarray, mask: np.ndarray, most: int = 1200) -> np.nd
     return np.zeros((0, 2), np.float32) if corners is None else corners.reshape(-1, 2).astype(np.float32)
 
 
-__all__ = ["Photograph", "PhotographStore", "find_corners", "read_splits"]
+__all__ = ["Photograph", "PhotographStore", "find_corners", "read_held_out", "read_splits", "read_training"]

@@ -16,7 +16,7 @@ from retinamatch.keypoints import RetinaKeypointOutput
 from retinamatch.losses import contrastive_loss, dice_loss
 
 from ..data.keypoint_expansion import KeypointExpansion, confirmed_detections, detect_candidates, shown_in_both
-from ..data.store import Photograph, PhotographStore
+from ..data.store import Photograph, PhotographStore, read_held_out
 from ..data.targets import draw_correspondences, draw_heatmap
 from ..data.view_settings import ViewSettings
 from ..data.views import Views, make_views, sample_at
@@ -269,7 +269,7 @@ class Supervision(Method):
         """Registration on held-out patients, and the own losses on them and on as many training photographs."""
         config = self.config
         if self.held_out is None:
-            self.held_out = PhotographStore.read(config.data, "validation", reader=config.reader)
+            self.held_out = read_held_out(config)
         bf16 = config.mixed_precision == "bf16"
         figures = validate(network, self.held_out, config.validation_pairs, device, config.validation_views, bf16=bf16)
         for name, store in (("train", self.store), ("held_out", self.held_out)):

@@ -18,6 +18,8 @@ class TrainingConfig:
 
     Attributes:
         data: Folders that `datasets_scripts.build` wrote, or names of such data sets on the Hub.
+        validation_data: Likewise, whose validation split is held out; `data` by default. Its patients are left out of
+            the training, wherever else they stand.
         reader: "pyarrow" or "datasets"; see `PhotographStore.read`.
         repeat: Source -> how often an epoch sees its photographs; once by default.
         output_dir: Where checkpoints, the log and the best weights go.
@@ -34,6 +36,8 @@ class TrainingConfig:
         cooldown_steps: Last steps, over which it falls linearly to zero; what lies between is constant.
         max_grad_norm: Clipping.
         mixed_precision: "bf16" or "no". The CPU knows bf16 too.
+        compile: Compile the blocks of the network, which takes a GPU minutes before the first step and pays in a long
+            run; on a CPU it gains nothing.
         start_from: Weights that the run begins with: a model of the package, a folder, or a repository of the Hub;
             random ones when None.
         average: Decay of the exponential moving average of the weights, which is what is validated and saved; 0 for
@@ -50,6 +54,7 @@ class TrainingConfig:
     """
 
     data: list[str] = field(default_factory=list)
+    validation_data: list[str] | None = None
     reader: Literal["pyarrow", "datasets"] = "pyarrow"
     repeat: dict[str, int] | None = None
     output_dir: str = "runs/untitled"
@@ -65,6 +70,7 @@ class TrainingConfig:
     cooldown_steps: int = 400
     max_grad_norm: float = 1.0
     mixed_precision: Literal["bf16", "no"] = "bf16"
+    compile: bool = False
     start_from: str | None = None
     average: float = 0.0
     checkpointing_steps: int = 200

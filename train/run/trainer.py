@@ -110,6 +110,8 @@ class Trainer:
         if config.start_from:
             take_weights(network, config.start_from)
         self.network = network.to(memory_format=torch.channels_last)
+        if config.compile:
+            compile_blocks(network)
         trained = [network] if method.heads is None else [network, method.heads]
         parameters = [p for module in trained for p in module.parameters()]
         optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay)
@@ -293,6 +295,14 @@ class Trainer:
             best = os.path.join(folder, "best" if self.progress.best is not None else "last")
             url = publish(best, self.config, os.path.join(folder, "hub"), log_file=os.path.join(folder, LOG))
             self.log(pushed=url)
+
+
+def compile_blocks(network: torch.nn.Module) -> None:
+    """Let the blocks of a network be compiled at their first use, each by itself: the whole takes minutes longer."""
+    torch._dynamo.config.cache_size_limit = 64  # blocks of one class differ in their shapes
+    for child in network.children():
+        for block in child if isinstance(child, torch.nn.ModuleList) else [child]:
+            block.compile(dynamic=False)
 
 
 def checkpoints(folder: str) -> list[str]:
