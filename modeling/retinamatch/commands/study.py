@@ -85,6 +85,9 @@ def run(
     check_identity: Annotated[
         bool, typer.Option("--check-identity", help="Find photographs that match another eye of the study.")
     ] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Do the pairs again that failed or could not be read, not those answered.")
+    ] = False,
     processes: Annotated[int, typer.Option("--processes", min=0, help="On this machine; 0: one a core.")] = 0,
     scheduler: Annotated[
         str, typer.Option("--scheduler", help="Of Dask workers, tcp://HOST:8786 or a scheduler file, instead of here.")
@@ -98,7 +101,9 @@ def run(
             check_output_file(json_file, [table])
         settings = Settings(model, transform, effort, dtype, keypoints, change=change)
         engine = cluster_engine(scheduler) if scheduler else local_engine(processes)
-        outcome = run_study(table, out, settings, to, engine, images, thumbnails, check_identity, progress=True)
+        outcome = run_study(
+            table, out, settings, to, engine, images, thumbnails, check_identity, progress=True, retry=retry
+        )
         if json_file is not None:
             write_text(json_file, json_text(_figures(outcome, processes or default_processes())))
     counts = outcome.summary.statuses

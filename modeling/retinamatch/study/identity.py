@@ -151,13 +151,24 @@ def know_eyes(unit: tuple[Sequence[Photograph], Path], call: Call) -> Iterator[t
     """Keep the strongest keypoints of photographs in files, where they are not yet; gives each with its file."""
     photographs, folder = unit
     for photograph in photographs:
-        name = hashlib.sha256(f"{photograph.path.absolute()}".encode()).hexdigest()[:24]
-        place = folder / name[:2] / f"{name}.npz"
         try:
-            call(know_eye, photograph, place)
+            place = _place(photograph, folder)
+        except OSError:  # there is no such file
+            continue
+        try:
+            if not place.is_file():
+                call(know_eye, photograph, place)
         except (PhotographError, ProcessDiedError):
             continue
         yield photograph, place
+
+
+def _place(photograph: Photograph, folder: Path) -> Path:
+    """Name the file for a photograph: another one when the photograph is written anew."""
+    state = photograph.path.stat()
+    known = f"{photograph.path.absolute()}\n{state.st_size}\n{state.st_mtime_ns}"
+    name = hashlib.sha256(known.encode()).hexdigest()[:24]
+    return folder / name[:2] / f"{name}.npz"
 
 
 def know_eye(photograph: Photograph, place: Path) -> None:

@@ -7,13 +7,13 @@
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from ..files import OutputError, replacing
 from .table import StudyError, import_parquet
-from .work import COLUMNS
+from .work import COLUMNS, NO_ANSWER
 
 
 ROWS, TABLE = "rows.jsonl", "registrations.parquet"
@@ -25,18 +25,21 @@ class Journal:
 
     Args:
         folder: Of the results; it exists.
+        retry: Take out the rows without an answer: their pairs failed or could not be read, and are to be done again.
 
     Raises:
         StudyError: A line, other than the last one, is no row.
         OutputError: The file cannot be written to.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, retry: bool = False):
         self.path, self.table = folder / ROWS, folder / TABLE
         self.done: set[str] = set()
         self.statuses: dict[str, int] = {}
         whole = 0
         if self.path.is_file():
+            if retry:
+                self._take_out(NO_ANSWER)
             for line in _lines(self.path):
                 whole += len(line)
                 self._count(_parse(line, self.path))
@@ -67,6 +70,10 @@ class Journal:
             ) from error
         self._size += len(content)
         self._count({"key": key, **row})
+
+    def _take_out(self, statuses: Collection[str]) -> None:
+        with replacing(self.path) as aside, open(aside, "wb") as file:
+            file.writelines(line for line in _lines(self.path) if _parse(line, self.path)["status"] not in statuses)
 
     def _count(self, row: dict[str, Any]) -> None:
         self.done.add(row["key"])

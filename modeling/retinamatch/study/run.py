@@ -93,6 +93,7 @@ def run_study(
     thumbnails: int = 200,
     check_identity: bool = False,
     progress: bool = False,
+    retry: bool = False,
 ) -> Study:
     """Register all pairs of a study that are not done yet.
 
@@ -106,6 +107,7 @@ def run_study(
         thumbnails: Small pictures in the report, of registered and of refused pairs each.
         check_identity: Look among all eyes for those that photographs show which do not match their own.
         progress: Show a progress bar.
+        retry: Do the pairs again that failed or could not be read in an earlier run.
 
     Raises:
         StudyError: The table is none, or the folder holds another study.
@@ -122,7 +124,7 @@ def run_study(
     try:
         with FileLock(folder / ".lock", timeout=0):
             _check_record(folder / RECORD, settings, to, bool(pairs))
-            plan = _Plan(folder, photographs, pairs, settings, to, thumbnails, check_identity)
+            plan = _Plan(folder, photographs, pairs, settings, to, thumbnails, check_identity, retry)
             return plan.run(engine or local_engine(), progress)
     except Timeout:
         raise StudyError(f"Another run is at work in {folder}.") from None
@@ -139,9 +141,10 @@ class _Plan:
     to: str
     thumbnails: int
     check_identity: bool
+    retry: bool
 
     def run(self, engine: Engine, progress: bool) -> Study:
-        start, journal = time.monotonic(), Journal(self.folder)
+        start, journal = time.monotonic(), Journal(self.folder, self.retry)
         wanted, before = _membership(self.photographs, self.pairs), len(journal.done)
         try:
             self._register(engine, journal, wanted, progress)

@@ -21,15 +21,13 @@ class Unit:
     Attributes:
         pairs: What is to be registered.
         photographs: Of an eye, in order; the others are registered to the best of them. Empty where there are pairs.
-        done: Keys of pairs that are done, where the pairs are still to be made.
     """
 
     pairs: tuple[Pair, ...] = ()
     photographs: tuple[Photograph, ...] = ()
-    done: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
-        return len(self.pairs) or max(0, len(self.photographs) - 1 - len(self.done))
+        return len(self.pairs) or max(0, len(self.photographs) - 1)
 
 
 def group_eyes(photographs: Iterable[Photograph]) -> dict[tuple[str, str], list[Photograph]]:
@@ -63,9 +61,11 @@ def plan_units(
         if to != BEST:
             yield from _pieces([pair for pair in pairs_of(visits, to) if pair.key not in done])
             continue
-        own = [pair.key for fixed in visits for pair in pairs_onto(visits, fixed) if pair.key in done]
-        if len(own) < len(visits) - 1:
-            yield Unit(photographs=tuple(visits), done=frozenset(own))
+        chosen = next((one for one in visits if any(pair.key in done for pair in pairs_onto(visits, one))), None)
+        if chosen is not None:  # by an earlier run
+            yield from _pieces([pair for pair in pairs_onto(visits, chosen) if pair.key not in done])
+        elif len(visits) > 1:
+            yield Unit(photographs=tuple(visits))
 
 
 def pairs_of(visits: Sequence[Photograph], to: str) -> list[Pair]:

@@ -42,6 +42,7 @@ from .units import Unit, pairs_onto
 
 
 REGISTERED, REFUSED, NOT_READ, FAILED = "registered", "no reliable match", "not read", "failed"
+NO_ANSWER = (NOT_READ, FAILED)
 # Of the evidence, what stands in columns of its own.
 EVIDENCE = ("agreeing", "share", "excess", "alike")
 # Of what has changed, where that is asked for.
@@ -248,7 +249,7 @@ def work_on(unit: Unit, call: Call) -> Iterator[Outcome]:
     pairs = unit.pairs
     if unit.photographs:
         best = max(unit.photographs, key=lambda photograph: _judged(photograph, call))
-        pairs = tuple(pair for pair in pairs_onto(unit.photographs, best) if pair.key not in unit.done)
+        pairs = tuple(pairs_onto(unit.photographs, best))
     for pair in pairs:
         try:
             yield call(register_pair, pair)
@@ -382,6 +383,7 @@ __all__ = [
     "EVIDENCE",
     "FAILED",
     "NOT_READ",
+    "NO_ANSWER",
     "Outcome",
     "REFUSED",
     "REGISTERED",

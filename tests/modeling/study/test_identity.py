@@ -10,6 +10,8 @@ from PIL import Image
 from datasets_scripts.rendering.eye import draw_eye
 from datasets_scripts.rendering.fundus import render
 from retinamatch.study import StudyError, run_study
+from retinamatch.study.identity import know_eyes
+from retinamatch.study.table import Photograph
 from tests.modeling.study.conftest import in_this_process
 
 
@@ -60,6 +62,23 @@ def test_exchanged_photographs_are_found(history, settings, tmp_path, exchanged)
         rows = list(csv.DictReader((tmp_path / "out" / "identity.csv").open()))
         assert {row["photograph"] for row in rows} == set(found) and all(row["why_not"] for row in rows)
         assert "Match another eye than their own: 2" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_an_eye_is_known_once(tmp_path):
+    asked = []
+
+    def call(function, photograph, place):
+        place.parent.mkdir(parents=True)
+        place.write_bytes(b"keypoints")
+        asked.append(photograph.name)
+
+    (tmp_path / "a.png").write_bytes(b"one photograph")
+    photographs = [Photograph(tmp_path / f"{name}.png", name) for name in ("a", "missing")]
+    for times, content in ((1, None), (1, None), (2, b"written anew")):
+        if content:
+            photographs[0].path.write_bytes(content)
+        assert [one.name for one, _ in know_eyes((photographs, tmp_path / "eyes"), call)] == ["a"]
+        assert asked == ["a"] * times
 
 
 def test_a_table_of_pairs_has_no_eyes(history, settings, tmp_path):

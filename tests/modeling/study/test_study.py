@@ -19,7 +19,7 @@ from retinamatch.processes import ProcessDiedError
 from retinamatch.study import StudyError, plan_from_names, read_table, run_study, write_table
 from retinamatch.study.journal import Journal
 from retinamatch.study.table import Pair, Photograph
-from retinamatch.study.units import BEST, PREVIOUS, Unit, plan_units
+from retinamatch.study.units import BEST, FIRST, PREVIOUS, Unit, plan_units
 from retinamatch.study.work import register_pair, work_on
 from retinamatch.transforms import Transform
 from tests.helpers.paths import REPOSITORY
@@ -175,6 +175,30 @@ class TestRun:
         assert without_times(rows(whole)).equals(without_times(rows(tmp_path / "parts")))
         fixed = set(rows(whole).query("patient == 'a'").fixed)
         assert fixed == ({"a/right_2.png"} if to == BEST else {"a/right_1.png", "a/right_2.png", "a/right_10.png"})
+
+    @pytest.mark.parametrize("to", [FIRST, BEST])
+    def test_retry_does_again_what_was_not_answered(self, study_folder, settings, tmp_path, to):
+        """The third visit cannot be read, the second fails; then both are mended, and the first run's choice stays."""
+        for number in (1, 2, 10):
+            (tmp_path / f"v_{number}.png").write_bytes((study_folder / "a" / f"right_{number}.png").read_bytes())
+        (tmp_path / "v_11.png").write_bytes(b"no picture")
+        write_table(plan_from_names(tmp_path, "{patient}_{visit}.png")[0], table := tmp_path / "t.csv")
+        second = {FIRST: "v_2.png", BEST: "v_1.png"}[to]
+
+        def failing(units, settings, work=None):
+            for outcome in in_this_process(units, settings):
+                if outcome.row["moving"] == second:
+                    outcome.row |= {"status": "failed", "reason": "the process died"}
+                yield outcome
+
+        first = run_study(table, tmp_path / "out", settings, to, failing)
+        assert first.summary.statuses == {"no reliable match": 1, "failed": 1, "not read": 1}
+        (tmp_path / "v_11.png").write_bytes((study_folder / "a" / "right_2.png").read_bytes())
+        for retry, done in ((False, 0), (True, 2), (True, 0)):
+            study = run_study(table, tmp_path / "out", settings, to, in_this_process, retry=retry)
+            assert study.done == done
+        assert study.summary.statuses == {"registered": 2, "no reliable match": 1}
+        assert sorted(rows(tmp_path / "out").moving) == sorted(["v_10.png", "v_11.png", second])
 
     def test_a_full_disk_is_one_sentence_and_keeps_the_rows(self, table, settings, tmp_path, monkeypatch):
         add = Journal.add
