@@ -65,7 +65,7 @@ class Evidence:
         correlation: Median of their correlations.
         displacement: How far the transform moves the picture as such, as a fraction of its width; see `PictureShift`.
             None, like the next one, when the photographs were not compared.
-        departure: The same beside a shift of the whole picture.
+        departure: The same beside a shift and a scale of the whole picture.
         alike_in_hue: Share of places at which the hues look alike; None unless `departure` made it look at them and
             both photographs are in color.
         precision: Standard error of the transform over the overlap, in pixels of the fixed photograph; None unless it
@@ -198,7 +198,8 @@ def _fixed_to_picture(evidence: Evidence, settings: EstimationSettings) -> str:
         few = few_keypoints(evidence, settings)
         suspicious = evidence.departure < (settings.doubtful_departure if few else settings.fixed_departure)
         same_place = evidence.displacement < settings.fixed_displacement
-        least = settings.same_place_in_hue if same_place else settings.minimum_alike_in_hue
+        least = settings.doubtful_in_hue if few else settings.minimum_alike_in_hue
+        least = settings.same_place_in_hue if same_place else least
         if suspicious and evidence.alike_in_hue < least:
             return (
                 f"{_FIXED}: at the same places of both, their colors look alike in only "

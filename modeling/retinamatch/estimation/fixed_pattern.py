@@ -4,11 +4,11 @@ Such a pattern makes keypoints agree, and where it is faint and everywhere, it m
 tiles of text of 15 per cent opacity make different eyes look alike in nine tenths of all places. Two things give it
 away.
 
-It lies at the same place of both pictures, or shifted by a tile, and it is not turned but for a quarter or a half. Two
-visits are turned a little against each other, and the perspective of an eye is no mere shift either. So a transform
-that departs from a shift of the whole picture by less than 4 thousandths of its width is looked at again: under
-patterns it departs by 2.6 at most, between pairs of `fire_dev` by 5 at least; two thirds of the pairs of `ridb_dev`
-depart by less.
+It lies at the same place of both pictures, or shifted by a tile, as large as in the other or scaled with the pictures
+or with their rows alone, and it is not turned but for a quarter or a half. Two visits are turned a little against each
+other, and the perspective of an eye is no mere shift either. So a transform that departs from a shifted and scaled
+picture by less than 4 thousandths of its width is looked at again: under patterns it departs by 2.6 at most, between
+pairs of `fire_dev` by 5 at least; two thirds of the pairs of `ridb_dev` depart by less.
 
 It leaves the hue as it is. A veil of gray v and opacity a turns a color C into (1 - a) C + a v. That scales the
 differences of the channels, R - G and G - B, by the same factor, and the angle between them cancels it, whatever v and
@@ -18,8 +18,8 @@ with one photograph degraded 5.
 
 Under text in tiles of 15 per cent opacity, photographs of one camera agree in hue in up to 35 per cent of places that
 lie exactly on each other: there half of them must. And where the keypoints do not pass, and the likeness of the
-photographs alone is believed, tiles of pictures of other proportions depart by up to 6 hundredths: there the hue is
-looked at up to 10.
+photographs alone is believed, the hue is looked at up to a departure of 10 hundredths, and two fifths must agree: tiles
+reach a quarter there, photographs of one eye degraded 5 or 6 more than half.
 
 Photographs in gray have no hue. Then one that lies on the other exactly, without even a shift, is believed where they
 look alike as copies of one photograph do. A colored pattern is not told from the retina in this way.
@@ -45,7 +45,7 @@ class PictureShift:
 
     Attributes:
         displacement: Median distance, over the overlap, of a place from the same place of the other picture.
-        departure: The same beside the usual shift of the whole picture.
+        departure: The same beside the usual shift and scale of the whole picture.
 
     Both are fractions of the picture's width. Being medians, they are small where a pattern holds half of the overlap
     and the rest goes astray.
@@ -76,8 +76,11 @@ def picture_shift(places: np.ndarray, mapped: np.ndarray, moving: Keypoints, fix
         target - start @ turn / to_size[0] for start in (centered * to_size / from_size, centered) for turn in _TURNS
     ]
     moves.append((mapped - places) / to_size[0])
+    scale = _usual_scale(places, mapped)
+    scaled = [(mapped - scale * places @ turn) / to_size[0] for turn in _TURNS]
     return PictureShift(
-        min(_usual_length(move) for move in moves), min(_usual_length(move - np.median(move, axis=0)) for move in moves)
+        displacement=min(_usual_length(move) for move in moves),
+        departure=min(_usual_length(move - np.median(move, axis=0)) for move in moves + scaled),
     )
 
 
@@ -103,6 +106,13 @@ def hue_agreement(
         return None
     agreement = dense_agreement(first, second, transform)
     return agreement.share if agreement.cells >= settings.minimum_cells else None
+
+
+def _usual_scale(places: np.ndarray, mapped: np.ndarray) -> float:
+    """Measure how many times longer the way from a place to the next one gets, for most places."""
+    before, after = (np.linalg.norm(np.diff(points, axis=0), axis=1) for points in (places, mapped))
+    apart = before > 0
+    return float(np.median(after[apart] / before[apart])) if apart.any() else 1.0
 
 
 def _usual_length(moves: np.ndarray) -> float:

@@ -37,6 +37,7 @@ class EstimationSettings:
         doubtful_departure: One that departs by less, where the keypoints do not pass.
         fixed_displacement: One that displaces the picture by less lies at the very same place.
         minimum_alike_in_hue: Least share of places at which the hues look alike then.
+        doubtful_in_hue: Least share of them where the keypoints do not pass.
         same_place_in_hue: Least share of them at the very same place.
         copied_correlation: In gray, the least median of the correlations then: that of copies of one photograph.
         settling_rounds: Dense refinements, one after the other, where there are too few keypoints.
@@ -71,6 +72,7 @@ class EstimationSettings:
     doubtful_departure: float = 0.1
     fixed_displacement: float = 0.0015
     minimum_alike_in_hue: float = 0.25
+    doubtful_in_hue: float = 0.4
     same_place_in_hue: float = 0.5
     copied_correlation: float = 0.97
     settling_rounds: int = 3

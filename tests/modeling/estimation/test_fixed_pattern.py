@@ -133,13 +133,30 @@ def test_shift_of_the_picture(size, rng):
         assert moved.departure < 1e-9 and 0.02 < moved.displacement < 0.11
 
 
-@pytest.mark.parametrize("degrees, scale", [(1.0, 1.0), (-2.0, 1.0), (0.0, 1.02), (0.0, 0.97)])
-def test_a_turn_or_another_distance_departs_from_it(degrees, scale, rng):
+@pytest.mark.parametrize("degrees, scale", [(1.0, 1.0), (-2.0, 1.0), (1.5, 1.02), (-1.0, 0.7)])
+def test_a_turn_departs_from_it(degrees, scale, rng):
     moving = sized(600, 600)
     places = rng.uniform(20, 580, (200, 2))
     angle = np.radians(degrees)
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     assert picture_shift(places, places @ turn.T, moving, moving).departure > SETTINGS.fixed_departure
+
+
+@pytest.mark.parametrize("size", [(600, 600), (600, 400), (960, 999), (685, 1024)])
+@pytest.mark.parametrize("quarters", [0, 1])
+def test_text_may_be_scaled_by_rows_or_columns_alone(size, quarters, rng):
+    # Letters as high as a share of the rows, whatever the columns are: as many times larger, from the middle.
+    height, width = size
+    moving, fixed = sized(500, 700), sized(height, width)
+    turn = np.linalg.matrix_power(np.array([[0, 1], [-1, 0]]), quarters)
+    places = rng.uniform(0, 1, (200, 2)) * [699, 499]
+    places = places[places[:, 1].argsort()]
+    for factor in (height / 500, width / 700):
+        mapped = factor * (places - [349.5, 249.5]) @ turn + np.array([width, height]) / 2 + [40.0, 0.0]
+        assert picture_shift(places, mapped, moving, fixed).departure < 1e-9
+        astray = places[:, 1] > np.percentile(places[:, 1], 70)
+        mapped[astray] = 1.3 * mapped[astray] + 50.0
+        assert picture_shift(places, mapped, moving, fixed).departure < 1e-9
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])
