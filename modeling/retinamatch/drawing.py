@@ -12,6 +12,7 @@ import numpy as np
 from .estimation.dense_agreement import ALIKE, CELLS_ACROSS, DenseAgreement
 from .keypoint_set import Keypoints
 from .normalized_picture import NormalizedPicture
+from .photograph_views import is_gray
 from .registration import Registration
 
 
@@ -308,11 +309,13 @@ def _equalized_green(photo: np.ndarray) -> np.ndarray:
 
 
 def _like(photo: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Give a photograph the mean and spread of another one, per channel, over the area that both show."""
+    """Give a photograph the mean and spread of another one over the area that both show, per channel if in color."""
     both = _shows(photo) & _shows(reference)
     if not both.any():
         return photo
     own, wanted = photo[both].astype(np.float32), reference[both].astype(np.float32)
+    if is_gray(photo) or is_gray(reference):  # an angiogram stays gray, and the photograph beside it in color
+        own, wanted = own.mean(1, keepdims=True), wanted.mean(1, keepdims=True)
     gain = wanted.std(0) / np.maximum(own.std(0), 1.0)
     changed = (photo - own.mean(0)) * gain + wanted.mean(0)
     return np.where(_shows(photo)[..., None], changed.clip(0, 255), 0).astype(np.uint8)

@@ -77,6 +77,12 @@ def views_in_words(moving: View, fixed: View) -> str:
     return "; ".join(f"{name} photograph {view.words}" for name, view in named if view.words)
 
 
+def is_gray(photograph: np.ndarray) -> bool:
+    """Say whether a photograph, (H, W, 3) uint8, has no color, such as an angiogram."""
+    sample = photograph[::8, ::8].astype(np.int16)
+    return bool(np.ptp(sample, axis=2).mean() < 2)
+
+
 def find_in_view(
     extractor: Extractor, photograph: np.ndarray, view: View, field_of_view: FieldOfView | None = None
 ) -> Keypoints:
@@ -195,4 +201,4 @@ class _DescribeInView(Describe):
         return self.describe.similarity(descriptors, _apply(self.to_view, places))
 
 
-__all__ = ["AS_GIVEN", "CHANNELS", "View", "draw_view", "find_in_view", "views_in_words"]
+__all__ = ["AS_GIVEN", "CHANNELS", "View", "draw_view", "find_in_view", "is_gray", "views_in_words"]

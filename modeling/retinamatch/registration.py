@@ -103,6 +103,15 @@ class Registration:
         return float(np.median(np.linalg.norm(way * self.fixed_spacing[::-1], axis=1)))
 
     @property
+    def turn(self) -> float:
+        """Degrees by which the moving photograph is turned to lie on the fixed one, counterclockwise, -180 to 180."""
+        if self.transform is None:
+            return 0.0
+        points = self.moving_points[self.inliers] if self.inliers.sum() > 1 else self.moving_keypoints.points
+        ends = [(side - side.mean(0)) @ (1, -1j) for side in (points, self.transform(points))]
+        return float(np.degrees(np.angle(np.vdot(*ends))))
+
+    @property
     def overlap(self) -> float:
         """Fraction of the fixed photograph's field of view that the moving one covers, 0 to 1."""
         return self.estimate.overlap

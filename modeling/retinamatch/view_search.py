@@ -17,7 +17,7 @@ import numpy as np
 
 from .field_of_view import FieldOfView, find_field_of_view
 from .normalized_picture import NormalizedPicture
-from .photograph_views import AS_GIVEN, CHANNELS, View, views_in_words
+from .photograph_views import AS_GIVEN, CHANNELS, View, is_gray, views_in_words
 
 
 # Pixels across a small picture, and the blur there that lets vessels meet between two steps of the turn.
@@ -147,7 +147,7 @@ def _channel_pairs(
     moving: np.ndarray, fixed: np.ndarray, fields: tuple[FieldOfView, FieldOfView]
 ) -> Iterator[tuple[tuple[str, str], tuple[NormalizedPicture, NormalizedPicture]]]:
     """Give the channels to compare, with their pictures: green, and all of the colored one where the other is gray."""
-    gray = [_is_gray(photograph) for photograph in (moving, fixed)]
+    gray = [is_gray(photograph) for photograph in (moving, fixed)]
     choices = [CHANNELS if gray[1 - k] and not gray[k] else ("green",) for k in (0, 1)]
     pictures = [
         {name: NormalizedPicture.from_photo(photograph, field, CHANNELS.index(name)) for name in names}
@@ -156,11 +156,6 @@ def _channel_pairs(
     for one, first in pictures[0].items():
         for other, second in pictures[1].items():
             yield (one, other), (first, second)
-
-
-def _is_gray(photograph: np.ndarray) -> bool:
-    sample = photograph[::8, ::8].astype(np.int16)
-    return bool(np.ptp(sample, axis=2).mean() < 2)
 
 
 def _correlate(

@@ -3,6 +3,7 @@
 import math
 
 from retinamatch.estimation import EstimationSettings
+from retinamatch.registration import Registration
 from retinamatch.series import Series
 
 from ..files.uploads import MOST_BYTES, MOST_PIXELS
@@ -90,7 +91,16 @@ project; the examples on this page are rendered too. FIRE and RIDB serve to meas
 NOT_MEASURED = "The error rates were measured with the default thresholds; yours differ."
 NOTHING_TO_SHOW = "There is no reliable match, so there is nothing to lay over the fixed photograph."
 NO_HEATMAP = "RootSIFT has no heat map."
+TURNED = 30  # degrees: no camera turns by that much between two visits
 NOT_YET = "Nothing yet: choose two photographs and press Register."
+
+
+def seen_in_words(registration: Registration) -> str:
+    """Say what was unusual about how a registered pair was given: turned, or matched in another view only."""
+    words = f" They matched in another view: {registration.views_in_words}." if registration.views_in_words else ""
+    if abs(registration.turn) >= TURNED and "turned" not in words:
+        words = f" The moving photograph was given turned by {abs(registration.turn):.0f} degrees.{words}"
+    return words
 
 
 def pair_status(outcome: Outcome) -> str:
@@ -103,8 +113,7 @@ def pair_status(outcome: Outcome) -> str:
             f"transform, half of them within {registration.residual:.2f} pixels; the moving photograph covers "
             f"{registration.overlap:.0%} of the fixed one."
         )
-        if registration.views_in_words:
-            text += f" They matched in another view: {registration.views_in_words}."
+        text += seen_in_words(registration)
     else:
         text = f"No reliable match: {registration.reason}."
         if "views" in registration.timings:
@@ -247,4 +256,5 @@ __all__ = [
     "identity_table",
     "pair_numbers",
     "pair_status",
+    "seen_in_words",
 ]

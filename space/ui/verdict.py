@@ -8,7 +8,7 @@ from retinamatch.series import Series
 
 from ..service.work import Outcome
 from .html import Figure, answer_html, table_html
-from .text import NOT_MEASURED, history_status, identity_status, pair_numbers
+from .text import NOT_MEASURED, history_status, identity_status, pair_numbers, seen_in_words
 
 
 MEANINGS = {
@@ -55,8 +55,7 @@ def pair_verdict(outcome: Outcome) -> str:
     if found.estimate.rough:
         kind, verdict = "rough", "Roughly aligned"
         sentence = "The place is right; do not trust single pixels, least of all away from the places that agree."
-    if found.views_in_words:
-        sentence += f" They matched in another view: {found.views_in_words}."
+    sentence += seen_in_words(found)
     return answer_html(f"{sentence} {words}".strip(), kind, f"{verdict}: {pair_names(outcome)}", _figures(outcome))
 
 

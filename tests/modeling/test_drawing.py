@@ -23,6 +23,7 @@ from retinamatch.estimation import Estimate
 from retinamatch.estimation.dense_agreement import dense_agreement
 from retinamatch.keypoint_set import Keypoints
 from retinamatch.normalized_picture import NormalizedPicture
+from retinamatch.photograph_views import is_gray
 from retinamatch.registration import Registration
 from retinamatch.transforms import Similarity
 
@@ -99,6 +100,16 @@ def test_flicker_frames_are_equally_bright(visits):
     assert (first == fixed).all()
     inside = (fixed * 0.6).max(-1) > 15
     assert second[inside].mean() == pytest.approx(fixed[inside].mean(), abs=1)
+
+
+@pytest.mark.parametrize("gray", ["aligned", "fixed"])
+def test_an_angiogram_stays_gray_and_the_photograph_beside_it_colored(visits, gray):
+    color = visits.fixed.image
+    angiogram = np.repeat(np.where(color.max(-1) > 15, 255 - color[..., 1] // 2, 0)[..., None], 3, -1).astype(np.uint8)
+    fixed, aligned = (color, angiogram) if gray == "aligned" else (angiogram, color)
+    frames = flicker(fixed, aligned)
+    assert [is_gray(frame) for frame in frames] == [gray == "fixed", gray == "aligned"]
+    assert (frames[0] == fixed).all() and np.ptp(frames[1][aligned.max(-1) > 15]) > 20
 
 
 @pytest.mark.parametrize("draw", [overlay, difference, checkerboard])

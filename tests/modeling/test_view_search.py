@@ -90,6 +90,7 @@ class TestRegistrar:
         turned, matrix = turn(visits.moving.image, degrees)
         found = registrar.register(turned, visits.fixed.image)
         assert found and "turned by" in found.views_in_words and "turned by" in str(found)
+        assert abs(found.turn) == pytest.approx(degrees, abs=5)
         points = visits.moving.image.shape[0] * np.random.default_rng(0).uniform(0.35, 0.65, (50, 2))
         error = np.linalg.norm(
             found.transform(points @ matrix[:, :2].T + matrix[:, 2]) - visits.correspond(points), axis=1

@@ -4,6 +4,7 @@ import json
 import re
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -49,6 +50,20 @@ def visitor(address, example_pair):
     visitor = client(address)
     visitor.answer = visitor.predict(*(handle_file(str(path)) for path in example_pair), api_name="/register")
     return visitor
+
+
+@pytest.mark.parametrize(
+    "turn, views, words",
+    [
+        (-4.0, "", ""),
+        (-178.6, "", "given turned by 179 degrees."),
+        (3.0, "moving photograph with reversed contrast", "another view: moving photograph with reversed contrast."),
+        (91.0, "moving photograph turned by 90 degrees", "another view: moving photograph turned by 90 degrees."),
+    ],
+)
+def test_what_was_unusual_about_a_pair_is_said(turn, views, words):
+    said = text.seen_in_words(SimpleNamespace(turn=turn, views_in_words=views))
+    assert said.endswith(words) and said.count("turned") == words.count("turned") and bool(said) == bool(words)
 
 
 def test_registered_pair_comes_back_with_all_files(visitor, example_pair):

@@ -7,6 +7,7 @@ import threading
 import urllib.request
 import zipfile
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -375,6 +376,24 @@ def test_places_set_by_hand(browser, address, example_pair):
         assert in_view(page, "#answer")
         hand_in(page, "#fixed", EXAMPLES / "visit_1.jpg")
         expect(page.locator("rm-points output")).to_contain_text("0 places")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name, words", [("angiogram", "reversed contrast"), ("upside_down", "turned by 1[78]. degrees")]
+)
+def test_unusual_photographs_are_registered_and_the_answer_says_what_was_done(page, tmp_path, name, words):
+    photograph = np.asarray(Image.open(EXAMPLES / "visit_2.jpg").convert("RGB"))
+    reverse = np.where(photograph.max(-1) > 20, 255 - photograph[..., 1], 0).astype(np.uint8)
+    picture = reverse if name == "angiogram" else np.ascontiguousarray(photograph[::-1, ::-1])
+    Image.fromarray(picture).save(tmp_path / f"{name}.png")
+    hand_in(page, "#moving", tmp_path / f"{name}.png")
+    hand_in(page, "#fixed", EXAMPLES / "visit_1.jpg")
+    page.locator("#register").click()
+    answer = page.locator("#answer")
+    expect(answer).to_contain_text(f"aligned: {name}.png onto visit_1.jpg", timeout=PATIENCE)
+    expect(answer).to_contain_text(re.compile(words))
+    assert in_view(page, "#answer") and fits(page)
 
 
 def test_a_request_that_is_not_taken_is_said_in_the_place_of_the_answer(browser, address):
