@@ -87,6 +87,18 @@ def _change(contents: Contents, names: list[str]) -> str:
     return "\n".join([*lines, f"| false regions, nothing painted | {alarms} |"])
 
 
+def _study(contents: Contents, names: list[str]) -> str:
+    lines = [
+        "| run | pairs | registered | seconds | core-seconds a pair | pairs an hour | peak memory of a process, MB |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, one in contents:
+        work = f"{one['seconds']:.0f} | {one['cpu_seconds'] / one['pairs']:.2f} | {one['pairs_an_hour']:,.0f}"
+        registered = one["statuses"].get("registered", 0)
+        lines.append(f"| {name} | {one['pairs']:,} | {registered:,} | {work} | {one['peak_mb']:,.0f} |")
+    return "\n".join(lines)
+
+
 def _rows(contents: Contents, names: list[str]) -> list[dict]:
     """Join the rows of all files: those of the models named, in that order, or all."""
     rows = [row for _, one in contents for row in one["rows"]]
@@ -114,6 +126,7 @@ VIEWS: dict[str, View] = {
     "change": _change,
     "impostors": _impostors,
     "noise": _noise,
+    "study": _study,
     "stress": lambda contents, names: stress_table(_of_models(contents, names)),
     "stress-summary": lambda contents, names: stress_summary(_of_models(contents, names)),
     "time": lambda contents, names: benchmark_table(_rows(contents, names)),
