@@ -332,7 +332,9 @@ async function lookForServer() {
     server ??= found;
   } catch {
     failures += 1;
-    if (failures > 1) {
+    if (failures === 1) {
+      setTimeout(lookForServer, 2000);
+    } else {
       say("The server cannot be reached. What you see stays as long as this page is open; nothing can be registered or " +
         "saved until the server is back.");
     }
@@ -352,3 +354,5 @@ window.addEventListener("load", () => {
   lookForServer();
   setInterval(lookForServer, 15000);
 });
+/* Who presses a button hears at once that nobody is there. */
+window.addEventListener("click", (event) => event.target.closest?.("button.primary") && lookForServer());

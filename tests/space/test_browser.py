@@ -405,6 +405,16 @@ def test_a_request_that_is_not_taken_is_said_in_the_place_of_the_answer(browser,
         page.errors.clear()
 
 
+def test_a_server_that_is_away_is_said_to_who_presses_a_button(browser, address):
+    with opened(browser, address) as page:
+        expect(page.locator("#register")).to_be_visible(timeout=PATIENCE)
+        page.wait_for_function("server !== null")
+        page.route("**/gradio_api/**", lambda route: route.abort())
+        page.locator("#register").click()
+        expect(page.locator("#rm-banner")).to_contain_text("The server cannot be reached", timeout=10_000)
+        page.errors.clear()
+
+
 def test_a_server_started_anew_is_said_and_nothing_shown_is_taken_away(browser, address):
     with opened(browser, address) as page:
         expect(page.locator("#register")).to_be_visible(timeout=PATIENCE)
