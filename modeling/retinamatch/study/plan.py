@@ -27,7 +27,7 @@ def plan_from_names(
         points: The same for tables of points.
 
     Returns:
-        The photographs, sorted, and the files that do not fit.
+        The photographs, sorted, and the files that are neither that nor a mask or points of one.
 
     Raises:
         StudyError: The folder is none, the pattern lacks a field, or nothing fits.
@@ -50,6 +50,8 @@ def plan_from_names(
     if not photographs:
         seen = f"such as {others[0].relative_to(folder).as_posix()}" if others else "it is empty"
         raise StudyError(f"No file of {folder} fits the pattern {pattern} ({seen}).")
+    taken = {extra for one in photographs for extra in (one.mask, one.points)}
+    others = [path for path in others if path not in taken]
     return sorted(photographs, key=lambda one: (one.whose, visit_order(one.visit), one.name)), others
 
 

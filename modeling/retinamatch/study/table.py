@@ -100,8 +100,7 @@ def read_table(path: str | os.PathLike) -> tuple[list[Photograph], list[Pair]]:
         Photographs, or pairs; the other list is empty.
 
     Raises:
-        StudyError: The file is no such table; the sentence names the row.
-        OSError: It cannot be read.
+        StudyError: The file cannot be read or is no such table; the sentence names the row.
     """
     path = Path(path)
     rows = list(_parquet_rows(path) if path.suffix.lower() == ".parquet" else _csv_rows(path))
@@ -176,6 +175,8 @@ def _csv_rows(path: Path) -> Iterator[dict[str, str]]:
         with open(path, encoding="utf-8-sig", newline="") as file:
             for row in csv.DictReader(file):
                 yield {(name or "").strip().lower(): (value or "").strip() for name, value in row.items() if name}
+    except OSError as error:
+        raise StudyError(f"{path} cannot be read: {error.strerror}.") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise StudyError(f"{path} is no table that can be read ({error}); CSV or Parquet is wanted.") from None
 

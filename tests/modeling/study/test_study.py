@@ -36,7 +36,7 @@ def table(study_folder, tmp_path_factory):
     photographs, others = plan_from_names(
         study_folder, PATTERN, "{patient}/{eye}_{visit}_mask.tif", "{patient}/{eye}_{visit}.csv"
     )
-    assert {path.name for path in others} == {"note.txt.png", "right_2_mask.tif", "right_2.csv"}
+    assert {path.name for path in others} == {"note.txt.png"}
     write_table(photographs, path)
     return path
 
@@ -101,6 +101,12 @@ class TestPlan:
         done = CliRunner().invoke(cli.app, ["study", "run", str(tmp_path / "t.csv"), "--out", str(tmp_path / "out")])
         assert done.exit_code == 2 and words in done.stderr and len(done.stderr.splitlines()) == 1
         assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize("name", ["missing.csv", "missing.parquet", "."])
+    def test_a_table_that_is_not_there_is_one_sentence(self, tmp_path, name):
+        done = CliRunner().invoke(cli.app, ["study", "run", str(tmp_path / name), "--out", str(tmp_path / "out")])
+        assert done.exit_code == 2 and len(done.stderr.splitlines()) == 1 and "be read" in done.stderr
+        assert "Errno" not in done.stderr.partition("(")[0] and not (tmp_path / "out").exists()
 
     def test_pairs_of_each_choice(self, table):
         photographs, _ = read_table(table)
