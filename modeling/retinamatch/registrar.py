@@ -32,14 +32,14 @@ from .photograph_views import AS_GIVEN, find_in_view
 from .photographs import PhotographError, PhotographLike, photograph_name, read_photograph
 from .registration import FailedRegistration, Registration, timed
 from .transforms import TRANSFORM_NAMES
-from .view_search import Proposal, ViewSearch
+from .view_search import Proposal, ViewSearch, closer_views
 
 
 if TYPE_CHECKING:
     import torch
 
 
-#: Where photographs do not match as they were given, other views of them are tried; or not.
+#: Where photographs do not match as they were given, or are turned, other views of them are tried; or not.
 FAST, THOROUGH = "fast", "thorough"
 EFFORTS = (FAST, THOROUGH)
 # Of a refused pair, so many views of the two photographs at most, those as they were given included: the network is
@@ -292,10 +292,51 @@ class Registrar:
         with timed(timings, "estimate"):
             estimated = estimate(moving, fixed, matches, scores, transform=transform, settings=settings, points=points)
         registration = Registration(estimated, moving.without_maps(), fixed.without_maps(), timings)
-        if registration.registered or photographs is None or points is not None or self.effort == FAST:
+        if photographs is None or points is not None or self.effort == FAST:
             return registration
-        pictures = photographs() if callable(photographs) else photographs
-        return (yield from self._view_steps(registration, pictures, (moving, fixed), transform, settings))
+        if not registration:
+            pictures = photographs() if callable(photographs) else photographs
+            registration = yield from self._view_steps(registration, pictures, (moving, fixed), transform, settings)
+        return (yield from self._closer_steps(registration, photographs, (moving, fixed), transform, settings))
+
+    def _closer_steps(
+        self,
+        found: Registration,
+        photographs: Photographs | Callable[[], Photographs],
+        keypoints: tuple[Keypoints, Keypoints],
+        transform: str,
+        settings: EstimationSettings | None,
+    ) -> Generator[Step, None, Registration]:
+        """Look again at a pair that matches although it is turned or shows fields of different width.
+
+        Returns:
+            By the generator: the registration of the views that undo that, where more keypoints agree; else `found`.
+        """
+        proposal = None if found.transform is None else closer_views(*keypoints, found.transform, found.views)
+        if proposal is None:
+            return found
+        yield Step("views", f"looking again: {proposal.words}", 0.99)
+        timings: dict[str, float] = {}
+        with timed(timings, "views"):
+            pictures = photographs() if callable(photographs) else photographs
+            one, other = (
+                given if view == AS_GIVEN else find_in_view(self.extractor, picture, view)
+                for given, picture, view in zip(keypoints, pictures, (proposal.moving, proposal.fixed), strict=True)
+            )
+            again = self.register_keypoints(one, other, transform=transform, settings=settings)
+        found.timings["views"] = found.timings.get("views", 0.0) + timings["views"]
+        if not again or again.evidence["inliers"] <= found.evidence["inliers"]:
+            return found
+        return self._in_views(again, proposal, keypoints, found.timings)
+
+    def _in_views(
+        self, found: Registration, proposal: Proposal, keypoints: tuple[Keypoints, Keypoints], timings: dict[str, float]
+    ) -> Registration:
+        """Say in a registration of other views which ones they are, and measure the overlap of the whole fields."""
+        assert found.transform is not None
+        found.estimate = replace(found.estimate, overlap=overlap_grid(*keypoints, found.transform)[1])
+        found.views, found.timings = (proposal.moving, proposal.fixed), timings
+        return found
 
     def _view_steps(
         self,
@@ -335,11 +376,8 @@ class Registrar:
             yield Step("views", f"trying another view: {proposal.words}", 0.8 + 0.18 * number / len(proposals))
             with timed(timings, "views"):
                 again = look(proposal, photographs, search.fields)
-            if again.transform is not None:
-                overlap = overlap_grid(*keypoints, again.transform)[1]
-                again.estimate = replace(again.estimate, overlap=overlap)
-                again.views, again.timings = (proposal.moving, proposal.fixed), {**first.timings, **timings}
-                return again
+            if again:
+                return self._in_views(again, proposal, keypoints, {**first.timings, **timings})
         yield Step("views", "trying the mirror image", 0.98)
         with timed(timings, "views"):
             mirrored = search.propose_mirrored()

@@ -5,6 +5,8 @@ place: masked normalized cross-correlation by the fast Fourier transform (Padfie
 milliseconds for each. The best few are proposed; whether one is right is not decided here.
 
 Whether vessels are dark or bright is measured in each photograph by itself, from its ridges.
+
+A transform that was found says exactly which views are alike: `closer_views` gives those, for a second look.
 """
 
 from collections.abc import Iterator
@@ -15,9 +17,12 @@ from itertools import zip_longest
 import cv2
 import numpy as np
 
+from .estimation.decision import overlap_grid
 from .field_of_view import FieldOfView, find_field_of_view
+from .keypoint_set import Keypoints
 from .normalized_picture import NormalizedPicture
 from .photograph_views import AS_GIVEN, CHANNELS, View, is_gray, views_in_words
+from .transforms import Transform
 
 
 # Pixels across a small picture, and the blur there that lets vessels meet between two steps of the turn.
@@ -29,6 +34,8 @@ _UPRIGHT = np.array([-15.0, 0.0, 15.0])
 _LEAST_OVERLAP = 0.2
 # Two proposals differ by so many degrees or by such a factor; a network matches what is less than that away.
 _NEAR_TURN, _NEAR_ZOOM = 20.0, 1.25
+# The same for a view that undoes what a transform says.
+_EXACT = (8.0, 1.05)
 # Logarithm of the strength of dark ridges relative to bright ones from which on their sign is believed.
 _CLEAR_RIDGES = 0.05
 # Where the mirror image fits so much better, the photograph may be mirrored.
@@ -103,6 +110,39 @@ class ViewSearch:
             for proposals in (found, self._found)
         )
         return best if best.score > _MIRRORED * straight.score else None
+
+
+def closer_views(
+    moving: Keypoints, fixed: Keypoints, transform: Transform, views: tuple[View, View]
+) -> Proposal | None:
+    """Propose views that undo the turn and the scale of a transform; None where the photographs were seen so already.
+
+    Args:
+        moving: Keypoints of the moving photograph as it is given.
+        fixed: Keypoints of the fixed one.
+        transform: From pixels of the moving photograph to pixels of the fixed one.
+        views: In which it was found.
+    """
+    grid, _ = overlap_grid(moving, fixed, transform)
+    if len(grid) == 0:
+        return None
+    place = grid.mean(0, keepdims=True)
+    (a, b), (c, d) = transform.jacobian(place)[0]
+    ratio = float(np.sqrt(abs(a * d - b * c))) * moving.radius / fixed.radius  # of the moving field to the fixed one
+    turn = float(np.degrees(np.arctan2(b - c, a + d)))
+    # What was looked at otherwise than as given was guessed roughly.
+    near_turn, near_zoom = (_NEAR_TURN, _NEAR_ZOOM) if views == (AS_GIVEN, AS_GIVEN) else _EXACT
+    one = replace(views[0], turn=round(turn) if abs(turn) > near_turn else 0.0, zoom=1.0, center=(0.0, 0.0))
+    other = replace(views[1], zoom=1.0, center=(0.0, 0.0))
+    # The wider field is cut to the part of it that both show.
+    if ratio < 1 / near_zoom:
+        x, y = fixed.normalize(transform(place))[0]
+        other = replace(other, zoom=1 / ratio, center=(float(x), float(y)))
+    elif ratio > near_zoom:
+        x, y = moving.normalize(place)[0]
+        one = replace(one, zoom=ratio, center=(float(x), float(y)))
+    proposal = Proposal(one, other, 0.0)
+    return None if _near(proposal, Proposal(*views, 0.0), True, near_turn, near_zoom) else proposal
 
 
 def _search(moving: np.ndarray, fixed: np.ndarray, fields: tuple[FieldOfView, FieldOfView]) -> list[Proposal]:
@@ -208,14 +248,16 @@ def _distinct(proposals: list[Proposal], most: int, channels: bool = True) -> li
     return chosen
 
 
-def _near(one: Proposal, other: Proposal, channels: bool) -> bool:
+def _near(
+    one: Proposal, other: Proposal, channels: bool, most_turn: float = _NEAR_TURN, most_zoom: float = _NEAR_ZOOM
+) -> bool:
     turn = abs((one.moving.turn - other.moving.turn + 180) % 360 - 180)
     zooms = [proposal.moving.zoom / proposal.fixed.zoom for proposal in (one, other)]
     kinds = [
         [(view.reversed_contrast, channels and view.channel) for view in (proposal.moving, proposal.fixed)]
         for proposal in (one, other)
     ]
-    return turn <= _NEAR_TURN and abs(np.log(zooms[0] / zooms[1])) < np.log(_NEAR_ZOOM) and kinds[0] == kinds[1]
+    return turn <= most_turn and abs(np.log(zooms[0] / zooms[1])) < np.log(most_zoom) and kinds[0] == kinds[1]
 
 
-__all__ = ["Proposal", "ViewSearch", "vessel_contrast"]
+__all__ = ["Proposal", "ViewSearch", "closer_views", "vessel_contrast"]

@@ -100,6 +100,23 @@ class TestRegistrar:
         assert record["views"]["moving"]["turn"] == found.views[0].turn and record["views"]["fixed"]["turn"] == 0
         assert found.warp(turned).shape == visits.fixed.image.shape and "views" in found.timings
 
+    @pytest.mark.parametrize("degrees, part", [(34, 1.0), (0, 0.75)])
+    def test_what_matches_though_turned_or_narrow_is_looked_at_again(self, registrar, visits, degrees, part):
+        turned, matrix = turn(visits.moving.image, degrees)
+        low, high = round(256 * (1 - part)), round(256 * (1 + part))
+        moving, corner = np.ascontiguousarray(turned[low:high, low:high]), np.array([low, low])
+        first = Registrar("lk-superretina-small", effort="fast", transform="quadratic").register(
+            moving, visits.fixed.image
+        )
+        found = registrar.register(moving, visits.fixed.image)
+        assert first and first.views == (AS_GIVEN, AS_GIVEN)
+        assert found.evidence["inliers"] >= first.evidence["inliers"] and found.timings["views"] > 0
+        assert found.views == first.views or found.evidence["inliers"] > first.evidence["inliers"]
+        assert part == 1 or abs(found.views[1].zoom * part - 1) < 0.15
+        points = 512 * np.random.default_rng(0).uniform(0.4, 0.6, (50, 2))
+        mapped = found.transform(points @ matrix[:, :2].T + matrix[:, 2] - corner)
+        assert np.nanmedian(np.linalg.norm(mapped - visits.correspond(points), axis=1)) < 1.5
+
     def test_reversed_contrast_is_registered(self, registrar, visits):
         found = registrar.register(reverse(visits.moving.image), visits.fixed.image)
         assert found and found.views[0].reversed_contrast and not found.views[1].reversed_contrast
