@@ -16,9 +16,11 @@ from typing import Annotated
 
 import typer
 
+from retinamatch.evaluation.agreement import Judged, agreement_table
 from retinamatch.evaluation.fire import fire_table
 from retinamatch.evaluation.impostors import impostors_table
 from retinamatch.evaluation.stress import stress_summary, stress_table
+from retinamatch.evaluation.surrounds import surrounds_table
 from retinamatch.files import standard_output, write_text
 
 from .ablation_report import format_table
@@ -117,7 +119,17 @@ def _of_models(contents: Contents, names: list[str]) -> dict:
     return {**one, "rows": _rows(contents, names), "models": models, "differences": differences}
 
 
+def _surrounds(contents: Contents, names: list[str]) -> str:
+    ((_, one),) = contents
+    return surrounds_table(one["surrounds"])
+
+
+def _agreement(contents: Contents, names: list[str]) -> str:
+    return agreement_table([Judged(**pair) for _, one in contents for pair in one["pairs"]])
+
+
 VIEWS: dict[str, View] = {
+    "agreement": _agreement,
     "ablation": lambda contents, names: format_table([row for _, one in contents for row in one["rows"]]).rstrip(),
     "curves": lambda contents, names: curves_table([run for _, one in contents for run in one["runs"]]),
     "fire": lambda contents, names: fire_table(_rows(contents, names)),
@@ -126,6 +138,7 @@ VIEWS: dict[str, View] = {
     "change": _change,
     "impostors": _impostors,
     "noise": _noise,
+    "surrounds": _surrounds,
     "study": _study,
     "stress": lambda contents, names: stress_table(_of_models(contents, names)),
     "stress-summary": lambda contents, names: stress_summary(_of_models(contents, names)),

@@ -85,8 +85,8 @@ class Registrar:
         transform: "auto" (the richest class that the matches support) or the name of a class of transforms.
         device: Where torch runs the network; a GPU when there is one by default.
         effort: "thorough" tries other views of photographs that do not match as they were given (turned, a part of
-            the field, reversed contrast, another channel); "fast" does not. A pair that matches at first costs the
-            same.
+            the field, reversed contrast, another channel), and looks once more at those that match although they are
+            turned or of other width; "fast" does not. Any other pair that matches at first costs the same.
         dtype: Precision of the network: "auto" (bfloat16 on a CPU that computes in it, where it takes half the time,
             else float32), "float32", "bfloat16" (torch alone) or "int8" (ONNX Runtime alone).
         engine: What runs the network: "torch", "onnx" (ONNX Runtime, with the same keypoints), or "auto", torch where

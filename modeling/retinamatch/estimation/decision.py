@@ -198,6 +198,8 @@ def _fixed_to_picture(evidence: Evidence, settings: EstimationSettings) -> str:
         few = few_keypoints(evidence, settings)
         suspicious = evidence.departure < (settings.doubtful_departure if few else settings.fixed_departure)
         same_place = evidence.displacement < settings.fixed_displacement
+        if not (same_place or few) and _beyond_a_pattern(evidence, settings):
+            return ""
         least = settings.doubtful_in_hue if few else settings.minimum_alike_in_hue
         least = settings.same_place_in_hue if same_place else least
         if suspicious and evidence.alike_in_hue < least:
@@ -209,6 +211,11 @@ def _fixed_to_picture(evidence: Evidence, settings: EstimationSettings) -> str:
     if evidence.displacement < settings.fixed_displacement and evidence.correlation < settings.copied_correlation:
         return f"{_FIXED}: it lies at the same places of both, and no color tells it from the retina"
     return ""
+
+
+def _beyond_a_pattern(evidence: Evidence, settings: EstimationSettings) -> bool:
+    """Say whether more keypoints agree than those of a pattern that lies shifted by a tile or scaled ever did."""
+    return evidence.agreeing >= settings.doubtless_agreeing and evidence.share >= settings.doubtless_share
 
 
 def few_keypoints(evidence: Evidence, settings: EstimationSettings) -> str:

@@ -21,6 +21,9 @@ lie exactly on each other: there half of them must. And where the keypoints do n
 photographs alone is believed, the hue is looked at up to a departure of 10 hundredths, and two fifths must agree: tiles
 reach a quarter there, photographs of one eye degraded 5 or 6 more than half.
 
+A pattern that does not lie at the very same place makes few keypoints agree, 16 at most in a count of 16,698 impostors:
+where 40 do, and more than a third, the hue is not asked. It may fail one eye whose photograph is veiled.
+
 Photographs in gray have no hue. Then one that lies on the other exactly, without even a shift, is believed where they
 look alike as copies of one photograph do. A colored pattern is not told from the retina in this way.
 """

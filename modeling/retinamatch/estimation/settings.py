@@ -39,6 +39,8 @@ class EstimationSettings:
         minimum_alike_in_hue: Least share of places at which the hues look alike then.
         doubtful_in_hue: Least share of them where the keypoints do not pass.
         same_place_in_hue: Least share of them at the very same place.
+        doubtless_agreeing: Elsewhere, so many of the given matches agree for no pattern: the hue is not asked.
+        doubtless_share: And such a fraction of them.
         copied_correlation: In gray, the least median of the correlations then: that of copies of one photograph.
         settling_rounds: Dense refinements, one after the other, where there are too few keypoints.
         plenty: Number of located matches from which on their scatter alone tells the precision.
@@ -74,6 +76,8 @@ class EstimationSettings:
     minimum_alike_in_hue: float = 0.25
     doubtful_in_hue: float = 0.4
     same_place_in_hue: float = 0.5
+    doubtless_agreeing: int = 40
+    doubtless_share: float = 0.35
     copied_correlation: float = 0.97
     settling_rounds: int = 3
     plenty: int = 350

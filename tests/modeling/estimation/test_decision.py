@@ -104,10 +104,18 @@ def test_what_is_fixed_to_the_picture_is_not_believed(few):
 
 
 def test_a_shifted_pattern_is_known_by_its_hue():
-    shifted = FIXED | {"displacement": 0.2, "alike_in_hue": 0.1}
+    shifted = FIXED | {"displacement": 0.2, "alike_in_hue": 0.1, "agreeing": 30}
     assert "fixed to the picture" in reason_to_reject(replace(CLEAR, **shifted), SETTINGS)
     assert reason_to_reject(replace(CLEAR, **shifted | {"alike_in_hue": 0.25}), SETTINGS) == ""
     assert reason_to_reject(replace(CLEAR, **shifted | {"departure": 0.01}), SETTINGS) == ""
+
+
+def test_more_keypoints_than_a_shifted_pattern_has_need_no_hue():
+    shifted = FIXED | {"displacement": 0.2, "alike_in_hue": 0.1}
+    many = {"agreeing": SETTINGS.doubtless_agreeing, "share": SETTINGS.doubtless_share}
+    assert reason_to_reject(replace(CLEAR, **shifted | many), SETTINGS) == ""
+    for fewer in ({"agreeing": 39}, {"share": 0.34}, {"displacement": 0.0}):
+        assert "fixed to the picture" in reason_to_reject(replace(CLEAR, **shifted | many | fewer), SETTINGS)
 
 
 @pytest.mark.parametrize("few", FEW)
