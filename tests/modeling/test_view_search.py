@@ -140,6 +140,7 @@ class TestRegistrar:
         found = registrar.register(turn(other_eye, 180)[0], visits.fixed.image)
         assert not found and "mirrored" not in found.reason and "views" in found.timings
 
+    @pytest.mark.slow
     def test_many_pairs_and_other_views(self, registrar, visits):
         turned, _ = turn(visits.moving.image, 180)
         plain, other = registrar.register_many(

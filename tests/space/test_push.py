@@ -26,6 +26,7 @@ def push(environment, *arguments):
     )
 
 
+@pytest.mark.slow
 def test_dry_run_asks_nobody_and_lists_what_would_be_sent(tmp_path):
     with StandInHub() as hub:
         result = push(hub.environment(tmp_path), "me/retinamatch", "--dry-run")

@@ -196,11 +196,12 @@ def _fixed_to_picture(evidence: Evidence, settings: EstimationSettings) -> str:
         return ""
     if evidence.alike_in_hue is not None:
         few = few_keypoints(evidence, settings)
-        suspicious = evidence.departure < (settings.doubtful_departure if few else settings.fixed_departure)
+        fixed = evidence.departure < settings.fixed_departure
+        suspicious = fixed or (few and evidence.departure < settings.doubtful_departure)
         same_place = evidence.displacement < settings.fixed_displacement
         if not (same_place or few) and _beyond_a_pattern(evidence, settings):
             return ""
-        least = settings.doubtful_in_hue if few else settings.minimum_alike_in_hue
+        least = settings.doubtful_in_hue if few and fixed else settings.minimum_alike_in_hue
         least = settings.same_place_in_hue if same_place else least
         if suspicious and evidence.alike_in_hue < least:
             return (

@@ -18,8 +18,8 @@ with one photograph degraded 5.
 
 Under text in tiles of 15 per cent opacity, photographs of one camera agree in hue in up to 35 per cent of places that
 lie exactly on each other: there half of them must. And where the keypoints do not pass, and the likeness of the
-photographs alone is believed, the hue is looked at up to a departure of 10 hundredths, and two fifths must agree: tiles
-reach a quarter there, photographs of one eye degraded 5 or 6 more than half.
+photographs alone is believed, the hue is looked at up to a departure of 10 hundredths, and below 4 thousandths two
+fifths of it must agree: tiles reach a quarter there, photographs of one eye degraded 5 or 6 more than half.
 
 A pattern that does not lie at the very same place makes few keypoints agree, 16 at most in a count of 16,698 impostors:
 where 40 do, and more than a third, the hue is not asked. It may fail one eye whose photograph is veiled.

@@ -37,7 +37,7 @@ class EstimationSettings:
         doubtful_departure: One that departs by less, where the keypoints do not pass.
         fixed_displacement: One that displaces the picture by less lies at the very same place.
         minimum_alike_in_hue: Least share of places at which the hues look alike then.
-        doubtful_in_hue: Least share of them where the keypoints do not pass.
+        doubtful_in_hue: Least share of them where the keypoints do not pass, below `fixed_departure`.
         same_place_in_hue: Least share of them at the very same place.
         doubtless_agreeing: Elsewhere, so many of the given matches agree for no pattern: the hue is not asked.
         doubtless_share: And such a fraction of them.

@@ -122,8 +122,11 @@ def test_more_keypoints_than_a_shifted_pattern_has_need_no_hue():
 @pytest.mark.parametrize("departure", [0.005, 0.06])
 def test_where_the_likeness_alone_is_believed_more_of_a_departure_is_doubted(few, departure):
     shifted = FIXED | {"displacement": 0.2, "departure": departure}
-    assert "fixed to the picture" in reason_to_reject(replace(CLEAR, **few, **shifted, alike_in_hue=0.3), SETTINGS)
-    assert reason_to_reject(replace(CLEAR, **few, **shifted, alike_in_hue=0.45), SETTINGS) == ""
+    assert "fixed to the picture" in reason_to_reject(replace(CLEAR, **few, **shifted, alike_in_hue=0.2), SETTINGS)
+    assert reason_to_reject(replace(CLEAR, **few, **shifted, alike_in_hue=0.3), SETTINGS) == ""
+    mere = shifted | {"departure": 0.003}
+    assert "fixed to the picture" in reason_to_reject(replace(CLEAR, **few, **mere, alike_in_hue=0.3), SETTINGS)
+    assert reason_to_reject(replace(CLEAR, **few, **mere, alike_in_hue=0.45), SETTINGS) == ""
     far = shifted | {"departure": 0.11}
     assert reason_to_reject(replace(CLEAR, **few, **far, alike_in_hue=0.2), SETTINGS) == ""
 

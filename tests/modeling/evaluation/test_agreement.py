@@ -19,6 +19,7 @@ def test_right_pairs(fire, registrar):
         assert one.accepted and one.by_keypoints and one.alike > 0.6 and one.error < 3 and one.precision < 5
 
 
+@pytest.mark.slow
 def test_wrong_pairs(visits, other_eye, registrar):
     judged = judge_wrong_pairs(
         [visits.fixed.image, other_eye], registrar, 2, conditions=["different eyes", "different eyes, white surround"]
