@@ -37,6 +37,8 @@ Prior = tuple[np.ndarray, np.ndarray]
 _FEW_PRIOR_POINTS = 10
 # So far beyond the field of the moving photograph the fixed one may reach, in radii.
 _BEYOND = 2.5
+# The moving field is much smaller below so many radii of the camera's fixed field.
+_NARROW = 0.8
 
 
 @dataclass(eq=False, repr=False)
@@ -382,8 +384,14 @@ def _extended(
     """Add prior points of the rest of the fixed field, which the moving photograph does not show.
 
     Where the moving field is much smaller, its transform would run away there: the rotation of the eye, fitted to all
-    that was found, goes on.
+    that was found, goes on. Where it is not, that rotation would only hold back what the matches say.
     """
+    rim = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+    middle, *around = fixed.to_camera(
+        base(moving.denormalize(np.vstack([np.zeros(2), np.c_[np.cos(rim), np.sin(rim)]])))
+    )
+    if np.median(np.linalg.norm(around - middle, axis=1)) > _NARROW:
+        return prior
     used = fine.weights > 0
     p, q, weights = fine.moving[used], fine.fixed[used], fine.weights[used]
     noise = _tukey_weights(np.linalg.norm(fine.transform(p) - q, axis=1) / fixed.scale, settings)[1]
