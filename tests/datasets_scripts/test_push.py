@@ -58,6 +58,7 @@ def push_there(hub, cache, folder, *options):
     return run(hub, cache, "-m", "datasets_scripts.push", NAME, "--folder", str(folder), *options)
 
 
+@pytest.mark.slow
 def test_push_load_and_push_again(hub, built, tmp_path):
     done = push_there(hub, tmp_path, built)
     assert done.returncode == 0, done.stderr

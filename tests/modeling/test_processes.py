@@ -48,7 +48,7 @@ def running(number):
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL, signal.SIGHUP])
-@pytest.mark.parametrize("state", ["busy", "idle"])
+@pytest.mark.parametrize("state", [pytest.param("busy", marks=pytest.mark.slow), "idle"])
 def test_the_processes_of_a_pool_end_with_their_parent(tmp_path, end, state):
     (tmp_path / "parent.py").write_text(PARENT)
     command = [sys.executable, tmp_path / "parent.py", processes.__file__, state]

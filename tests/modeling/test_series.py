@@ -57,6 +57,7 @@ def test_registration_is_right(series, visits):
     assert np.median(error) < 1.5
 
 
+@pytest.mark.slow
 def test_registered_to_a_chosen_one_in_the_middle(folder, rootsift):
     paths = list_photographs(folder)
     outcome = register_series([paths[0], paths[2], paths[1]], 1, rootsift)

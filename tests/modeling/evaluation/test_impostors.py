@@ -63,6 +63,7 @@ def test_impostors_and_genuine_pairs(folders, fire, tmp_path):
     assert [row["accepted"] for row in rows if row["condition"] == "people"] == [True]
 
 
+@pytest.mark.slow
 def test_the_same_command_goes_on(folders, tmp_path, monkeypatch):
     """Stopped after a unit, it does the rest; the outcome is that of a run in one go."""
     monkeypatch.setattr(impostors, "TOGETHER", 2)
