@@ -189,8 +189,11 @@ class Ablation:
     def store(self, split: str) -> PhotographStore:
         """Read the photographs, once."""
         if split not in self.stores:
-            read = read_training if split == "train" else read_held_out
-            self.stores[split] = read(self.config.training)
+            shared = self.config.training
+            if split == "train":
+                self.stores[split] = read_training(shared).without_patients_of(self.store("validation"))
+            else:
+                self.stores[split] = read_held_out(shared)
         return self.stores[split]
 
     def run_cell(self, variant: str, fraction: float, seed: int) -> None:

@@ -119,17 +119,10 @@ def _of_models(contents: Contents, names: list[str]) -> dict:
     return {**one, "rows": _rows(contents, names), "models": models, "differences": differences}
 
 
-def _surrounds(contents: Contents, names: list[str]) -> str:
-    ((_, one),) = contents
-    return surrounds_table(one["surrounds"])
-
-
-def _agreement(contents: Contents, names: list[str]) -> str:
-    return agreement_table([Judged(**pair) for _, one in contents for pair in one["pairs"]])
-
-
 VIEWS: dict[str, View] = {
-    "agreement": _agreement,
+    "agreement": lambda contents, names: agreement_table(
+        [Judged(**pair) for _, one in contents for pair in one["pairs"]]
+    ),
     "ablation": lambda contents, names: format_table([row for _, one in contents for row in one["rows"]]).rstrip(),
     "curves": lambda contents, names: curves_table([run for _, one in contents for run in one["runs"]]),
     "fire": lambda contents, names: fire_table(_rows(contents, names)),
@@ -138,7 +131,7 @@ VIEWS: dict[str, View] = {
     "change": _change,
     "impostors": _impostors,
     "noise": _noise,
-    "surrounds": _surrounds,
+    "surrounds": lambda contents, names: surrounds_table([row for _, one in contents for row in one["surrounds"]]),
     "study": _study,
     "stress": lambda contents, names: stress_table(_of_models(contents, names)),
     "stress-summary": lambda contents, names: stress_summary(_of_models(contents, names)),

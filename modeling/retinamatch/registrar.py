@@ -295,8 +295,8 @@ class Registrar:
         if photographs is None or points is not None or self.effort == FAST:
             return registration
         if not registration:
-            pictures = photographs() if callable(photographs) else photographs
-            registration = yield from self._view_steps(registration, pictures, (moving, fixed), transform, settings)
+            photographs = photographs() if callable(photographs) else photographs  # read once, for both looks
+            registration = yield from self._view_steps(registration, photographs, (moving, fixed), transform, settings)
         return (yield from self._closer_steps(registration, photographs, (moving, fixed), transform, settings))
 
     def _closer_steps(

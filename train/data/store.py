@@ -3,7 +3,7 @@
 import glob
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -110,9 +110,10 @@ class PhotographStore:
             raise ValueError(f"Photographs of one run must have one size, got {sorted(sizes)}.")
         return cls(photographs, samples)
 
-    def keep(self, wanted: Callable[[Photograph], bool]) -> "PhotographStore":
-        """Return the photographs, and the samples of them, for which a function says so."""
-        kept = [index for index, photograph in enumerate(self.photographs) if wanted(photograph)]
+    def without_patients_of(self, other: "PhotographStore") -> "PhotographStore":
+        """Return the photographs, and the samples of them, of patients that another store does not hold."""
+        patients = {_key(photograph) for photograph in other.photographs}
+        kept = [index for index, photograph in enumerate(self.photographs) if _key(photograph) not in patients]
         place = {index: k for k, index in enumerate(kept)}
         return PhotographStore(
             [self.photographs[index] for index in kept], [place[i] for i in self.samples if i in place]
@@ -143,16 +144,16 @@ def read_splits(config) -> tuple[PhotographStore, PhotographStore | None]:
 
     Both at the start: that held-out patients are missing should not show after hours.
     """
-    return read_training(config), read_held_out(config) if config.validation_pairs > 0 else None
+    training, wanted = read_training(config), config.validation_pairs > 0
+    if not (wanted or config.validation_data):
+        return training, None
+    held_out = read_held_out(config)
+    return training.without_patients_of(held_out), held_out if wanted else None
 
 
 def read_training(config) -> PhotographStore:
-    """Read the photographs that a run is trained on: those of patients of its `validation_data` are left out."""
-    store = PhotographStore.read(config.data, "train", config.limit, config.repeat, config.reader)
-    if not config.validation_data:
-        return store
-    held_out = {_key(photograph) for photograph in read_held_out(config).photographs}
-    return store.keep(lambda photograph: _key(photograph) not in held_out)
+    """Read the photographs to train with; those of patients held out elsewhere are still among them."""
+    return PhotographStore.read(config.data, "train", config.limit, config.repeat, config.reader)
 
 
 def read_held_out(config) -> PhotographStore:

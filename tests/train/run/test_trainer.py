@@ -18,7 +18,7 @@ from tests.helpers.paths import REPOSITORY
 from tests.helpers.training_pack import SMALL, TINY_SWIN, write_pack
 from train import teacher
 from train.ablation import AblationConfig
-from train.data.store import PhotographStore
+from train.data.store import PhotographStore, read_splits
 from train.data.targets import draw_correspondences, draw_heatmap
 from train.data.view_settings import Sometimes, ViewSettings
 from train.data.views import make_views, project
@@ -28,7 +28,7 @@ from train.methods.supervision import Supervision, SupervisionConfig
 from train.pretrain import PretrainConfig
 from train.run.configuration import parse_config
 from train.run.models import ModelSettings, build_model, check_view_size
-from train.run.trainer import Trainer, batch_indices, launch, newest_checkpoint
+from train.run.trainer import Trainer, batch_indices, compile_blocks, launch, newest_checkpoint
 
 
 def config(pack, folder, **kwargs):
@@ -93,6 +93,17 @@ class TestStore:
         other = write_pack(tmp_path / "small", [("unlabeled", "train", (5,))], size=96)
         with pytest.raises(ValueError, match=r"must have one size, got \[\(3, 96, 96\), \(3, 192, 192\)\]"):
             PhotographStore.read([pack, other], "train")
+
+    @pytest.mark.parametrize("pairs", [0, 2])
+    def test_patients_that_are_held_out_elsewhere_are_not_trained_on(self, pack, tmp_path, pairs):
+        whole = PhotographStore.read([pack], "train")
+        seen = {p.patient for p in whole.photographs}
+        held = write_pack(tmp_path / "held", [("unlabeled", "validation", (int(min(seen)), 77))])
+        settings = config(pack, tmp_path, validation_data=[held], validation_pairs=pairs)
+        training, held_out = read_splits(settings)
+        assert {p.patient for p in training.photographs} == seen - {min(seen)}
+        assert len(training.samples) == len(training.photographs) == len(whole.photographs) - 1
+        assert (held_out is None) == (pairs == 0)
 
     def test_labels_are_kept_by_patients_and_smaller_shares_lie_in_larger_ones(self, pack):
         store = PhotographStore.read([pack], "train")
@@ -423,6 +434,16 @@ class TestCommandLine:
         assert all(prefix + words in text for words in wanted)
         undocumented = re.findall(r"(--\S+) [A-Z_]+ \(type", text)
         assert undocumented == []
+
+
+@pytest.mark.parametrize("model", [SMALL, TINY_SWIN])
+def test_every_block_is_compiled_by_itself(monkeypatch, model):
+    network, compiled = build_model(model), []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module, **options: compiled.append(module))
+    compile_blocks(network)
+    trained = {id(p) for p in network.parameters()}
+    assert not any(isinstance(module, torch.nn.ModuleList) for module in compiled)
+    assert {id(p) for module in compiled for p in module.parameters()} == trained
 
 
 RECIPES = {"ablation": AblationConfig, "distill": DistillConfig, "pretrain": PretrainConfig, "student": DistillConfig}
