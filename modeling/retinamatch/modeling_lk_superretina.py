@@ -97,7 +97,7 @@ class DecoderStage(nn.Module):
         # One convolution of the joined maps, as two: joining them, and parting their gradients, takes longer.
         left, right = self.conv1.weight.split([features.shape[1], skip.shape[1]], 1)
         joined = F.conv2d(features, left, self.conv1.bias, padding=1) + F.conv2d(skip, right, padding=1)
-        return F.relu(self.conv2(F.relu(joined)))
+        return F.relu(self.conv2(F.relu(joined, inplace=True)), inplace=True)
 
 
 class LKSuperRetinaPreTrainedModel(PreTrainedModel):
@@ -129,7 +129,7 @@ class LKSuperRetinaModel(LKSuperRetinaPreTrainedModel, DenseKeypoints):
             EncoderStage(i, o, kernels if stage else ())
             for stage, (i, o) in enumerate(zip(inputs, widths, strict=True))
         )
-        self.activation = nn.PReLU() if config.activation == "prelu" else nn.ReLU()
+        self.activation = nn.PReLU() if config.activation == "prelu" else nn.ReLU(inplace=True)
         skips = widths[2::-1]
         self.decoder = nn.ModuleList(
             DecoderStage(i, s, config.align_corners) for i, s in zip((widths[3], *skips[:2]), skips, strict=True)

@@ -33,6 +33,8 @@ from .polynomials import (
 
 # Between the nodes of the warping grid places are interpolated linearly: at 16 pixels with an error under 0.01 pixel.
 _GRID_STEP = 16
+# Rows that are brought to a triangle at a time.
+_BLOCK = 256
 # Rows of the warped image computed at once, so that large photographs need little memory beside their own.
 _STRIP_ROWS = 512
 _INTERPOLATIONS = {0: cv2.INTER_NEAREST, 1: cv2.INTER_LINEAR, 3: cv2.INTER_CUBIC}
@@ -579,10 +581,24 @@ def _least_squares(kind: type[Transform], design: np.ndarray, target: np.ndarray
     # Columns of one size, so that the rank tells whether the points determine the class, whatever their units.
     size = np.linalg.norm(design, axis=0)
     size[size == 0] = 1.0
-    solution, _, rank, _ = np.linalg.lstsq(design / size, target, rcond=1e-9)
+    columns = design.shape[1]
+    triangle = _triangle(np.column_stack([design / size, target]))
+    solution, _, rank, _ = np.linalg.lstsq(triangle[:, :columns], triangle[:, columns:], rcond=1e-9)
     if rank < design.shape[1]:
         raise _degenerate(kind)
-    return solution / (size if target.ndim == 1 else size[:, None])
+    return (solution / size[:, None]).reshape(columns, *target.shape[1:])
+
+
+def _triangle(rows: np.ndarray) -> np.ndarray:
+    """Bring many rows to as many as there are columns, by QR, which keeps least squares and singular values.
+
+    Block by block: for the whole of them BLAS would start threads, which at this size wait longer than they work.
+    """
+    while len(rows) > 2 * _BLOCK:
+        whole = len(rows) // _BLOCK * _BLOCK
+        blocks = rows[:whole].reshape(-1, _BLOCK, rows.shape[1])
+        rows = np.vstack([np.linalg.qr(blocks, mode="r").reshape(-1, rows.shape[1]), rows[whole:]])
+    return np.linalg.qr(rows, mode="r")
 
 
 def _degenerate(kind: type[Transform]) -> UndeterminedError:
@@ -619,7 +635,7 @@ def _direct_linear_homography(moving: np.ndarray, fixed: np.ndarray, root: np.nd
     rows[1::2, 3:6] = homogeneous
     rows[1::2, 6:9] = -fixed[:, 1:] * homogeneous
     rows *= np.repeat(root, 2)[:, None]
-    _, values, vectors = np.linalg.svd(rows, full_matrices=len(rows) < 9)
+    _, values, vectors = np.linalg.svd(_triangle(rows), full_matrices=len(rows) < 9)
     if values[7] < 1e-9 * values[0]:
         raise _degenerate(Homography)
     matrix = vectors[8].reshape(3, 3)
@@ -649,7 +665,8 @@ def _refine_homography(matrix: np.ndarray, moving: np.ndarray, fixed: np.ndarray
         rows[1::2, 3:6] = scaled
         rows[1::2, 6:9] = -scaled * mapped[:, 1:2] / mapped[:, 2:]
         # The matrix's own size is free: the step of minimal norm leaves it alone.
-        step = np.linalg.lstsq(rows, -error.reshape(-1), rcond=1e-12)[0]
+        triangle = _triangle(np.column_stack([rows, -error.reshape(-1)]))
+        step = np.linalg.lstsq(triangle[:, :9], triangle[:, 9], rcond=1e-12)[0]
         candidate = matrix + step.reshape(3, 3)
         if (homogeneous @ candidate[2]).min() <= 0:
             break

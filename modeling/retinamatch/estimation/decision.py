@@ -66,8 +66,8 @@ class Evidence:
         displacement: How far the transform moves the picture as such, as a fraction of its width; see `PictureShift`.
             None, like the next one, when the photographs were not compared.
         departure: The same beside a shift and a scale of the whole picture.
-        alike_in_hue: Share of places at which the hues look alike; None unless `departure` made it look at them and
-            both photographs are in color.
+        alike_in_hue: Share of places at which the hues look alike; None unless all else is believed, the transform may
+            be that of a pattern, and both photographs are in color.
         precision: Standard error of the transform over the overlap, in pixels of the fixed photograph; None unless it
             is believed.
     """
@@ -92,7 +92,7 @@ class Evidence:
     alike_in_hue: float | None = None
     precision: float | None = None
 
-    def with_agreement(self, agreement: DenseAgreement, shift: PictureShift, hue: float | None) -> "Evidence":
+    def with_agreement(self, agreement: DenseAgreement, shift: PictureShift) -> "Evidence":
         """Add what the photographs themselves say."""
         return replace(
             self,
@@ -102,7 +102,6 @@ class Evidence:
             correlation=agreement.median,
             displacement=shift.displacement,
             departure=shift.departure,
-            alike_in_hue=hue,
         )
 
     def to_dict(self) -> dict:
@@ -190,27 +189,41 @@ def _too_little_evidence(evidence: Evidence, settings: EstimationSettings) -> st
     return ""
 
 
+def hue_decides(evidence: Evidence, settings: EstimationSettings) -> bool:
+    """Say whether a transform that is believed otherwise may be that of a pattern fixed to the picture."""
+    return not _too_little_evidence(evidence, settings) and _may_be_a_pattern(evidence, settings)
+
+
+def _may_be_a_pattern(evidence: Evidence, settings: EstimationSettings) -> bool:
+    if evidence.departure is None or evidence.displacement is None:
+        return False
+    few = few_keypoints(evidence, settings)
+    if evidence.departure >= (settings.doubtful_departure if few else settings.fixed_departure):
+        return False
+    same_place = evidence.displacement < settings.fixed_displacement
+    return same_place or bool(few) or not _beyond_a_pattern(evidence, settings)
+
+
 def _fixed_to_picture(evidence: Evidence, settings: EstimationSettings) -> str:
     """Give why what the photographs share seems to be fixed to the picture, in words; empty when it does not."""
-    if evidence.departure is None or evidence.displacement is None or evidence.correlation is None:
+    if not _may_be_a_pattern(evidence, settings):
         return ""
-    if evidence.alike_in_hue is not None:
-        few = few_keypoints(evidence, settings)
-        fixed = evidence.departure < settings.fixed_departure
-        suspicious = fixed or (few and evidence.departure < settings.doubtful_departure)
-        same_place = evidence.displacement < settings.fixed_displacement
-        if not (same_place or few) and _beyond_a_pattern(evidence, settings):
-            return ""
-        least = settings.doubtful_in_hue if few and fixed else settings.minimum_alike_in_hue
-        least = settings.same_place_in_hue if same_place else least
-        if suspicious and evidence.alike_in_hue < least:
-            return (
-                f"{_FIXED}: at the same places of both, their colors look alike in only "
-                f"{100 * evidence.alike_in_hue:.0f} per cent of them"
-            )
+    assert evidence.departure is not None and evidence.displacement is not None and evidence.correlation is not None
+    same_place = evidence.displacement < settings.fixed_displacement
+    if evidence.alike_in_hue is None:
+        if same_place and evidence.correlation < settings.copied_correlation:
+            return f"{_FIXED}: it lies at the same places of both, and no color tells it from the retina"
         return ""
-    if evidence.displacement < settings.fixed_displacement and evidence.correlation < settings.copied_correlation:
-        return f"{_FIXED}: it lies at the same places of both, and no color tells it from the retina"
+    least = settings.minimum_alike_in_hue
+    if same_place:
+        least = settings.same_place_in_hue
+    elif few_keypoints(evidence, settings) and evidence.departure < settings.fixed_departure:
+        least = settings.doubtful_in_hue
+    if evidence.alike_in_hue < least:
+        return (
+            f"{_FIXED}: at the same places of both, their colors look alike in only "
+            f"{100 * evidence.alike_in_hue:.0f} per cent of them"
+        )
     return ""
 
 
@@ -290,4 +303,12 @@ def _shape(transform: Transform, grid: np.ndarray, scale: float) -> tuple[float,
     return float(values[:, 1].min()), float(values[:, 0].max()), stretch, folded
 
 
-__all__ = ["Evidence", "few_keypoints", "gather_evidence", "impossible_shape", "overlap_grid", "reason_to_reject"]
+__all__ = [
+    "Evidence",
+    "few_keypoints",
+    "gather_evidence",
+    "hue_decides",
+    "impossible_shape",
+    "overlap_grid",
+    "reason_to_reject",
+]

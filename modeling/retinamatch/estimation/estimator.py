@@ -21,7 +21,14 @@ from numpy.typing import ArrayLike
 
 from ..keypoint_set import Keypoints
 from ..transforms import TRANSFORMS, Polynomial, Quadratic, Transform, UndeterminedError, transform_class
-from .decision import few_keypoints, gather_evidence, impossible_shape, overlap_grid, reason_to_reject
+from .decision import (
+    few_keypoints,
+    gather_evidence,
+    hue_decides,
+    impossible_shape,
+    overlap_grid,
+    reason_to_reject,
+)
 from .dense_agreement import DenseAgreement, dense_agreement
 from .fixed_pattern import hue_agreement, picture_shift
 from .guided_matching import guided_matches
@@ -169,8 +176,9 @@ def _estimate(
     if agreement is not None:
         places, _ = overlap_grid(moving, fixed, fine.transform)
         shift = picture_shift(places, fine.transform(places), moving, fixed)
-        hue = hue_agreement(shift, moving, fixed, fine.transform, settings)
-        evidence = evidence.with_agreement(agreement, shift, hue)
+        evidence = evidence.with_agreement(agreement, shift)
+        if hue_decides(evidence, settings):
+            evidence = replace(evidence, alike_in_hue=hue_agreement(moving, fixed, fine.transform, settings))
     reason, rough = reason_to_reject(evidence, settings), False
     if not reason:
         grid, _ = overlap_grid(moving, fixed, fitted)

@@ -204,7 +204,8 @@ def _magnifications(
 
 def _agreement(rotations: np.ndarray, sources: np.ndarray, targets: np.ndarray, radius: float) -> np.ndarray:
     # Chords on the sphere instead of distances in the photograph: cheaper, and equal to a few per cent.
-    cosine = np.einsum("tin,ni->tn", rotations @ sources.T, targets)
+    pairs = (targets[:, :, None] * sources[:, None, :]).reshape(-1, 9)
+    cosine = rotations.reshape(-1, 9) @ pairs.T
     return np.maximum(1 - (2 - 2 * cosine) / radius**2, 0).sum(1)
 
 

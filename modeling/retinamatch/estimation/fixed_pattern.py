@@ -88,21 +88,20 @@ def picture_shift(places: np.ndarray, mapped: np.ndarray, moving: Keypoints, fix
 
 
 def hue_agreement(
-    shift: PictureShift, moving: Keypoints, fixed: Keypoints, transform: Transform, settings: EstimationSettings
+    moving: Keypoints, fixed: Keypoints, transform: Transform, settings: EstimationSettings
 ) -> float | None:
-    """Give the share of places at which the hues look alike, where the transform may be that of a pattern.
+    """Give the share of places at which the hues look alike.
 
     Args:
-        shift: Of the transform.
         moving: Keypoints of the moving photograph, with its picture.
         fixed: Keypoints of the fixed photograph, with its picture.
         transform: From pixels of the moving photograph to pixels of the fixed one.
         settings: Of the decision.
 
     Returns:
-        The share; None when it was not looked at, or cannot be, because a photograph is in gray or nearly so.
+        The share; None when it cannot be told, because a photograph is in gray or nearly so.
     """
-    if shift.departure >= settings.doubtful_departure or moving.picture is None or fixed.picture is None:
+    if moving.picture is None or fixed.picture is None:
         return None
     first, second = moving.picture.in_hue(), fixed.picture.in_hue()
     if first is None or second is None:

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from retinamatch.estimation import EstimationSettings
-from retinamatch.estimation.decision import Evidence, reason_to_reject
+from retinamatch.estimation.decision import Evidence, hue_decides, reason_to_reject
 
 
 SETTINGS = EstimationSettings()
@@ -129,6 +129,18 @@ def test_where_the_likeness_alone_is_believed_more_of_a_departure_is_doubted(few
     assert reason_to_reject(replace(CLEAR, **few, **mere, alike_in_hue=0.45), SETTINGS) == ""
     far = shifted | {"departure": 0.11}
     assert reason_to_reject(replace(CLEAR, **few, **far, alike_in_hue=0.2), SETTINGS) == ""
+
+
+@pytest.mark.parametrize("few", [{}, *FEW])
+def test_the_hue_is_asked_where_it_decides(few):
+    """Where all else is believed and the transform may be that of a pattern."""
+    wanted = SETTINGS.doubtful_departure if few else SETTINGS.fixed_departure
+    for displacement in (0.0005, 0.2):
+        shifted = FIXED | {"agreeing": 30, "displacement": displacement, "departure": 0.99 * wanted} | few
+        assert hue_decides(replace(CLEAR, **shifted), SETTINGS)
+        assert not hue_decides(replace(CLEAR, **shifted | {"departure": wanted}), SETTINGS)
+        assert not hue_decides(replace(CLEAR, **shifted | UNLIKE), SETTINGS)
+    assert not hue_decides(replace(CLEAR, **few), SETTINGS)
 
 
 def test_in_gray_only_copies_are_believed_in_place():

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import cv2
 import numpy as np
 import pytest
@@ -7,7 +5,7 @@ import pytest
 from datasets_scripts.rendering.eye import draw_eye
 from datasets_scripts.rendering.fundus import render
 from retinamatch.estimation import EstimationSettings
-from retinamatch.estimation.fixed_pattern import PictureShift, hue_agreement, picture_shift
+from retinamatch.estimation.fixed_pattern import hue_agreement, picture_shift
 from retinamatch.evaluation.conditions import SHARED_BY_BOTH, AnnotatedPair, marked
 from retinamatch.evaluation.degradation import degrade
 from retinamatch.keypoint_set import Keypoints
@@ -18,7 +16,6 @@ from retinamatch.transforms import Similarity
 
 NOWHERE = np.zeros((0, 2))
 SETTINGS = EstimationSettings()
-STILL = PictureShift(0.0, 0.0)
 # Text, opacity and gray: every two values meet once.
 VEILS = [
     ("A", 0.1, 0),
@@ -58,8 +55,8 @@ def identity():
     return Similarity.fit(corners, corners)
 
 
-def hue(moving, fixed, shift=STILL):
-    return hue_agreement(shift, keypoints(moving), keypoints(fixed), identity(), SETTINGS)
+def hue(moving, fixed):
+    return hue_agreement(keypoints(moving), keypoints(fixed), identity(), SETTINGS)
 
 
 @pytest.mark.parametrize("text, opacity, gray", VEILS)
@@ -108,12 +105,6 @@ def test_gray_and_tinted_photographs_have_no_hue(visits, tint, quality):
         photo = cv2.imdecode(cv2.imencode(".jpg", photo, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
     assert NormalizedPicture.from_photo(photo).in_hue() is None
     assert hue(photo, visits.fixed.image) is None
-
-
-def test_the_hue_is_looked_at_where_a_pattern_may_be(visits):
-    departing = PictureShift(0.2, SETTINGS.doubtful_departure)
-    assert hue(visits.fixed.image, visits.fixed.image, departing) is None
-    assert hue(visits.fixed.image, visits.fixed.image, replace(departing, departure=0.001)) == 1.0
 
 
 def sized(width, height):
