@@ -52,8 +52,13 @@ class Extractor(Protocol):
 class PreparingExtractor(Extractor, Protocol):
     """An extractor that a part of the work can be done for beforehand, in other threads."""
 
-    def prepare(self, photograph: np.ndarray) -> Any:
-        """Do what needs no network; `find` takes the outcome in place of the photograph."""
+    def prepare(self, photograph: np.ndarray, zoom: float = 1.0) -> Any:
+        """Do what needs no network; `find` takes the outcome in place of the photograph.
+
+        Args:
+            photograph: (H, W, 3) uint8 RGB.
+            zoom: Width at which the network sees the field of view, relative to the usual one; at most 1.
+        """
 
 
 class RootSiftExtractor:

@@ -78,8 +78,8 @@ class NetworkExtractor:
         self.settings, self.heatmaps = settings, heatmaps
         self.ratio, self.temperature = settings.ratio_threshold, settings.matching_temperature
 
-    def prepare(self, photograph: np.ndarray) -> Prepared:
-        """Do what comes before the network, for one photograph, (H, W, 3) uint8 RGB."""
+    def prepare(self, photograph: np.ndarray, zoom: float = 1.0) -> Prepared:
+        """Do what comes before the network; see `PreparingExtractor.prepare`."""
         raise NotImplementedError
 
     def run(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

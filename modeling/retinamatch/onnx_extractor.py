@@ -53,10 +53,11 @@ class OnnxExtractor(NetworkExtractor):
         """What tells this extractor from any other: the sum of its file."""
         return hashlib.sha256(self.file.read_bytes() + bytes([self.heatmaps])).hexdigest()
 
-    def prepare(self, photograph: np.ndarray) -> Prepared:
-        """Do what comes before the network, for one photograph, (H, W, 3) uint8 RGB."""
+    def prepare(self, photograph: np.ndarray, zoom: float = 1.0) -> Prepared:
+        """Do what comes before the network; see `PreparingExtractor.prepare`."""
         view = find_field_of_view(photograph)
-        content, frame = crop_gray(photograph, view, self.size, **self.options)
+        height, width = self.size
+        content, frame = crop_gray(photograph, view, (round(zoom * height), round(zoom * width)), **self.options)
         return Prepared.gather(photograph, view, *place(content, frame, view, self.size, **self.options))
 
     def run(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from .canvas import WORKING_SIZE, canvas
-from .extractor import Extractor
+from .extractor import Extractor, PreparingExtractor
 from .field_of_view import FieldOfView, find_field_of_view
 from .keypoint_set import Describe, Keypoints
 from .normalized_picture import NormalizedPicture
@@ -27,7 +27,8 @@ class View:
 
     Attributes:
         turn: Degrees by which it is turned, counterclockwise.
-        zoom: Only a round part of the field of view is shown, so many times as large as the whole would be; at least 1.
+        zoom: Above 1, only a round part of the field of view is shown, so many times as large as the whole would be;
+            below 1, the whole of it is shown smaller, as in a photograph of a wider field.
         center: (x, y) of that part, in radii of the field of view from its middle.
         reversed_contrast: What is bright is shown dark, and the other way round.
         channel: One of `CHANNELS`.
@@ -45,6 +46,7 @@ class View:
         parts = [
             f"turned by {self.turn % 360:.0f} degrees" if self.turn % 360 else "",
             f"cut to {1 / self.zoom:.0%} of its width" if self.zoom > 1 else "",
+            f"shown at {self.zoom:.0%} of its size" if self.zoom < 1 else "",
             "with reversed contrast" if self.reversed_contrast else "",
             f"in its {self.channel} channel" if self.channel != "green" else "",
         ]
@@ -95,13 +97,18 @@ def find_in_view(
         field_of_view: Where the retina lies; found when None.
 
     Returns:
-        Keypoints whose field of view is the part that the view shows.
+        Keypoints whose field of view is the part that the view shows; in a smaller view it reaches beyond that of the
+        photograph.
     """
     whole = field_of_view or find_field_of_view(photograph)
     upright, to_photograph = draw_view(photograph, replace(view, turn=0.0), whole)
     turned, back = _turn(upright, view.turn)
     matrix = to_photograph @ back
-    found = extractor.find([turned])[0]
+    # What prepares nothing finds keypoints of any size, such as SIFT.
+    zoom = min(view.zoom, 1.0)
+    found = extractor.find([extractor.prepare(turned, zoom) if isinstance(extractor, PreparingExtractor) else turned])[
+        0
+    ]
     field = find_field_of_view(upright)
     picture = NormalizedPicture.from_photo(upright, field)
     shown = canvas(photograph, _shown(whole, view))[0]

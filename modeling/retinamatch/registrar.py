@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 #: Where photographs do not match as they were given, or are turned, other views of them are tried; or not.
 FAST, THOROUGH = "fast", "thorough"
 EFFORTS = (FAST, THOROUGH)
-# Of a refused pair, so many views of the two photographs at most, those as they were given included: the network is
-# what takes time.
+# Of a refused pair, so many views of the two photographs at most, those as they were given included, smaller ones by
+# their area: the network is what takes time.
 _MOST_VIEWS = 7
 # Values of a photograph from which on two are not prepared at a time: the memory counts then.
 _LARGE = 120_000_000
@@ -112,6 +112,8 @@ class Registrar:
         self.transform, self.effort = check_transform(transform), check_effort(effort)
         extractor = find_extractor(model, device, dtype, engine) if isinstance(model, str | Path) else model
         self.extractor = extractor if cache is None else CachedExtractor(extractor, cache)
+        # Other views of photographs are those of one pair, and not kept.
+        self._of_views = extractor
 
     def keypoints(self, photographs: Sequence[PhotographLike]) -> list[Keypoints]:
         """Find the keypoints of photographs, all in one batch.
@@ -320,7 +322,7 @@ class Registrar:
         with timed(timings, "views"):
             pictures = photographs() if callable(photographs) else photographs
             one, other = (
-                given if view == AS_GIVEN else find_in_view(self.extractor, picture, view)
+                given if view == AS_GIVEN else find_in_view(self._of_views, picture, view)
                 for given, picture, view in zip(keypoints, pictures, (proposal.moving, proposal.fixed), strict=True)
             )
             again = self.register_keypoints(one, other, transform=transform, settings=settings)
@@ -366,12 +368,12 @@ class Registrar:
         ) -> Registration:
             for k, view in enumerate((proposal.moving, proposal.fixed)):
                 if (k, view) not in found:
-                    found[k, view] = find_in_view(self.extractor, pictures[k], view, fields[k])
+                    found[k, view] = find_in_view(self._of_views, pictures[k], view, fields[k])
             pair = found[0, proposal.moving], found[1, proposal.fixed]
             return self.register_keypoints(*pair, transform=transform, settings=settings)
 
         for number, proposal in enumerate(proposals):
-            if len(found) >= _MOST_VIEWS:
+            if sum(min(view.zoom, 1) ** 2 for _, view in found) >= _MOST_VIEWS:
                 break
             yield Step("views", f"trying another view: {proposal.words}", 0.8 + 0.18 * number / len(proposals))
             with timed(timings, "views"):

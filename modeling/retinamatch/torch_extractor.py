@@ -72,9 +72,10 @@ class ModelExtractor(NetworkExtractor):
             digest.update(weights.detach().float().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
-    def prepare(self, photograph: np.ndarray) -> Prepared:
-        """Do what comes before the network, for one photograph, (H, W, 3) uint8 RGB."""
-        batch = self.processor([photograph])
+    def prepare(self, photograph: np.ndarray, zoom: float = 1.0) -> Prepared:
+        """Do what comes before the network; see `PreparingExtractor.prepare`. A smaller view is a smaller input."""
+        size = {name: round(zoom * side) for name, side in dict(self.processor.size).items() if side}
+        batch = self.processor([photograph], size=size)
         assert isinstance(batch, RetinaBatch)
         pixels, mask, frame = batch["pixel_values"][0][0], batch["pixel_mask"][0] > 0, tuple(batch["image_frames"][0])
         return Prepared.gather(photograph, batch.fields_of_view[0], pixels, mask, frame)

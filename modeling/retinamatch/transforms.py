@@ -597,8 +597,10 @@ def _triangle(rows: np.ndarray) -> np.ndarray:
     while len(rows) > 2 * _BLOCK:
         whole = len(rows) // _BLOCK * _BLOCK
         blocks = rows[:whole].reshape(-1, _BLOCK, rows.shape[1])
-        rows = np.vstack([np.linalg.qr(blocks, mode="r").reshape(-1, rows.shape[1]), rows[whole:]])
-    return np.linalg.qr(rows, mode="r")
+        triangles: np.ndarray = np.linalg.qr(blocks, mode="r")  # type: ignore[assignment]  # in this mode no tuple
+        rows = np.vstack([triangles.reshape(-1, rows.shape[1]), rows[whole:]])
+    triangle: np.ndarray = np.linalg.qr(rows, mode="r")  # type: ignore[assignment]
+    return triangle
 
 
 def _degenerate(kind: type[Transform]) -> UndeterminedError:

@@ -28,8 +28,9 @@ from .transforms import Transform
 # Pixels across a small picture, and the blur there that lets vessels meet between two steps of the turn.
 _SIDE, _BLUR = 96, 0.8
 _TURNS = np.arange(0.0, 360.0, 15.0)
-_RATIOS = (0.4, 0.55, 0.75, 1.35, 1.8, 2.5)  # of the widths of the fields, fixed to moving; for upright photographs
-_UPRIGHT = np.array([-15.0, 0.0, 15.0])
+# The narrower of two fields is shown at this size: keypoints match from two fifths to two thirds of the other's width.
+_SMALLER = 0.5
+_RATIOS = (1.0, _SMALLER, 1 / _SMALLER)  # of the widths of the fields, fixed to moving
 # Least overlap, as a share of the smaller one of the two fields.
 _LEAST_OVERLAP = 0.2
 # Two proposals differ by so many degrees or by such a factor; a network matches what is less than that away.
@@ -84,8 +85,8 @@ class ViewSearch:
         """The mirror image of the moving photograph, (H, W, 3) uint8 RGB."""
         return np.ascontiguousarray(self._moving[:, ::-1])
 
-    def propose(self, most: int = 6) -> list[Proposal]:
-        """Propose views, the most likely ones first: upright with like contrast, then turned and cut to a part.
+    def propose(self, most: int = 8) -> list[Proposal]:
+        """Propose views, the most likely ones first: upright with like contrast, then turned or smaller.
 
         Args:
             most: How many at most; those that hardly differ from the photographs as given, or from another one, are
@@ -95,12 +96,14 @@ class ViewSearch:
         upright = [p for p in by_score if p.moving.turn == 0 and p.moving.zoom == p.fixed.zoom == 1]
         green = [p for p in upright if p.moving.channel == p.fixed.channel == "green"]
         red = [p for p in upright if "red" in (p.moving.channel, p.fixed.channel)]
-        parts = [p for p in by_score if p.moving.zoom != p.fixed.zoom]
+        smaller = [p for p in by_score if p.moving.zoom != p.fixed.zoom]
+        # Where a narrow field lies in a wide one is not asked, so that the score says little of an upright one.
+        narrow = _distinct([p for p in smaller if p.moving.turn == 0], most, channels=False)
         turns = [p for p in by_score if p.moving.zoom == p.fixed.zoom == 1]
         # By turns: no kind of view uses up the tries of the others.
-        kinds = [_distinct(kind, most, channels=False) for kind in (turns, parts)]
+        kinds = [_distinct(kind, most, channels=False) for kind in (turns, smaller)]
         mixed = [proposal for both in zip_longest(*kinds) for proposal in both if proposal]
-        return _distinct(green + mixed[:1] + red + mixed[1:], most)
+        return _distinct(green + mixed[:1] + narrow + red + mixed[1:], most)
 
     def propose_mirrored(self) -> Proposal | None:
         """Propose views of `mirrored` and the fixed photograph, if the mirror image fits clearly better."""
@@ -142,7 +145,8 @@ def closer_views(
         x, y = moving.normalize(place)[0]
         one = replace(one, zoom=ratio, center=(float(x), float(y)))
     proposal = Proposal(one, other, 0.0)
-    return None if _near(proposal, Proposal(*views, 0.0), True, near_turn, near_zoom) else proposal
+    exact = min(view.zoom for view in views) >= 1  # not seen smaller than need be
+    return None if exact and _near(proposal, Proposal(*views, 0.0), True, near_turn, near_zoom) else proposal
 
 
 def _search(moving: np.ndarray, fixed: np.ndarray, fields: tuple[FieldOfView, FieldOfView]) -> list[Proposal]:
@@ -151,13 +155,9 @@ def _search(moving: np.ndarray, fixed: np.ndarray, fields: tuple[FieldOfView, Fi
         signs = [vessel_contrast(picture) for picture in pictures]
         views = [View(reversed_contrast=sign < 0, channel=channel) for sign, channel in zip(signs, channels)]
         sign = -1.0 if views[0].reversed_contrast != views[1].reversed_contrast else 1.0
-        for turn, ratio, score, (x, y) in _correlate(*pictures, sign):
-            # The wider field is cut to the part of it that the narrower one shows.
-            one = replace(views[0], turn=turn if ratio == 1 else 0.0)
-            if ratio < 1:
-                one = replace(one, zoom=1 / ratio, center=(ratio * x, ratio * y))
-            other = replace(views[1], zoom=ratio, center=(-x, -y)) if ratio > 1 else views[1]
-            found.append(Proposal(one, other, score))
+        for turn, ratio, score in _correlate(*pictures, sign):
+            one = replace(views[0], turn=turn, zoom=min(1 / ratio, 1.0))
+            found.append(Proposal(one, replace(views[1], zoom=min(ratio, 1.0)), score))
     return found
 
 
@@ -200,18 +200,17 @@ def _channel_pairs(
 
 def _correlate(
     moving: NormalizedPicture, fixed: NormalizedPicture, sign: float
-) -> Iterator[tuple[float, float, float, tuple[float, float]]]:
+) -> Iterator[tuple[float, float, float]]:
     """Lay the moving picture on the fixed one in every way.
 
     Yields:
-        Turn; width of the fixed field relative to the moving one; score; where the middle of the fixed picture lies in
-        the moving one that is turned and brought to scale, (x, y) in half widths of the picture from its middle.
+        Turn; width of the fixed field relative to the moving one; score.
     """
     second, seen = _shrink(fixed)
     shape = (2 * _SIDE, 2 * _SIDE)
     spectra = [np.conj(np.fft.rfft2(part, shape)) for part in (second, seen, second * second)]
-    for ratio, turns in [(1.0, _TURNS)] + [(ratio, _UPRIGHT) for ratio in _RATIOS]:
-        for turn in turns:
+    for ratio in _RATIOS:
+        for turn in _TURNS:
             first, shown = _shrink(moving, turn, 1 / ratio)
             values, mask, squares = (np.fft.rfft2(part, shape) for part in (first, shown, first * first))
             products = (values * spectra[0], squares * spectra[1], mask * spectra[2], mask * spectra[1])
@@ -219,9 +218,7 @@ def _correlate(
             share = np.maximum(overlap, 0) / max(min(shown.sum(), seen.sum()), 1)
             correlation = sign * product / np.sqrt(np.maximum(power * other_power, 1e-6))
             score = np.where(share > _LEAST_OVERLAP, correlation * np.sqrt(share), 0)
-            row, column = np.unravel_index(score.argmax(), score.shape)
-            x, y = ((k + _SIDE) % (2 * _SIDE) - _SIDE for k in (int(column), int(row)))
-            yield float(turn), float(ratio), float(score[row, column]), (2 * x / _SIDE, 2 * y / _SIDE)
+            yield float(turn), ratio, float(score.max())
 
 
 def _shrink(picture: NormalizedPicture, turn: float = 0.0, zoom: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

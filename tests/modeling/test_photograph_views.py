@@ -9,6 +9,7 @@ import pytest
 from retinamatch.field_of_view import find_field_of_view
 from retinamatch.keypoint_set import WORKING_SIZE, Keypoints
 from retinamatch.photograph_views import AS_GIVEN, CHANNELS, View, draw_view, find_in_view, views_in_words
+from retinamatch.registrar import Registrar
 
 
 VIEWS = [
@@ -16,6 +17,7 @@ VIEWS = [
     View(turn=37.0),
     View(turn=180.0),
     View(zoom=1.8, center=(0.3, -0.2)),
+    View(turn=20.0, zoom=0.5),
     View(turn=270.0, zoom=1.4, center=(-0.2, 0.1), reversed_contrast=True, channel="blue"),
 ]
 
@@ -77,8 +79,19 @@ def test_what_is_found_in_a_view_comes_back_to_the_photograph(visits, view):
     assert correlation < -0.3 if view.reversed_contrast else correlation > 0.3
 
 
+def test_a_smaller_view_is_seen_smaller_by_the_network(visits):
+    """As in a photograph of twice the field: every keypoint of it stands for one of the photograph as it is."""
+    extractor, photograph = Registrar().extractor, visits.moving.image
+    given, smaller = extractor.find([photograph])[0], find_in_view(extractor, photograph, View(zoom=0.5))
+    assert smaller.scale == pytest.approx(2 * given.scale, rel=0.02)
+    assert np.abs(smaller.middle - given.middle).max() < 2
+    near = np.linalg.norm(smaller.points[:, None] - given.points[None], axis=2).min(1)
+    assert len(smaller) > 20 and np.median(near) < 2 * smaller.scale
+
+
 def test_views_in_words():
     assert AS_GIVEN.words == "" and views_in_words(AS_GIVEN, AS_GIVEN) == ""
+    assert View(zoom=0.5).words == "shown at 50% of its size"
     words = views_in_words(View(turn=-90, reversed_contrast=True), View(zoom=2, channel="red"))
     assert words == (
         "moving photograph turned by 270 degrees, with reversed contrast; "

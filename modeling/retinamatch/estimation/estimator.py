@@ -44,7 +44,7 @@ Prior = tuple[np.ndarray, np.ndarray]
 _FEW_PRIOR_POINTS = 10
 # So far beyond the field of the moving photograph the fixed one may reach, in radii.
 _BEYOND = 2.5
-# The moving field is much smaller below so many radii of the camera's fixed field.
+# One camera's field is much narrower than the other's below this ratio of their radii.
 _NARROW = 0.8
 
 
@@ -389,26 +389,27 @@ def _prior_points(base: Hypothesis, moving: Keypoints, fixed: Keypoints) -> Prio
 def _extended(
     prior: Prior, base: Hypothesis, fine: _Agreed, moving: Keypoints, fixed: Keypoints, settings: EstimationSettings
 ) -> Prior:
-    """Add prior points of the rest of the fixed field, which the moving photograph does not show.
+    """Add prior points of the rest of the wider field, which the other photograph does not show.
 
-    Where the moving field is much smaller, its transform would run away there: the rotation of the eye, fitted to all
-    that was found, goes on. Where it is not, that rotation would only hold back what the matches say.
+    Where one field is much narrower, the transform would run away beyond it: the rotation of the eye, fitted to all
+    that was found, goes on. Where none is, that rotation would only hold back what the matches say.
     """
-    rim = np.linspace(0, 2 * np.pi, 12, endpoint=False)
-    middle, *around = fixed.to_camera(
-        base(moving.denormalize(np.vstack([np.zeros(2), np.c_[np.cos(rim), np.sin(rim)]])))
-    )
-    if np.median(np.linalg.norm(around - middle, axis=1)) > _NARROW:
+    angle = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+    rim = np.vstack([np.zeros(2), np.c_[np.cos(angle), np.sin(angle)]])
+    middle, *around = fixed.to_camera(base(moving.from_camera(rim)))
+    ratio = np.median(np.linalg.norm(around - middle, axis=1))  # of the moving field to the fixed one
+    if _NARROW < ratio < 1 / _NARROW:
         return prior
     used = fine.weights > 0
     p, q, weights = fine.moving[used], fine.fixed[used], fine.weights[used]
     noise = _tukey_weights(np.linalg.norm(fine.transform(p) - q, axis=1) / fixed.scale, settings)[1]
     for _ in range(3):
         base = base.refit(p, q, weights, noise)
-    grid = moving.denormalize(_rings(1.0, _BEYOND))
+    grid = moving.from_camera(_rings(1.0, _BEYOND) if ratio < 1 else _rings(0.0, 1.0))
     mapped = base(grid)
-    shared = np.linalg.norm(fixed.to_camera(mapped), axis=1) <= 1
-    return np.vstack([prior[0], grid[shared]]), np.vstack([prior[1], mapped[shared]])
+    distance = np.linalg.norm(fixed.to_camera(mapped), axis=1)
+    beyond = distance <= 1 if ratio < 1 else (distance > 1) & np.isfinite(distance)
+    return np.vstack([prior[0], grid[beyond]]), np.vstack([prior[1], mapped[beyond]])
 
 
 def _rings(inner: float, outer: float) -> np.ndarray:
