@@ -312,7 +312,7 @@ class Registrar:
         """Look again at a pair that matches although it is turned or shows fields of different width.
 
         Returns:
-            By the generator: the registration of the views that undo that, where more keypoints agree; else `found`.
+            By the generator: the registration of the views that undo that, where more matches agree; else `found`.
         """
         proposal = None if found.transform is None else closer_views(*keypoints, found.transform, found.views)
         if proposal is None:
@@ -327,7 +327,7 @@ class Registrar:
             )
             again = self.register_keypoints(one, other, transform=transform, settings=settings)
         found.timings["views"] = found.timings.get("views", 0.0) + timings["views"]
-        if not again or again.evidence["inliers"] <= found.evidence["inliers"]:
+        if not again or again.evidence["agreeing"] <= found.evidence["agreeing"]:
             return found
         return self._in_views(again, proposal, keypoints, found.timings)
 

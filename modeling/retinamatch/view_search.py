@@ -1,8 +1,11 @@
 """Which other views of two photographs are worth a try, when they do not match as they were given.
 
-Both are made so small that they can be laid on each other in every turn, in several sizes and channels, and at every
-place: masked normalized cross-correlation by the fast Fourier transform (Padfield, IEEE TIP 2012) takes some
+Both are made so small that they can be laid on each other in every turn, in three sizes and in several channels, and at
+every place: masked normalized cross-correlation by the fast Fourier transform (Padfield, IEEE TIP 2012) takes some
 milliseconds for each. The best few are proposed; whether one is right is not decided here.
+
+Where a narrow field lies in a wide one, such small pictures do not tell reliably. It need not be known: the narrow one
+shown at half its size is a photograph of the wide camera's scale, and its keypoints find their place by themselves.
 
 Whether vessels are dark or bright is measured in each photograph by itself, from its ridges.
 

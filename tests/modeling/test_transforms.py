@@ -88,6 +88,15 @@ def test_weights_count_as_repetitions(kind, points, rng):
     assert np.abs(a(points) - b(points)).max() < 1e-3
 
 
+@pytest.mark.parametrize("number", [255, 256, 257, 2000])
+@pytest.mark.parametrize("kind", CLASSES)
+def test_many_points_count_as_weights(kind, number, points, rng):
+    """Many are brought together block by block."""
+    noisy, rows = curved(points) + rng.normal(0, 3, points.shape), np.arange(number) % len(points)
+    weights = np.bincount(rows, minlength=len(points))
+    assert np.abs(kind.fit(points[rows], noisy[rows])(points) - kind.fit(points, noisy, weights)(points)).max() < 1e-3
+
+
 @pytest.mark.parametrize("kind", CLASSES)
 def test_inverse(kind, points, rng):
     transform = one_of(kind, points)

@@ -107,8 +107,8 @@ class TestRegistrar:
         )
         found = registrar.register(moving, visits.fixed.image)
         assert first and first.views == (AS_GIVEN, AS_GIVEN)
-        assert found.evidence["inliers"] >= first.evidence["inliers"] and found.timings["views"] > 0
-        assert found.views == first.views or found.evidence["inliers"] > first.evidence["inliers"]
+        assert found.evidence["agreeing"] >= first.evidence["agreeing"] and found.timings["views"] > 0
+        assert found.views == first.views or found.evidence["agreeing"] > first.evidence["agreeing"]
         assert part == 1 or abs(found.views[1].zoom * part - 1) < 0.15
         points = 512 * np.random.default_rng(0).uniform(0.4, 0.6, (50, 2))
         mapped = found.transform(points @ matrix[:, :2].T + matrix[:, 2] - corner)

@@ -6,9 +6,13 @@ import subprocess
 import sys
 
 import pytest
+import torch
 import typer
+from transformers import AutoModelForKeypointMatching
 from typer.testing import CliRunner
 
+from retinamatch import RetinaImageProcessor
+from retinamatch.extractor import find_model
 from train import benchmark, curves, export, validation
 
 
@@ -22,6 +26,25 @@ def test_export_writes_a_model(tmp_path):
     done = run(export, "lk-superretina-small", tmp_path / "out")
     assert done.exit_code == 0 and "959,649 parameters" in done.stdout
     assert {"config.json", "model.safetensors"} <= {path.name for path in (tmp_path / "out").iterdir()}
+
+
+def test_export_averages_several(tmp_path):
+    """The average of a model and of one whose weights are all a little larger lies in the middle."""
+    model = AutoModelForKeypointMatching.from_pretrained(find_model("lk-superretina-small"), dtype=torch.float32)
+    before = {name: values.clone() for name, values in model.state_dict().items()}
+    with torch.no_grad():
+        for values in model.parameters():
+            values.add_(0.5)
+    model.save_pretrained(tmp_path / "other")
+    RetinaImageProcessor().save_pretrained(tmp_path / "other")
+    assert run(export, "lk-superretina-small", tmp_path / "other", tmp_path / "out").exit_code == 0
+    averaged = AutoModelForKeypointMatching.from_pretrained(tmp_path / "out", dtype=torch.float32).state_dict()
+    assert all(torch.allclose(averaged[name], values + 0.25, atol=1e-3) for name, values in before.items())
+
+
+def test_networks_that_differ_are_not_averaged(tmp_path):
+    done = run(export, "lk-superretina-small", "swin-retina", tmp_path / "out")
+    assert done.exit_code == 2 and "of the same network" in done.stderr and not (tmp_path / "out").exists()
 
 
 def test_benchmark_prints_what_it_writes(example_pair, tmp_path):
