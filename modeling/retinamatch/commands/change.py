@@ -14,7 +14,7 @@ from ..files import check_output_file, check_output_folder, json_text, put_resul
 from ..registrar import FAST, THOROUGH, Registrar, finish
 from ..results import save_picture
 from ..transfer import LocatedTransform, read_mask
-from .options import NO_MATCH, Dtype, Effort, Fixed, JsonFile, Model, Moving, TransformName, bad_input, files_of
+from .options import NO_MATCH, Dtype, Effort, Engine, Fixed, JsonFile, Model, Moving, TransformName, bad_input, files_of
 
 
 RECORD = "change.json"
@@ -35,6 +35,7 @@ def change(
     effort: Effort = THOROUGH,
     model: Model = DEFAULT_MODEL,
     dtype: Dtype = AUTO,
+    engine: Engine = AUTO,
 ) -> None:
     """Outline what differs between two visits beyond the noise of photographs; areas, those of masks too."""
     with bad_input(ValueError, OSError):
@@ -44,7 +45,7 @@ def change(
         if min(spacing) < 0 or (0 in spacing and any(spacing)):
             raise ValueError("A spacing has two numbers greater than 0.")
         check_output_folder(out, [moving, fixed, *masks, *files_of(model)], (*PICTURES, RECORD))
-        registrar = Registrar(model, transform, effort=effort, dtype=dtype)
+        registrar = Registrar(model, transform, effort=effort, dtype=dtype, engine=engine)
         registration, (image, onto) = finish(registrar.steps(moving, fixed))
         if all(spacing):
             registration.fixed_spacing = spacing
@@ -82,13 +83,14 @@ def evaluate_change(
     seed: Annotated[int, typer.Option(help="Of the lesions.")] = 0,
     model: Model = DEFAULT_MODEL,
     dtype: Dtype = AUTO,
+    engine: Engine = AUTO,
     json_file: JsonFile = None,
 ) -> None:
     """Count what `change` finds where nothing has changed, and of lesions that are painted in."""
     with bad_input(ValueError, OSError):
         if json_file is not None:
             check_output_file(json_file, [*root.glob("*/*"), *files_of(model)])
-        registrar = Registrar(model, effort=FAST, dtype=dtype)
+        registrar = Registrar(model, effort=FAST, dtype=dtype, engine=engine)
         figures = evaluate_changes(root, registrar, every, seed, progress=True)
         if json_file is not None:
             write_text(json_file, json_text(figures))

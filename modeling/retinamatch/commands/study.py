@@ -23,7 +23,7 @@ from ..study import (
     run_study,
     write_table,
 )
-from .options import NO_MATCH, Dtype, Effort, JsonFile, Model, TransformName, bad_input
+from .options import NO_MATCH, Dtype, Effort, Engine, JsonFile, Model, TransformName, bad_input
 
 
 study = typer.Typer(help="Register the visits of many eyes; what is done is not done again.", no_args_is_help=True)
@@ -77,6 +77,7 @@ def run(
     effort: Effort = THOROUGH,
     model: Model = DEFAULT_MODEL,
     dtype: Dtype = AUTO,
+    engine: Engine = AUTO,
     images: Annotated[bool, typer.Option("--images", help="Write aligned photographs, masks and points.")] = False,
     change: Annotated[bool, typer.Option("--change", help="Count regions that have changed.")] = False,
     keypoints: Annotated[
@@ -99,10 +100,10 @@ def run(
     with bad_input(StudyError, ValueError, OSError):
         if json_file is not None:
             check_output_file(json_file, [table])
-        settings = Settings(model, transform, effort, dtype, keypoints, change=change)
-        engine = cluster_engine(scheduler) if scheduler else local_engine(processes)
+        settings = Settings(model, transform, effort, dtype, keypoints, change=change, engine=engine)
+        workers = cluster_engine(scheduler) if scheduler else local_engine(processes)
         outcome = run_study(
-            table, out, settings, to, engine, images, thumbnails, check_identity, progress=True, retry=retry
+            table, out, settings, to, workers, images, thumbnails, check_identity, progress=True, retry=retry
         )
         if json_file is not None:
             write_text(json_file, json_text(_figures(outcome, processes or default_processes())))

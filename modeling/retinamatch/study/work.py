@@ -65,6 +65,7 @@ class Settings:
         images: Folder for aligned photographs, masks and points; None writes none.
         thumbnails: Whether rows bring a small picture along.
         change: Whether regions that have changed are looked for.
+        engine: As for `Registrar`.
     """
 
     model: str
@@ -75,10 +76,12 @@ class Settings:
     images: Path | None = None
     thumbnails: bool = True
     change: bool = False
+    engine: str = AUTO
 
     def registrar(self) -> Registrar:
         """Load the model."""
-        return Registrar(self.model, self.transform, effort=self.effort, dtype=self.dtype, cache=self.cache)
+        how = {"effort": self.effort, "dtype": self.dtype, "engine": self.engine}
+        return Registrar(self.model, self.transform, cache=self.cache, **how)
 
 
 @dataclass
