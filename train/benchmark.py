@@ -1,6 +1,8 @@
 """Time and memory of one pair, split into steps, for all engines and precisions: comparable within one run only.
 
 python -m train.benchmark MOVING FIXED [--model lk-superretina-small] [--model swin-retina] [--repeats 5] [--json FILE]
+
+Of two different eyes it tells what a pair costs that is refused after all other views were tried.
 """
 
 import json
@@ -42,7 +44,7 @@ from retinamatch.torch_extractor import network_dtype
 from .run.configuration import errors_of_the_user
 
 
-STEPS = ("read", "keypoints", "match", "estimate")
+STEPS = ("read", "keypoints", "match", "estimate", "views")
 # What can run a network, and in which precision; rows of what is not to be had are left out.
 WAYS = ((TORCH, FLOAT32), (TORCH, BFLOAT16), (ONNX, FLOAT32), (ONNX, INT8))
 
@@ -56,7 +58,7 @@ def measure(model: str, way: tuple[str, str], moving: Path, fixed: Path, repeats
     """
     if keep:
         keep_freed_memory()
-    registrar = Registrar(model, engine=way[0], dtype=way[1], effort="fast")
+    registrar = Registrar(model, engine=way[0], dtype=way[1])
     runs = [_processor_seconds(registrar.steps(moving, fixed)) for _ in range(repeats + 1)][1:]
     seconds = {step: median(run.get(step, 0.0) for run in runs) for step in STEPS}
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes elsewhere

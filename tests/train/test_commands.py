@@ -54,7 +54,11 @@ def test_benchmark_prints_what_it_writes(example_pair, tmp_path):
     figures = json.loads((tmp_path / "b").read_text())
     assert done.stdout.endswith(benchmark.benchmark_table(figures["rows"]) + "\n")
     (row,) = figures["rows"]
-    assert row["parameters"] is None and row["peak_memory"] > 50 and all(row["seconds"][s] > 0 for s in benchmark.STEPS)
+    assert (
+        row["parameters"] is None
+        and row["peak_memory"] > 50
+        and all(row["seconds"][s] > 0 for s in benchmark.STEPS[:4])
+    )
 
 
 def test_validation_prints_what_it_writes(pack, tmp_path):
