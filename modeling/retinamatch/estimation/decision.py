@@ -13,7 +13,8 @@ The keypoints:
 The photographs themselves, compared place by place; see `dense_agreement.py`. Keypoints that pass all three conditions
 are believed where at least `minimum_alike` of the places look alike: what is not retina (a rim, a line of text, a
 watermark) can make keypoints agree, but not the photographs. Keypoints that do not pass are believed all the same where
-the photographs alone leave no doubt: `sufficient_alike` of at least `minimum_cells` places.
+the photographs alone leave no doubt: `sufficient_alike` of at least `minimum_cells` places. And where fewer places can
+be compared at all, because one photograph lies behind a haze, keypoints are believed alone when most matches agree.
 
 What is fixed to the picture can make both agree, where it is faint and everywhere; see `fixed_pattern.py`. A transform
 that may be that of such a pattern is believed where the hues of the photographs look alike as well, at
@@ -181,7 +182,7 @@ def _too_little_evidence(evidence: Evidence, settings: EstimationSettings) -> st
             and cells >= settings.minimum_cells
         )
         return "" if alone else few
-    if alike < settings.minimum_alike:
+    if alike < settings.minimum_alike and not _needs_no_likeness(evidence, settings):
         return (
             f"{evidence.agreeing} matches agree on one transform, but under it the photographs look alike in only "
             f"{100 * alike:.0f} per cent of the places that both show"
@@ -230,6 +231,16 @@ def _fixed_to_picture(evidence: Evidence, settings: EstimationSettings) -> str:
 def _beyond_a_pattern(evidence: Evidence, settings: EstimationSettings) -> bool:
     """Say whether more keypoints agree than those of a pattern that lies shifted by a tile or scaled ever did."""
     return evidence.agreeing >= settings.doubtless_agreeing and evidence.share >= settings.doubtless_share
+
+
+def _needs_no_likeness(evidence: Evidence, settings: EstimationSettings) -> bool:
+    """Say whether keypoints alone are believed where hardly any place can be compared, such as behind a haze.
+
+    Most matches must agree, as those of no impostor ever did, and not on a transform that a pattern could have.
+    """
+    hardly = evidence.cells is not None and evidence.cells < settings.minimum_cells
+    moved = evidence.departure is not None and evidence.departure >= settings.fixed_departure
+    return hardly and moved and _beyond_a_pattern(evidence, settings) and evidence.share >= settings.unseen_share
 
 
 def few_keypoints(evidence: Evidence, settings: EstimationSettings) -> str:

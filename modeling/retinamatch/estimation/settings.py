@@ -32,6 +32,8 @@ class EstimationSettings:
         sufficient_alike: Share from which on the photographs are believed where the keypoints do not pass.
         sufficient_correlation: Least median of their correlations for that.
         minimum_cells: Least number of places for that.
+        unseen_share: Where fewer places can be compared, least share of the given matches that agree, for them to be
+            believed without.
         fixed_departure: A transform that departs from a shift of the picture by less, as a fraction of its width, may
             be that of a pattern that is fixed to the picture; see `fixed_pattern.py`.
         doubtful_departure: One that departs by less, where the keypoints do not pass.
@@ -70,6 +72,7 @@ class EstimationSettings:
     sufficient_alike: float = 0.45
     sufficient_correlation: float = 0.2
     minimum_cells: int = 16
+    unseen_share: float = 0.5
     fixed_departure: float = 0.004
     doubtful_departure: float = 0.1
     fixed_displacement: float = 0.0015

@@ -91,6 +91,17 @@ def test_reversed_contrast_is_evidence_as_well():
     assert reason_to_reject(replace(CLEAR, **FEW[0], **turned), SETTINGS) == ""
 
 
+HAZED = {"cells": 5, "alike": 0.2, "alike_reversed": 0.0, "correlation": 0.1, "displacement": 0.1, "departure": 0.008}
+
+
+def test_behind_a_haze_most_matches_must_agree():
+    """Where hardly any place can be compared, the photographs do not contradict."""
+    many = {"agreeing": 60, "share": 0.55}
+    assert reason_to_reject(replace(CLEAR, **HAZED | many), SETTINGS) == ""
+    for less in ({"share": 0.49}, {"agreeing": 39}, {"departure": 0.0039}, {"cells": 16}, {"excess": 1}, {"folded": 1}):
+        assert reason_to_reject(replace(CLEAR, **HAZED | many | less), SETTINGS) != ""
+
+
 FIXED = {**ALIKE, "displacement": 0.0005, "departure": 0.0003}
 
 
