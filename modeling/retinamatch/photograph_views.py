@@ -85,51 +85,63 @@ def is_gray(photograph: np.ndarray) -> bool:
     return bool(np.ptp(sample, axis=2).mean() < 2)
 
 
-def find_in_view(
-    extractor: Extractor, photograph: np.ndarray, view: View, field_of_view: FieldOfView | None = None
-) -> Keypoints:
-    """Find the keypoints of a view of a photograph, in pixels of the photograph.
+class PhotographViews:
+    """A photograph that is looked at in several views; what those have in common is drawn once.
 
     Args:
-        extractor: What finds them.
+        extractor: What finds keypoints.
         photograph: (H, W, 3) uint8 RGB.
-        view: How to look at it.
         field_of_view: Where the retina lies; found when None.
-
-    Returns:
-        Keypoints whose field of view is the part that the view shows; in a smaller view it reaches beyond that of the
-        photograph.
     """
-    whole = field_of_view or find_field_of_view(photograph)
-    upright, to_photograph = draw_view(photograph, replace(view, turn=0.0), whole)
-    turned, back = _turn(upright, view.turn)
-    matrix = to_photograph @ back
-    # What prepares nothing finds keypoints of any size, such as SIFT.
-    zoom = min(view.zoom, 1.0)
-    found = extractor.find([extractor.prepare(turned, zoom) if isinstance(extractor, PreparingExtractor) else turned])[
-        0
-    ]
-    field = find_field_of_view(upright)
-    picture = NormalizedPicture.from_photo(upright, field)
-    shown = canvas(photograph, _shown(whole, view))[0]
-    scale = float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
-    return replace(
-        found,
-        points=_apply(matrix, found.points),
-        size=photograph.shape[:2],
-        scale=found.scale * scale,
-        center=tuple(_apply(matrix, found.middle[None])[0]),
-        describe=found.describe and _DescribeInView(found.describe, np.linalg.inv(matrix)),
-        heatmap=None,
-        camera=_circle(whole) if view.zoom > 1 else None,
-        problem="",  # the photograph was judged as it was given
-        picture=replace(
-            picture,
-            color=canvas(shown, field, picture.values.shape)[0],
-            origin=tuple(_apply(to_photograph, np.array([picture.origin]))[0]),
-            scale=picture.scale * scale,
-        ),
-    )
+
+    def __init__(self, extractor: Extractor, photograph: np.ndarray, field_of_view: FieldOfView | None = None):
+        self.extractor, self.photograph = extractor, photograph
+        self.whole = field_of_view or find_field_of_view(photograph)
+        self._upright: dict[View, tuple[np.ndarray, np.ndarray, NormalizedPicture]] = {}
+
+    def find(self, view: View) -> Keypoints:
+        """Find the keypoints of a view, in pixels of the photograph.
+
+        Returns:
+            Keypoints whose field of view is the part that the view shows; in a smaller view it reaches beyond that of
+            the photograph.
+        """
+        upright, to_photograph, picture = self._draw(replace(view, turn=0.0, zoom=max(view.zoom, 1.0)))
+        turned, back = _turn(upright, view.turn)
+        matrix = to_photograph @ back
+        extractor: Extractor = self.extractor
+        prepared = turned
+        if isinstance(extractor, PreparingExtractor):  # what prepares nothing finds keypoints of any size, such as SIFT
+            prepared = extractor.prepare(turned, min(view.zoom, 1.0))
+        found = extractor.find([prepared])[0]
+        return replace(
+            found,
+            points=_apply(matrix, found.points),
+            size=self.photograph.shape[:2],
+            scale=found.scale * _magnification(matrix),
+            center=tuple(_apply(matrix, found.middle[None])[0]),
+            describe=found.describe and _DescribeInView(found.describe, np.linalg.inv(matrix)),
+            heatmap=None,
+            camera=_circle(self.whole) if view.zoom > 1 else None,
+            problem="",  # the photograph was judged as it was given
+            picture=picture,
+        )
+
+    def _draw(self, view: View) -> tuple[np.ndarray, np.ndarray, NormalizedPicture]:
+        """Draw an upright view; see `draw_view`. Its normalized picture lies in the photograph."""
+        if view not in self._upright:
+            drawn, matrix = draw_view(self.photograph, view, self.whole)
+            field = find_field_of_view(drawn)
+            picture = NormalizedPicture.from_photo(drawn, field)
+            shown = canvas(self.photograph, _shown(self.whole, view))[0]
+            picture = replace(
+                picture,
+                color=canvas(shown, field, picture.values.shape)[0],
+                origin=tuple(_apply(matrix, np.array([picture.origin]))[0]),
+                scale=picture.scale * _magnification(matrix),
+            )
+            self._upright[view] = drawn, matrix, picture
+        return self._upright[view]
 
 
 def draw_view(photograph: np.ndarray, view: View, field_of_view: FieldOfView) -> tuple[np.ndarray, np.ndarray]:
@@ -190,6 +202,10 @@ def _turn(picture: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
     return turned, np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))
 
 
+def _magnification(matrix: np.ndarray) -> float:
+    return float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
+
+
 def _apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     return points @ matrix[:2, :2].T + matrix[:2, 2]
 
@@ -208,4 +224,4 @@ class _DescribeInView(Describe):
         return self.describe.similarity(descriptors, _apply(self.to_view, places))
 
 
-__all__ = ["AS_GIVEN", "CHANNELS", "View", "draw_view", "find_in_view", "is_gray", "views_in_words"]
+__all__ = ["AS_GIVEN", "CHANNELS", "PhotographViews", "View", "draw_view", "is_gray", "views_in_words"]

@@ -24,11 +24,10 @@ from .estimation import EstimationSettings, estimate
 from .estimation.decision import overlap_grid
 from .estimation.estimator import check_points
 from .extractor import AUTO, DEFAULT_MODEL, Extractor, PreparingExtractor, UnknownNameError
-from .field_of_view import FieldOfView
 from .keypoint_cache import CachedExtractor
 from .keypoint_set import Keypoints
 from .matching import match_keypoints
-from .photograph_views import AS_GIVEN, find_in_view
+from .photograph_views import AS_GIVEN, PhotographViews
 from .photographs import PhotographError, PhotographLike, photograph_name, read_photograph
 from .registration import FailedRegistration, Registration, timed
 from .transforms import TRANSFORM_NAMES
@@ -322,7 +321,7 @@ class Registrar:
         with timed(timings, "views"):
             pictures = photographs() if callable(photographs) else photographs
             one, other = (
-                given if view == AS_GIVEN else find_in_view(self._of_views, picture, view)
+                given if view == AS_GIVEN else PhotographViews(self._of_views, picture).find(view)
                 for given, picture, view in zip(keypoints, pictures, (proposal.moving, proposal.fixed), strict=True)
             )
             again = self.register_keypoints(one, other, transform=transform, settings=settings)
@@ -362,13 +361,12 @@ class Registrar:
             search = ViewSearch(*photographs)
             proposals = search.propose()
         found = {(k, AS_GIVEN): given for k, given in enumerate(keypoints)}
+        sides = [PhotographViews(self._of_views, *each) for each in zip(photographs, search.fields, strict=True)]
 
-        def look(
-            proposal: Proposal, pictures: tuple[np.ndarray, np.ndarray], fields: tuple[FieldOfView | None, FieldOfView]
-        ) -> Registration:
+        def look(proposal: Proposal, sides: Sequence[PhotographViews]) -> Registration:
             for k, view in enumerate((proposal.moving, proposal.fixed)):
                 if (k, view) not in found:
-                    found[k, view] = find_in_view(self._of_views, pictures[k], view, fields[k])
+                    found[k, view] = sides[k].find(view)
             pair = found[0, proposal.moving], found[1, proposal.fixed]
             return self.register_keypoints(*pair, transform=transform, settings=settings)
 
@@ -377,7 +375,7 @@ class Registrar:
                 break
             yield Step("views", f"trying another view: {proposal.words}", 0.8 + 0.18 * number / len(proposals))
             with timed(timings, "views"):
-                again = look(proposal, photographs, search.fields)
+                again = look(proposal, sides)
             if again:
                 return self._in_views(again, proposal, keypoints, {**first.timings, **timings})
         yield Step("views", "trying the mirror image", 0.98)
@@ -385,7 +383,7 @@ class Registrar:
             mirrored = search.propose_mirrored()
             if mirrored is not None:
                 found = {(1, view): given for (k, view), given in found.items() if k == 1}
-                if look(mirrored, (search.mirrored, photographs[1]), (None, search.fields[1])):
+                if look(mirrored, (PhotographViews(self._of_views, search.mirrored), sides[1])):
                     reason = "the mirror image matches: one of the two photographs is mirrored"
                     first.estimate = replace(first.estimate, reason=reason)
         first.timings |= timings

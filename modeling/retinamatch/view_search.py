@@ -15,7 +15,6 @@ A transform that was found says exactly which views are alike: `closer_views` gi
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import zip_longest
 
 import cv2
 import numpy as np
@@ -88,12 +87,10 @@ class ViewSearch:
         """The mirror image of the moving photograph, (H, W, 3) uint8 RGB."""
         return np.ascontiguousarray(self._moving[:, ::-1])
 
-    def propose(self, most: int = 8) -> list[Proposal]:
+    def propose(self) -> list[Proposal]:
         """Propose views, the most likely ones first: upright with like contrast, then turned or smaller.
 
-        Args:
-            most: How many at most; those that hardly differ from the photographs as given, or from another one, are
-                left out.
+        Those that hardly differ from the photographs as given, or from another one, are left out.
         """
         by_score = sorted(self._found, key=lambda proposal: proposal.score, reverse=True)
         upright = [p for p in by_score if p.moving.turn == 0 and p.moving.zoom == p.fixed.zoom == 1]
@@ -101,12 +98,11 @@ class ViewSearch:
         red = [p for p in upright if "red" in (p.moving.channel, p.fixed.channel)]
         smaller = [p for p in by_score if p.moving.zoom != p.fixed.zoom]
         # Where a narrow field lies in a wide one is not asked, so that the score says little of an upright one.
-        narrow = _distinct([p for p in smaller if p.moving.turn == 0], most, channels=False)
-        turns = [p for p in by_score if p.moving.zoom == p.fixed.zoom == 1]
-        # By turns: no kind of view uses up the tries of the others.
-        kinds = [_distinct(kind, most, channels=False) for kind in (turns, smaller)]
-        mixed = [proposal for both in zip_longest(*kinds) for proposal in both if proposal]
-        return _distinct(green + mixed[:1] + narrow + red + mixed[1:], most)
+        narrow = _distinct([p for p in smaller if p.moving.turn == 0], channels=False)
+        turns = _distinct([p for p in by_score if p.moving.zoom == p.fixed.zoom == 1], channels=False)
+        # Where photographs overlap little, it says little of a turn either: all of them, both photographs made smaller.
+        coarse = [replace(p, moving=_shown_smaller(p.moving), fixed=_shown_smaller(p.fixed)) for p in turns]
+        return _distinct(green + turns[:1] + narrow + red + coarse + smaller)
 
     def propose_mirrored(self) -> Proposal | None:
         """Propose views of `mirrored` and the fixed photograph, if the mirror image fits clearly better."""
@@ -236,15 +232,17 @@ def _shrink(picture: NormalizedPicture, turn: float = 0.0, zoom: float = 1.0) ->
     return cv2.warpAffine(smooth, matrix, size, flags=cv2.INTER_LINEAR) * mask, mask.astype(np.float32)
 
 
-def _distinct(proposals: list[Proposal], most: int, channels: bool = True) -> list[Proposal]:
-    """Take the first proposals that differ from the photographs as given and from each other; `channels` count too."""
+def _shown_smaller(view: View) -> View:
+    return replace(view, zoom=_SMALLER)
+
+
+def _distinct(proposals: list[Proposal], channels: bool = True) -> list[Proposal]:
+    """Take the proposals that differ from the photographs as given and from each other; `channels` count too."""
     chosen: list[Proposal] = []
     as_given = Proposal(AS_GIVEN, AS_GIVEN, 0.0)
     for proposal in proposals:
         if not any(_near(proposal, other, channels) for other in (as_given, *chosen)):
             chosen.append(proposal)
-        if len(chosen) == most:
-            break
     return chosen
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from retinamatch.field_of_view import find_field_of_view
 from retinamatch.keypoint_set import WORKING_SIZE, Keypoints
-from retinamatch.photograph_views import AS_GIVEN, CHANNELS, View, draw_view, find_in_view, views_in_words
+from retinamatch.photograph_views import AS_GIVEN, CHANNELS, PhotographViews, View, draw_view, views_in_words
 from retinamatch.registrar import Registrar
 
 
@@ -59,7 +59,7 @@ def test_what_is_found_in_a_view_comes_back_to_the_photograph(visits, view):
     photograph = visits.moving.image
     places = np.random.default_rng(0).uniform(100, 600, (9, 2))
     extractor = Marker(places)
-    found = find_in_view(extractor, photograph, view)
+    found = PhotographViews(extractor, photograph).find(view)
     drawn, matrix = draw_view(photograph, view, find_field_of_view(photograph))
     assert np.abs(extractor.seen[0].astype(int) - drawn).max() <= 1
     assert found.points == pytest.approx(places @ matrix[:2, :2].T + matrix[:2, 2])
@@ -82,7 +82,7 @@ def test_what_is_found_in_a_view_comes_back_to_the_photograph(visits, view):
 def test_a_smaller_view_is_seen_smaller_by_the_network(visits):
     """As in a photograph of twice the field: every keypoint of it stands for one of the photograph as it is."""
     extractor, photograph = Registrar().extractor, visits.moving.image
-    given, smaller = extractor.find([photograph])[0], find_in_view(extractor, photograph, View(zoom=0.5))
+    given, smaller = extractor.find([photograph])[0], PhotographViews(extractor, photograph).find(View(zoom=0.5))
     assert smaller.scale == pytest.approx(2 * given.scale, rel=0.02)
     assert np.abs(smaller.middle - given.middle).max() < 2
     near = np.linalg.norm(smaller.points[:, None] - given.points[None], axis=2).min(1)
