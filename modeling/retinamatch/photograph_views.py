@@ -109,11 +109,10 @@ class PhotographViews:
         upright, to_photograph, picture = self._draw(replace(view, turn=0.0, zoom=max(view.zoom, 1.0)))
         turned, back = _turn(upright, view.turn)
         matrix = to_photograph @ back
-        extractor: Extractor = self.extractor
         prepared = turned
-        if isinstance(extractor, PreparingExtractor):  # what prepares nothing finds keypoints of any size, such as SIFT
-            prepared = extractor.prepare(turned, min(view.zoom, 1.0))
-        found = extractor.find([prepared])[0]
+        if isinstance(self.extractor, PreparingExtractor):  # the others find keypoints of any size, such as SIFT
+            prepared = self.extractor.prepare(turned, min(view.zoom, 1.0))
+        found = self.extractor.find([prepared])[0]
         return replace(
             found,
             points=_apply(matrix, found.points),

@@ -43,7 +43,7 @@ FAST, THOROUGH = "fast", "thorough"
 EFFORTS = (FAST, THOROUGH)
 # Of a refused pair, so many views of the two photographs at most, those as they were given included, smaller ones by
 # their area: the network is what takes time.
-_MOST_VIEWS = 7
+_MOST_VIEWS = 6
 # Values of a photograph from which on two are not prepared at a time: the memory counts then.
 _LARGE = 120_000_000
 Result = TypeVar("Result")

@@ -33,6 +33,8 @@ _TURNS = np.arange(0.0, 360.0, 15.0)
 # The narrower of two fields is shown at this size: keypoints match from two fifths to two thirds of the other's width.
 _SMALLER = 0.5
 _RATIOS = (1.0, _SMALLER, 1 / _SMALLER)  # of the widths of the fields, fixed to moving
+# So many turns of a narrow moving field are tried.
+_TURNED_NARROW = 3
 # Least overlap, as a share of the smaller one of the two fields.
 _LEAST_OVERLAP = 0.2
 # Two proposals differ by so many degrees or by such a factor; a network matches what is less than that away.
@@ -102,7 +104,8 @@ class ViewSearch:
         turns = _distinct([p for p in by_score if p.moving.zoom == p.fixed.zoom == 1], channels=False)
         # Where photographs overlap little, it says little of a turn either: all of them, both photographs made smaller.
         coarse = [replace(p, moving=_shown_smaller(p.moving), fixed=_shown_smaller(p.fixed)) for p in turns]
-        return _distinct(green + turns[:1] + narrow + red + coarse + smaller)
+        turned = _distinct([p for p in smaller if p.moving.turn and p.moving.zoom < 1], channels=False)[:_TURNED_NARROW]
+        return _distinct(green + turns[:1] + narrow + red + turned + coarse)
 
     def propose_mirrored(self) -> Proposal | None:
         """Propose views of `mirrored` and the fixed photograph, if the mirror image fits clearly better."""
