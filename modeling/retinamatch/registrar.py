@@ -83,8 +83,8 @@ class Registrar:
             of the Hub, a file *.onnx, "rootsift" for the classical baseline, or an extractor.
         transform: "auto" (the richest class that the matches support) or the name of a class of transforms.
         device: Where torch runs the network; a GPU when there is one by default.
-        effort: "thorough" tries other views of photographs that do not match as they were given (turned, a part of
-            the field, reversed contrast, another channel), and looks once more at those that match although they are
+        effort: "thorough" tries other views of photographs that do not match as they were given (turned, smaller,
+            reversed contrast, another channel), and looks once more at those that match although they are
             turned or of other width; "fast" does not. Any other pair that matches at first costs the same.
         dtype: Precision of the network: "auto" (bfloat16 on a CPU that computes in it, where it takes half the time,
             else float32), "float32", "bfloat16" (torch alone) or "int8" (ONNX Runtime alone).
