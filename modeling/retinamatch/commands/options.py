@@ -27,7 +27,7 @@ Effort = Annotated[
     str,
     typer.Option(
         "--effort",
-        help="thorough: where photographs do not match as given, turn them, show them smaller, reverse their contrast; or fast.",
+        help="thorough: turn what does not match as given, show it smaller, reverse its contrast; or fast.",
     ),
 ]
 Model = Annotated[str, typer.Option("--model", help="A name from `retinamatch models`, or a folder of a saved model.")]
