@@ -25,6 +25,7 @@ import typer
 from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
+from retinamatch.memory import use_one_arena
 from space.files.uploads import MOST_BYTES, take
 from space.page import build
 from space.service.body_limit import BodyLimit
@@ -115,6 +116,7 @@ def main(
     """Serve the page."""
     names = [*(name or []), *filter(None, os.environ.get("SPACE_HOST", "").split(",")), *([host] if host else [])]
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # tidies like Ctrl-C
+    use_one_arena()
     try:
         warm_up()
         launch(build(), host, port, names=names)

@@ -3,7 +3,8 @@
 python -m space.attack
 
 It starts the page on 127.0.0.1 and sends nothing anywhere else; the number of requests is fixed. Behind each attack a
-normal visitor asks for a registration: how long does that take? Afterwards the server is killed and started again.
+normal visitor asks for a registration: how long does that take? Then come many normal visitors: how much memory does
+the server hold? Afterwards it is killed and started again.
 """
 
 import http.client
@@ -27,7 +28,7 @@ from gradio_client import Client, handle_file
 from retinamatch.extractor import ROOTSIFT
 
 from .hostile import BOMBS, EXAMPLE
-from .load_test import EXAMPLES, peak_memory, served
+from .load_test import EXAMPLES, held_memory, peak_memory, served
 
 
 # What no answer and no line of the log may hold: files of the server, its places, errors of the program.
@@ -43,6 +44,7 @@ CLOSED = (
     *(("PUT", "/"), ("TRACE", "/"), ("DELETE", "/gradio_api/upload")),
 )
 PATHS = ("/etc/passwd", "../../../../etc/passwd", "%2e%2e/%2e%2e/etc/passwd", "file:///etc/passwd", "{temp}", "{here}")
+EVERY = 50  # registrations between two looks at the memory
 NUMBERS = (500, -1, 1e308, float("nan"), float("inf"), "3", True, [], {}, None)
 
 
@@ -260,6 +262,30 @@ def left_after_restart(folder: Path) -> int:
         return sum(path.is_file() for path in folder.rglob("*"))
 
 
+def memory_over(target: Target, process: int, registrations: int, minutes: float) -> Iterator[str]:
+    """Register again and again, each time from a session of its own; says what memory the server holds meanwhile.
+
+    Args:
+        target: The server.
+        process: Its number.
+        registrations: How many at most.
+        minutes: For how long at most.
+    """
+    deadline = time.monotonic() + 60 * minutes
+    yield _memory(process, "after the attacks")
+    for number in range(1, registrations + 1):
+        target.register_with_pictures()
+        last = number == registrations or time.monotonic() > deadline
+        if last or number % EVERY == 0:
+            yield _memory(process, f"after {number} registrations")
+        if last:
+            return
+
+
+def _memory(process: int, when: str) -> str:
+    return f"Memory {when}: {held_memory(process) or 0:.0f} MB, {peak_memory(process) or 0:.0f} MB at most until then."
+
+
 def table(rows: list[Row], alone: float) -> str:
     """Write the rows as Markdown."""
     lines = [
@@ -279,6 +305,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def main(
     registrations: Annotated[int, typer.Option(min=0, help="Registrations after the attacks, for the memory.")] = 100,
+    minutes: Annotated[float, typer.Option(min=0, help="End them after so many.")] = 120,
 ) -> None:
     """Attack a server of its own and print what it stood."""
     with tempfile.TemporaryDirectory(prefix="retinamatch-attack-") as temp:
@@ -287,24 +314,21 @@ def main(
             target = Target(address, str(folder))
             alone = max(target.register() for _ in range(3))
             rows = [*bombs_one_by_one(target), *(run_attack(target, *one) for one in ATTACKS.items())]
-            attacked = peak_memory(process)
-            for _ in range(registrations):
-                target.register_with_pictures()
-            most = peak_memory(process)
+            print(table(rows, alone), end="\n\n", flush=True)
+            for line in memory_over(target, process, registrations, minutes):
+                print(line, flush=True)
             os.kill(process, signal.SIGKILL)
         left = left_after_restart(folder)
         said = log.read_bytes()
-    print(table(rows, alone))
     tracebacks, names = said.count(b"Traceback"), len(re.findall(rb"patient\.jpg|visit_\d|a\.jpg", said))
-    print(f"\nIn the log: {tracebacks} tracebacks, {names} names of files.")
-    print(f"Peak memory: {attacked or 0:.0f} MB after attacks, {most or 0:.0f} MB after {registrations} registrations.")
+    print(f"In the log: {tracebacks} tracebacks, {names} names of files.")
     print(f"Left of the files of the killed server, two hours old, after a restart: {left}.")
     bad = sum(row.leaks + row.crashes + row.wordless for row in rows) + tracebacks + names + left
     slow = any(not row.waits or max(row.waits) > alone + 5 for row in rows)
     raise typer.Exit(1 if bad or slow else 0)
 
 
-__all__ = ["ATTACKS", "Row", "Target", "bombs_one_by_one", "left_after_restart", "run_attack", "table"]
+__all__ = ["ATTACKS", "Row", "Target", "bombs_one_by_one", "left_after_restart", "memory_over", "run_attack", "table"]
 
 
 if __name__ == "__main__":

@@ -112,13 +112,22 @@ def _answers(address: str) -> bool:
         return False
 
 
+def held_memory(process: int) -> float | None:
+    """Memory that a process holds, in MB; None where Linux does not tell."""
+    return _told(process, "VmRSS")
+
+
 def peak_memory(process: int) -> float | None:
     """Most memory that a process has held, in MB; None where Linux does not tell."""
+    return _told(process, "VmHWM")
+
+
+def _told(process: int, name: str) -> float | None:
     try:
         lines = Path(f"/proc/{process}/status").read_text().splitlines()
     except OSError:
         return None
-    return next((int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM")), None)
+    return next((int(line.split()[1]) / 1000 for line in lines if line.startswith(name)), None)
 
 
 app = typer.Typer(add_completion=False)
@@ -146,7 +155,7 @@ def main(
     raise typer.Exit(0 if load.in_order else 1)
 
 
-__all__ = ["Load", "ask_at_once", "peak_memory", "served"]
+__all__ = ["Load", "ask_at_once", "held_memory", "peak_memory", "served"]
 
 
 if __name__ == "__main__":
