@@ -11,6 +11,7 @@ import http.client
 import json
 import os
 import re
+import secrets
 import signal
 import socket
 import tempfile
@@ -44,7 +45,8 @@ CLOSED = (
     *(("PUT", "/"), ("TRACE", "/"), ("DELETE", "/gradio_api/upload")),
 )
 PATHS = ("/etc/passwd", "../../../../etc/passwd", "%2e%2e/%2e%2e/etc/passwd", "file:///etc/passwd", "{temp}", "{here}")
-EVERY = 50  # registrations between two looks at the memory
+VISITORS = 500  # more than are remembered
+EVERY = 25  # registrations between two looks at the memory
 NUMBERS = (500, -1, 1e308, float("nan"), float("inf"), "3", True, [], {}, None)
 
 
@@ -112,12 +114,18 @@ class Target:
 
     def upload(self, content: bytes, name: str = "a.jpg") -> dict:
         """Upload a file; gives what an endpoint takes."""
-        edge = "attack"
-        head = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'.encode()
-        body = head + content + f"\r\n--{edge}--\r\n".encode()
-        kind = f"multipart/form-data; boundary={edge}"
-        _, answer = self.ask("POST", "/gradio_api/upload", body, **{"Content-Type": kind})
+        _, answer = self.send_form((name, content))
         return {**FILE, "path": json.loads(answer)[0]}
+
+    def send_form(self, *parts: tuple[str, bytes]) -> tuple[int, bytes]:
+        """Upload a form of files, each with its name, and of fields, without one."""
+        head = '--attack\r\nContent-Disposition: form-data; name="files"'
+        names = (f'; filename="{name}"' if name else "" for name, _ in parts)
+        body = b"".join(
+            f"{head}{name}\r\n\r\n".encode() + content + b"\r\n" for name, (_, content) in zip(names, parts)
+        )
+        kind = "multipart/form-data; boundary=attack"
+        return self.ask("POST", "/gradio_api/upload", body + b"--attack--\r\n", **{"Content-Type": kind})
 
     def register(self) -> float:
         """Be a normal visitor; returns the seconds until the answer.
@@ -187,6 +195,24 @@ def strange_values(target: Target) -> Iterator[tuple[int, bytes]]:
             yield target.ask("POST", f"/gradio_api/{path}", body)
 
 
+def too_much(target: Target) -> Iterator[tuple[int, bytes]]:
+    """Send JSON of millions of parts, forms without files or with far too many, and a history without end."""
+    for path in ("call/register", "queue/join", "mcp/", "call/mcp", "call/upload"):
+        for number in (300_000, 13_000_000):
+            yield target.ask("POST", f"/gradio_api/{path}", b'{"data": [' + b"[]," * number + b"0]}")
+    yield target.send_form(("", bytes(300_000_000)))
+    yield target.send_form(*((f"{number}.jpg", b"%d" % number) for number in range(1000)))
+    good = target.upload(EXAMPLE.read_bytes())
+    yield target.call("series", [[good] * 300, 1, ROOTSIFT, "auto"])
+
+
+def many_sessions(target: Target) -> Iterator[tuple[int, bytes]]:
+    """Come as one visitor after the other, each with the request that costs least."""
+    for _ in range(VISITORS):
+        body = json.dumps({"data": [], "session_hash": secrets.token_hex(8)}).encode()
+        yield target.ask("POST", "/gradio_api/run/models", body)
+
+
 def broken_connections(target: Target) -> Iterator[tuple[int, bytes]]:
     """Leave in the middle of uploads, answers and jobs."""
     lines = "POST /gradio_api/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9000000\r\n"
@@ -207,6 +233,8 @@ ATTACKS: dict[str, Callable[[Target], Iterator[tuple[int, bytes]]]] = {
     "files and addresses of the server": strange_paths,
     "closed routes, other names": closed_routes,
     "numbers, types, JSON": strange_values,
+    "too many parts, fields, files, visits": too_much,
+    "sessions": many_sessions,
     "broken connections, jobs left alone": broken_connections,
 }
 

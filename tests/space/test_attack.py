@@ -14,6 +14,7 @@ def test_short_attack_leaves_no_trace(tmp_path, monkeypatch, capfd):
     kept = {name: make for name, make in attack.BOMBS.items() if "scans" in name or "chunks" in name}
     monkeypatch.setattr(attack, "BOMBS", kept)
     monkeypatch.setattr(attack, "NUMBERS", (500, float("nan"), "3"))
+    monkeypatch.setattr(attack, "VISITORS", 20)
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     with serving() as address:
         target = Target(address, str(tmp_path))
