@@ -31,9 +31,9 @@ from space.page import build
 from space.service.body_limit import BodyLimit
 from space.service.front import Front
 from space.service.gate import Gate
+from space.service.gradio_limits import limit_gradio
 from space.service.handlers import register_pair
 from space.service.models import load_all, model_names
-from space.service.multipart import take_files_alone
 from space.service.session import LIFETIME
 from space.service.work import Choices
 from space.ui.head import head, theme
@@ -75,7 +75,7 @@ def launch(
     """
     # /reestimate needs a session, which agents do not have; README.md says so.
     warnings.filterwarnings("ignore", message="This MCP server includes a tool that has a gr.State input")
-    take_files_alone()
+    limit_gradio()
     around = [Middleware(Gate, names, get_upload_folder), Middleware(BodyLimit), Middleware(Front, head())]
     Sweeper(all_runs(get_upload_folder()), lifetime, every).start()
     return page.queue(max_size=QUEUE, default_concurrency_limit=4).launch(

@@ -410,6 +410,13 @@ def test_a_request_of_too_many_parts_is_refused_before_python_makes_objects_of_t
     assert (status, b"too many parts; at most 20,000" in answer) == (413, True), answer
 
 
+@pytest.mark.parametrize("size", [1_000_000, 5_000_000, MOST_MCP - 100])
+def test_what_agents_hand_over_may_be_as_large_as_two_photographs(address, size):
+    content = json.dumps({"data": "a" * size}).encode()  # no call of a tool
+    status, answer = post(address, "/gradio_api/mcp/", [content], announced=len(content))
+    assert status == 406 or (400 <= status < 500 and status != 413), (status, answer)
+
+
 def uploaded(address, parts):
     """Upload parts of a form, each with its name where it is a file; gives the status and the answer."""
     head = 'Content-Disposition: form-data; name="files"'
