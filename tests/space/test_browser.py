@@ -83,7 +83,7 @@ def open_tab(page, bar, name):
 def download_all(page, place, folder):
     files = {}
     expect(page.locator(f"{place} .label-clear-button:visible")).to_have_count(0)
-    for name in page.locator(f"{place} .stem").all():
+    for name in page.locator(f"{place} .filename").all():
         assert name.evaluate("one => one.scrollWidth <= one.clientWidth + 1"), name.inner_text()
     for link in page.locator(f"{place} a[download]").all():
         with page.expect_download(timeout=PATIENCE) as waiting:
