@@ -4,7 +4,6 @@ Nothing is asked of the network: models and examples travel with the code.
 """
 
 import os
-import signal
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ from retinamatch.memory import use_one_arena
 from space.files.uploads import MOST_BYTES, take
 from space.page import build
 from space.service.body_limit import BodyLimit
+from space.service.ending import end_on_signals
 from space.service.front import Front
 from space.service.gate import Gate
 from space.service.gradio_limits import limit_gradio
@@ -117,14 +117,16 @@ def main(
 ) -> None:
     """Serve the page."""
     names = [*(name or []), *filter(None, os.environ.get("SPACE_HOST", "").split(",")), *([host] if host else [])]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # tidies like Ctrl-C
+    ended = end_on_signals()
     use_one_arena()
     try:
         warm_up()
-        launch(build(), host, port, names=names)
+        launch(build(), host, port, names=names, prevent_thread_lock=True)
+        ended.wait()
     except KeyboardInterrupt:
         pass
     finally:
+        gr.close_all(verbose=False)
         sweep(Path(get_upload_folder()), 0)
 
 
