@@ -4,7 +4,6 @@ Nothing is asked of the network: models and examples travel with the code.
 """
 
 import os
-import signal
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,11 +24,14 @@ import typer
 from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
+from retinamatch.memory import use_one_arena
 from space.files.uploads import MOST_BYTES, take
 from space.page import build
 from space.service.body_limit import BodyLimit
+from space.service.ending import end_on_signals
 from space.service.front import Front
 from space.service.gate import Gate
+from space.service.gradio_limits import limit_gradio
 from space.service.handlers import register_pair
 from space.service.models import load_all, model_names
 from space.service.session import LIFETIME
@@ -73,6 +75,7 @@ def launch(
     """
     # /reestimate needs a session, which agents do not have; README.md says so.
     warnings.filterwarnings("ignore", message="This MCP server includes a tool that has a gr.State input")
+    limit_gradio()
     around = [Middleware(Gate, names, get_upload_folder), Middleware(BodyLimit), Middleware(Front, head())]
     Sweeper(all_runs(get_upload_folder()), lifetime, every).start()
     return page.queue(max_size=QUEUE, default_concurrency_limit=4).launch(
@@ -114,13 +117,16 @@ def main(
 ) -> None:
     """Serve the page."""
     names = [*(name or []), *filter(None, os.environ.get("SPACE_HOST", "").split(",")), *([host] if host else [])]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # tidies like Ctrl-C
+    ended = end_on_signals()
+    use_one_arena()
     try:
         warm_up()
-        launch(build(), host, port, names=names)
+        launch(build(), host, port, names=names, prevent_thread_lock=True)
+        ended.wait()
     except KeyboardInterrupt:
         pass
     finally:
+        gr.close_all(verbose=False)
         sweep(Path(get_upload_folder()), 0)
 
 

@@ -3,13 +3,15 @@
 python -m space.attack
 
 It starts the page on 127.0.0.1 and sends nothing anywhere else; the number of requests is fixed. Behind each attack a
-normal visitor asks for a registration: how long does that take? Afterwards the server is killed and started again.
+normal visitor asks for a registration: how long does that take? Then come many normal visitors: how much memory does
+the server hold? Afterwards it is killed and started again.
 """
 
 import http.client
 import json
 import os
 import re
+import secrets
 import signal
 import socket
 import tempfile
@@ -27,7 +29,7 @@ from gradio_client import Client, handle_file
 from retinamatch.extractor import ROOTSIFT
 
 from .hostile import BOMBS, EXAMPLE
-from .load_test import EXAMPLES, peak_memory, served
+from .load_test import EXAMPLES, held_memory, peak_memory, served
 
 
 # What no answer and no line of the log may hold: files of the server, its places, errors of the program.
@@ -43,6 +45,8 @@ CLOSED = (
     *(("PUT", "/"), ("TRACE", "/"), ("DELETE", "/gradio_api/upload")),
 )
 PATHS = ("/etc/passwd", "../../../../etc/passwd", "%2e%2e/%2e%2e/etc/passwd", "file:///etc/passwd", "{temp}", "{here}")
+VISITORS = 500  # more than are remembered
+EVERY = 25  # registrations between two looks at the memory
 NUMBERS = (500, -1, 1e308, float("nan"), float("inf"), "3", True, [], {}, None)
 
 
@@ -110,12 +114,18 @@ class Target:
 
     def upload(self, content: bytes, name: str = "a.jpg") -> dict:
         """Upload a file; gives what an endpoint takes."""
-        edge = "attack"
-        head = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'.encode()
-        body = head + content + f"\r\n--{edge}--\r\n".encode()
-        kind = f"multipart/form-data; boundary={edge}"
-        _, answer = self.ask("POST", "/gradio_api/upload", body, **{"Content-Type": kind})
+        _, answer = self.send_form((name, content))
         return {**FILE, "path": json.loads(answer)[0]}
+
+    def send_form(self, *parts: tuple[str, bytes]) -> tuple[int, bytes]:
+        """Upload a form of files, each with its name, and of fields, without one."""
+        head = '--attack\r\nContent-Disposition: form-data; name="files"'
+        names = (f'; filename="{name}"' if name else "" for name, _ in parts)
+        body = b"".join(
+            f"{head}{name}\r\n\r\n".encode() + content + b"\r\n" for name, (_, content) in zip(names, parts)
+        )
+        kind = "multipart/form-data; boundary=attack"
+        return self.ask("POST", "/gradio_api/upload", body + b"--attack--\r\n", **{"Content-Type": kind})
 
     def register(self) -> float:
         """Be a normal visitor; returns the seconds until the answer.
@@ -185,6 +195,24 @@ def strange_values(target: Target) -> Iterator[tuple[int, bytes]]:
             yield target.ask("POST", f"/gradio_api/{path}", body)
 
 
+def too_much(target: Target) -> Iterator[tuple[int, bytes]]:
+    """Send JSON of millions of parts, forms without files or with far too many, and a history without end."""
+    for path in ("call/register", "queue/join", "mcp/", "call/mcp", "call/upload"):
+        for number in (300_000, 13_000_000):
+            yield target.ask("POST", f"/gradio_api/{path}", b'{"data": [' + b"[]," * number + b"0]}")
+    yield target.send_form(("", bytes(300_000_000)))
+    yield target.send_form(*((f"{number}.jpg", b"%d" % number) for number in range(1000)))
+    good = target.upload(EXAMPLE.read_bytes())
+    yield target.call("series", [[good] * 300, 1, ROOTSIFT, "auto"])
+
+
+def many_sessions(target: Target) -> Iterator[tuple[int, bytes]]:
+    """Come as one visitor after the other, each with the request that costs least."""
+    for _ in range(VISITORS):
+        body = json.dumps({"data": [], "session_hash": secrets.token_hex(8)}).encode()
+        yield target.ask("POST", "/gradio_api/run/models", body)
+
+
 def broken_connections(target: Target) -> Iterator[tuple[int, bytes]]:
     """Leave in the middle of uploads, answers and jobs."""
     lines = "POST /gradio_api/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9000000\r\n"
@@ -205,6 +233,8 @@ ATTACKS: dict[str, Callable[[Target], Iterator[tuple[int, bytes]]]] = {
     "files and addresses of the server": strange_paths,
     "closed routes, other names": closed_routes,
     "numbers, types, JSON": strange_values,
+    "too many parts, fields, files, visits": too_much,
+    "sessions": many_sessions,
     "broken connections, jobs left alone": broken_connections,
 }
 
@@ -260,6 +290,30 @@ def left_after_restart(folder: Path) -> int:
         return sum(path.is_file() for path in folder.rglob("*"))
 
 
+def memory_over(target: Target, process: int, registrations: int, minutes: float) -> Iterator[str]:
+    """Register again and again, each time from a session of its own; says what memory the server holds meanwhile.
+
+    Args:
+        target: The server.
+        process: Its number.
+        registrations: How many at most.
+        minutes: For how long at most.
+    """
+    deadline = time.monotonic() + 60 * minutes
+    yield _memory(process, "after the attacks")
+    for number in range(1, registrations + 1):
+        target.register_with_pictures()
+        last = number == registrations or time.monotonic() > deadline
+        if last or number % EVERY == 0:
+            yield _memory(process, f"after {number} registrations")
+        if last:
+            return
+
+
+def _memory(process: int, when: str) -> str:
+    return f"Memory {when}: {held_memory(process) or 0:.0f} MB, {peak_memory(process) or 0:.0f} MB at most until then."
+
+
 def table(rows: list[Row], alone: float) -> str:
     """Write the rows as Markdown."""
     lines = [
@@ -279,6 +333,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def main(
     registrations: Annotated[int, typer.Option(min=0, help="Registrations after the attacks, for the memory.")] = 100,
+    minutes: Annotated[float, typer.Option(min=0, help="End them after so many.")] = 120,
 ) -> None:
     """Attack a server of its own and print what it stood."""
     with tempfile.TemporaryDirectory(prefix="retinamatch-attack-") as temp:
@@ -287,24 +342,21 @@ def main(
             target = Target(address, str(folder))
             alone = max(target.register() for _ in range(3))
             rows = [*bombs_one_by_one(target), *(run_attack(target, *one) for one in ATTACKS.items())]
-            attacked = peak_memory(process)
-            for _ in range(registrations):
-                target.register_with_pictures()
-            most = peak_memory(process)
+            print(table(rows, alone), end="\n\n", flush=True)
+            for line in memory_over(target, process, registrations, minutes):
+                print(line, flush=True)
             os.kill(process, signal.SIGKILL)
         left = left_after_restart(folder)
         said = log.read_bytes()
-    print(table(rows, alone))
     tracebacks, names = said.count(b"Traceback"), len(re.findall(rb"patient\.jpg|visit_\d|a\.jpg", said))
-    print(f"\nIn the log: {tracebacks} tracebacks, {names} names of files.")
-    print(f"Peak memory: {attacked or 0:.0f} MB after attacks, {most or 0:.0f} MB after {registrations} registrations.")
+    print(f"In the log: {tracebacks} tracebacks, {names} names of files.")
     print(f"Left of the files of the killed server, two hours old, after a restart: {left}.")
     bad = sum(row.leaks + row.crashes + row.wordless for row in rows) + tracebacks + names + left
     slow = any(not row.waits or max(row.waits) > alone + 5 for row in rows)
     raise typer.Exit(1 if bad or slow else 0)
 
 
-__all__ = ["ATTACKS", "Row", "Target", "bombs_one_by_one", "left_after_restart", "run_attack", "table"]
+__all__ = ["ATTACKS", "Row", "Target", "bombs_one_by_one", "left_after_restart", "memory_over", "run_attack", "table"]
 
 
 if __name__ == "__main__":

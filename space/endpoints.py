@@ -83,7 +83,7 @@ def reestimate(
 
 @in_sentences
 def series(photographs, fixed_number: float, model: str, transform: str, progress=gr.Progress()):  # noqa: B008
-    """Register three or more photographs of one eye, in order, to one of them.
+    """Register from three to twenty photographs of one eye, in order, to one of them.
 
     Args:
         photographs: The photographs, in order.

@@ -77,7 +77,7 @@ def served(seconds: float = 120, folder: Path | None = None, log: Path | None = 
     """Serve the page from a process of its own; gives its address and the number of the process.
 
     Args:
-        seconds: Within which it has to answer.
+        seconds: Within which it has to answer, and to end.
         folder: For files of visitors; the page's own choice when None.
         log: File for what it says; its errors are shown and the rest is not when None.
     """
@@ -101,7 +101,11 @@ def served(seconds: float = 120, folder: Path | None = None, log: Path | None = 
         yield address, process.pid
     finally:
         process.terminate()
-        process.wait(20)
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _answers(address: str) -> bool:
@@ -112,13 +116,22 @@ def _answers(address: str) -> bool:
         return False
 
 
+def held_memory(process: int) -> float | None:
+    """Memory that a process holds, in MB; None where Linux does not tell."""
+    return _told(process, "VmRSS")
+
+
 def peak_memory(process: int) -> float | None:
     """Most memory that a process has held, in MB; None where Linux does not tell."""
+    return _told(process, "VmHWM")
+
+
+def _told(process: int, name: str) -> float | None:
     try:
         lines = Path(f"/proc/{process}/status").read_text().splitlines()
     except OSError:
         return None
-    return next((int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM")), None)
+    return next((int(line.split()[1]) / 1000 for line in lines if line.startswith(name)), None)
 
 
 app = typer.Typer(add_completion=False)
@@ -146,7 +159,7 @@ def main(
     raise typer.Exit(0 if load.in_order else 1)
 
 
-__all__ = ["Load", "ask_at_once", "peak_memory", "served"]
+__all__ = ["Load", "ask_at_once", "held_memory", "peak_memory", "served"]
 
 
 if __name__ == "__main__":

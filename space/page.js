@@ -280,22 +280,23 @@ for (const [name, value] of [["language", "en"], ["languages", ["en"]]]) {
 }
 document.documentElement.lang = "en";
 
-/* A file that is too large is refused where it was dropped, before it is sent. */
+/* A file that is too large, and too many files, are refused where they were dropped, before they are sent. */
 function refuseLarge(event) {
   const files = [...(event.target.files ?? event.dataTransfer?.files ?? [])];
   const place = event.target.closest?.(".block");
   if (!files.length || !place) return;
   place.querySelectorAll(".rm-too-large").forEach((note) => note.remove());
   const large = files.find((file) => file.size > window.rmMostBytes);
-  if (!large) return;
+  if (!large && files.length <= window.rmMostFiles) return;
   event.stopImmediatePropagation();
   event.preventDefault();
   if (event.target.files) event.target.value = "";
   const note = document.createElement("p");
   note.className = "rm-too-large";
   note.setAttribute("role", "alert");
-  const [has, most] = [large.size, window.rmMostBytes].map((bytes) => bytes / 1e6);
-  note.textContent = `${large.name} has ${has.toFixed(1)} MB; at most ${most} MB are taken.`;
+  note.textContent = large
+    ? `${large.name} has ${(large.size / 1e6).toFixed(1)} MB; at most ${window.rmMostBytes / 1e6} MB are taken.`
+    : `${files.length} files were chosen; at most ${window.rmMostFiles} are taken.`;
   place.append(note);
 }
 window.addEventListener("change", refuseLarge, true);

@@ -26,6 +26,19 @@ def keep_freed_memory() -> bool:
     return all([mallopt(name, value) == 1 for name, value in settings.items()])
 
 
+def use_one_arena() -> bool:
+    """Let all threads allocate from one arena: for a server whose work moves from thread to thread.
+
+    glibc gives threads arenas of their own, up to eight for each processor, and what is freed in one cannot be used by
+    another. To be called before there are threads.
+
+    Returns:
+        Whether the C library took it; False, and nothing changes, where it is not glibc.
+    """
+    mallopt = _function("mallopt")
+    return mallopt is not None and mallopt(_M_ARENA_MAX, 1) == 1
+
+
 def give_back_freed_memory() -> bool:
     """Give memory that was freed back to the system now: for a server that works now and then, and for long.
 
@@ -45,4 +58,4 @@ def _function(name: str) -> Callable[..., int] | None:
     return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None  # musl has none
 
 
-__all__ = ["give_back_freed_memory", "keep_freed_memory"]
+__all__ = ["give_back_freed_memory", "keep_freed_memory", "use_one_arena"]

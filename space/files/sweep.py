@@ -14,6 +14,7 @@ from retinamatch.files import OutputError
 
 
 MOST_DISK = 5_000_000_000  # bytes of all files together
+LEAST_FILE = 50_000  # bytes that a file counts for at least: as many as are to be walked over are limited, too
 _FRESH = 5.0  # seconds for which a sum is believed
 _PRIVATE = 0o700
 _BASE = "retinamatch-page-"
@@ -48,7 +49,7 @@ def sweep(folder: Path, lifetime: float) -> int:
     """Delete what is older than `lifetime` seconds, and folders that are empty then.
 
     Returns:
-        How many bytes are left.
+        How many bytes are left; a small file counts for `LEAST_FILE`.
     """
     oldest, left = time.time() - lifetime, 0
     for place, folders, files in os.walk(folder, topdown=False):
@@ -59,7 +60,7 @@ def sweep(folder: Path, lifetime: float) -> int:
                 if lifetime <= 0 or state.st_mtime < oldest:
                     path.unlink()
                 else:
-                    left += state.st_size
+                    left += max(state.st_size, LEAST_FILE)
             except OSError:  # it has gone meanwhile
                 continue
         for name in folders:

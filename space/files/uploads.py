@@ -15,6 +15,7 @@ from .results import ResultFolder, root
 
 
 MOST_BYTES = 20_000_000
+MOST_FILES = 20  # of one upload, and of one history
 _PATIENCE = 0.1  # seconds between two looks whether a decoder is ready
 
 
@@ -112,4 +113,4 @@ def clean(upload: Upload) -> Upload:
     return Upload(str(path), path.name)
 
 
-__all__ = ["MOST_BYTES", "MOST_PIXELS", "Upload", "UploadError", "clean", "named", "take"]
+__all__ = ["MOST_BYTES", "MOST_FILES", "MOST_PIXELS", "Upload", "UploadError", "clean", "named", "take"]

@@ -6,6 +6,7 @@ import re
 import traceback
 from collections.abc import Callable, Iterable
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,7 +26,7 @@ ROUTES = {
     "DELETE": re.compile(rf"{_API}/mcp.*"),
 }
 ROUTES["HEAD"] = ROUTES["OPTIONS"] = ROUTES["GET"]
-UPLOAD = re.compile(rf"{_API}/upload/?")
+UPLOAD, MCP = re.compile(rf"{_API}/upload/?"), re.compile(rf"{_API}/mcp.*")
 _NAME = re.compile(r"(\[[0-9a-fA-F:]+\]|[\w.-]+)(?::\d{1,5})?")
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
@@ -49,7 +50,7 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        refusal = self._refusal(scope)
+        refusal = self._refusal(scope) or await self._no_room(scope)
         if refusal is not None:
             await refuse(send, *refusal)
             return
@@ -70,18 +71,20 @@ class Gate:
                 await refuse(send, 500, "The request failed on our side; please try again.")
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
-        path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
         route = ROUTES.get(scope["method"])
-        if route is None or not route.fullmatch(path):
+        if route is None or not route.fullmatch(own_path(scope)):
             return 404, "There is nothing at this address."
         headers = MutableHeaders(scope=scope)
         if not self._is_mine(headers.get("host", ""), scope):
             return 421, "This page does not answer under this name; whoever runs it can add one: --name NAME."
         if not self._is_mine(headers.get("x-forwarded-host", ""), scope):
             del headers["x-forwarded-host"]
-        if scope["method"] == "POST" and UPLOAD.fullmatch(path):
+        return None
+
+    async def _no_room(self, scope: Scope) -> tuple[int, str] | None:
+        if scope["method"] == "POST" and UPLOAD.fullmatch(own_path(scope)):
             try:
-                ROOM.check(self.folder())
+                await run_in_threadpool(ROOM.check, self.folder())  # it walks over all files
             except NoRoomError as error:
                 return 507, str(error)
         return None
@@ -92,6 +95,11 @@ class Gate:
         found = _NAME.fullmatch(name)
         own = scope.get("server") or ("",)
         return bool(found) and found[1].lower() in {*self.names, str(own[0]).lower(), f"[{own[0]}]".lower()}
+
+
+def own_path(scope: Scope) -> str:
+    """Return the path of a request below the root of the page."""
+    return scope["path"].removeprefix(scope.get("root_path", "")) or "/"
 
 
 def _note(error: Exception) -> None:
@@ -109,4 +117,4 @@ async def refuse(send: Send, status: int, sentence: str) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-__all__ = ["Gate", "LOCAL_NAMES", "ROUTES", "refuse"]
+__all__ = ["LOCAL_NAMES", "MCP", "ROUTES", "UPLOAD", "Gate", "own_path", "refuse"]

@@ -18,7 +18,7 @@ from retinamatch.photographs import PhotographError
 from retinamatch.registrar import check_effort, check_transform
 from retinamatch.series import SeriesError
 
-from ..files.uploads import Upload
+from ..files.uploads import MOST_FILES, Upload
 from .guard import failed
 from .models import model_names
 from .pace import PACE
@@ -108,6 +108,8 @@ def register_visits_of(uploads: list[Upload] | None, number: float | None, model
     _check_choice(model, transform)
     if not uploads:
         raise SeriesError("The photographs are missing; three or more of one eye are needed, in order.")
+    if len(uploads) > MOST_FILES:
+        raise SeriesError(f"At most {MOST_FILES} photographs are registered in one go, got {len(uploads)}.")
     number = check_number(1 if number is None else number, "number of the fixed photograph", 1, len(uploads))
     if number != round(number):
         raise NumberError(f"The number of the fixed photograph has to be a whole one, got {number:g}.")

@@ -9,6 +9,7 @@ import numpy as np
 
 from retinamatch.drawing import beside, draw_agreement, draw_heatmap, flicker, pictures
 from retinamatch.estimation.dense_agreement import dense_agreement
+from retinamatch.memory import give_back_freed_memory
 from retinamatch.results import matches_text, write_animation
 from retinamatch.series import FRAME, STRIP, Series, fitted, plain_name
 from retinamatch.series import pictures as series_pictures
@@ -75,6 +76,7 @@ def write_pair(outcome: Outcome, keypoints: bool = False) -> PairFiles:
         else:
             views[name] = folder.view(f"{stem}_{name}", picture)
     views |= {name: folder.view(f"{stem}_{name}", picture) for name, picture in _more(outcome)}
+    give_back_freed_memory()
     return PairFiles(aligned, matches, record, folder.zip(stem), views, wiped)
 
 
@@ -117,6 +119,7 @@ def write_history(series: Series) -> SeriesFiles:
     archive = folder.zip("history")
     # For the page alone, hence after the ZIP file.
     frames = [folder.view(f"{FRAME}_{number:02d}", frame) for number, frame in enumerate(drawn, start=1)]
+    give_back_freed_memory()
     return SeriesFiles(strip, frames, animation, [strip, *([animation] if animation else []), record, archive])
 
 

@@ -5,7 +5,7 @@ from html import escape
 
 import gradio as gr
 
-from ..files.uploads import MOST_BYTES
+from ..files.uploads import MOST_BYTES, MOST_FILES
 from .parts import EXAMPLES, SPACE
 from .text import TITLE
 
@@ -50,7 +50,8 @@ def head() -> str:
         metas += f'<meta name="twitter:{name}" content="{escape(words)}">'
     metas += f'<meta name="description" content="{escape(DESCRIPTION)}">'
     script = SCRIPT.read_text(encoding="utf-8")
-    return f"{metas}<script>window.rmMostBytes = {MOST_BYTES};</script><script>{script}</script>"
+    limits = f"window.rmMostBytes = {MOST_BYTES}; window.rmMostFiles = {MOST_FILES};"
+    return f"{metas}<script>{limits}</script><script>{script}</script>"
 
 
 __all__ = ["DESCRIPTION", "head", "theme"]

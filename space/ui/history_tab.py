@@ -2,9 +2,10 @@
 
 import gradio as gr
 
-from retinamatch.series import Series
+from retinamatch.series import LEAST_PHOTOGRAPHS, Series
 
 from ..files.results import as_outputs
+from ..files.uploads import MOST_FILES
 from ..service.handlers import DECODE, NETWORK, register_visits_of
 from ..service.pictures import SeriesFiles, write_history
 from .components import Number, Photographs
@@ -76,7 +77,7 @@ def history_tab() -> None:
             )
             with gr.Accordion("Model and transform: right for most as they are", open=False):
                 model, transform = model_choice("history-model"), transform_choice("history-transform")
-            gr.Markdown(LIMITS)
+            gr.Markdown(f"From {LEAST_PHOTOGRAPHS} to {MOST_FILES} photographs. {LIMITS}")
         with gr.Column(scale=7, min_width=320, elem_classes="rm-results"):
             status = answer("history-answer", NOT_YET)
             views = gr.HTML(NOTHING, elem_id="history-views")

@@ -9,7 +9,7 @@ from numbers import Real
 from retinamatch.files import OutputError
 
 from ..files import decoding
-from ..files.uploads import Upload, UploadError, clean
+from ..files.uploads import MOST_FILES, Upload, UploadError, clean
 
 
 _DAY_IN_NAME = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12]\d|3[01])(?!\d)")
@@ -31,7 +31,11 @@ class Known:
 def cleaned_visits(uploads: list[Upload] | None, known: Known | None) -> tuple[list[str], Known]:
     """Take metadata off photographs as soon as they are there; the days that they tell are kept for the session."""
     paths, now = [], Known()
-    for upload in uploads or []:
+    uploads = uploads or []
+    if len(uploads) > MOST_FILES:
+        last = uploads[MOST_FILES - 1].name
+        now.refused.append(f"At most {MOST_FILES} photographs are taken; those after {last} are not.")
+    for upload in uploads[:MOST_FILES]:
         try:
             day = known.days.get(upload.path) if known else None
             day = day or upload.bounded(decoding.preview)[1]
@@ -56,7 +60,8 @@ def order_html(uploads: list[Upload] | None, known: Known | None, number: float 
     known = known or Known()
     refused = "".join(f'<p class="rm-refusal" role="alert">{escape(sentence)}</p>' for sentence in known.refused)
     fixed = number if isinstance(number, Real) else None
-    items = "".join(_item(upload, place, known, place == fixed) for place, upload in enumerate(uploads or [], start=1))
+    shown = (uploads or [])[:MOST_FILES]
+    items = "".join(_item(upload, place, known, place == fixed) for place, upload in enumerate(shown, start=1))
     return refused + (f'<ol class="rm-order">{items}</ol>' if items else "")
 
 

@@ -206,7 +206,8 @@ def test_tools_for_agents(address, photographs):
     from mcp.client.streamable_http import streamablehttp_client
 
     def as_url(photograph):
-        return "data:image/png;base64," + base64.b64encode(Path(photograph["path"]).read_bytes()).decode()
+        content = Path(photograph["path"]).read_bytes() + bytes(3_000_000)  # as large as photographs are
+        return "data:image/png;base64," + base64.b64encode(content).decode()
 
     async def use():
         async with streamablehttp_client(f"{address}/gradio_api/mcp/") as (read, write, _):

@@ -1,3 +1,5 @@
+import signal
+
 import pytest
 
 
@@ -6,6 +8,7 @@ pytest.importorskip("gradio", reason="needs gradio: pip install -e '.[space]'")
 from space import attack, load_test
 from space.attack import ATTACKS, Row, Target, run_attack, table
 from space.load_test import EXAMPLES
+from space.service.ending import end_on_signals
 from tests.helpers.space_server import serving
 
 
@@ -14,6 +17,7 @@ def test_short_attack_leaves_no_trace(tmp_path, monkeypatch, capfd):
     kept = {name: make for name, make in attack.BOMBS.items() if "scans" in name or "chunks" in name}
     monkeypatch.setattr(attack, "BOMBS", kept)
     monkeypatch.setattr(attack, "NUMBERS", (500, float("nan"), "3"))
+    monkeypatch.setattr(attack, "VISITORS", 20)
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     with serving() as address:
         target = Target(address, str(tmp_path))
@@ -41,6 +45,27 @@ def test_answers_are_judged():
     row.note(200, b'event: error\ndata: {"error": null}')
     row.note(404, b'{"error": "There is nothing at this address."}')
     assert (row.requests, row.leaks, row.wordless) == (3, 1, 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_request_to_end_is_not_lost_in_a_destructor(number):
+    class Asked:
+        def __del__(self):
+            signal.raise_signal(number)
+
+    before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        ended = end_on_signals()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+        assert ended.is_set()
+        ended.clear()
+        Asked()  # Python drops what is raised there
+        assert ended.wait(0)
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 @pytest.mark.slow

@@ -82,6 +82,9 @@ def open_tab(page, bar, name):
 
 def download_all(page, place, folder):
     files = {}
+    expect(page.locator(f"{place} .label-clear-button:visible")).to_have_count(0)
+    for name in page.locator(f"{place} .filename").all():
+        assert name.evaluate("one => one.scrollWidth <= one.clientWidth + 1"), name.inner_text()
     for link in page.locator(f"{place} a[download]").all():
         with page.expect_download(timeout=PATIENCE) as waiting:
             link.click()
@@ -327,6 +330,36 @@ def test_all_can_be_read_and_hit_in_one_language(browser, address):
                 open_tab(page, "#tabs", tab)
                 page.wait_for_timeout(300)  # colors fade
                 assert page.evaluate(LOOKS) == [], (theme, tab)
+
+
+# How many of label and buttons a photograph has, and which of them lie over each other.
+COVERED = """(place) => {
+  const shown = [...place.querySelectorAll("label, .icon-button, .source-selection button")]
+    .map((one) => [one.innerText || one.title || one.ariaLabel, one.getBoundingClientRect()])
+    .filter(([, box]) => box.width > 0);
+  const over = shown.flatMap(([name, box], number) => shown.slice(0, number)
+    .filter(([, other]) => box.left < other.right - 1 && other.left < box.right - 1
+      && box.top < other.bottom - 1 && other.top < box.bottom - 1)
+    .map(([other]) => [name, other]));
+  return [shown.length, over];
+}"""
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1400])
+def test_neither_label_nor_buttons_of_a_photograph_cover_each_other(browser, address, width):
+    with opened(browser, address, width, 844) as page:
+        expect(page.locator("#register")).to_be_visible(timeout=PATIENCE)
+        for tab, example, photographs in (
+            ("Match a pair", "the second visit", ("#moving", "#fixed")),
+            ("Same eye?", "one eye", ("#first", "#second")),
+        ):
+            open_tab(page, "#tabs", tab)
+            page.get_by_role("button", name=example, exact=True).click()
+            for place in map(page.locator, photographs):
+                expect(place.locator("img").first).to_be_visible(timeout=PATIENCE)
+                # Label, upload, paste, full screen, remove.
+                assert place.evaluate(COVERED) == [5, []]
+            assert fits(page)
 
 
 def test_a_shared_link_says_what_this_is(address):

@@ -29,12 +29,13 @@ from retinamatch.extractor import ROOTSIFT, RootSiftExtractor
 from space import app
 from space.files import bounded, decoding, limits, uploads
 from space.files.metadata import strip_jpeg
-from space.files.sweep import NoRoomError, Room, all_runs, run_folder, sweep
-from space.files.uploads import UploadError, clean, take
+from space.files.sweep import LEAST_FILE, NoRoomError, Room, all_runs, run_folder, sweep
+from space.files.uploads import MOST_FILES, UploadError, clean, take
 from space.hostile import BOMBS, png_of_size
-from space.service import work
-from space.service.body_limit import MOST_CALL, BodyLimit
+from space.service import body_limit, work
+from space.service.body_limit import MOST_CALL, MOST_MCP, MOST_PARTS, BodyLimit
 from space.service.gate import Gate
+from space.ui.order import cleaned_visits, order_html
 from space.ui.parts import EXAMPLES
 from tests.helpers.paths import REPOSITORY
 from tests.helpers.space_server import client, serving
@@ -288,15 +289,16 @@ def test_each_run_has_a_folder_beside_those_of_others(monkeypatch, tmp_path):
 
 
 def test_sweeping_counts_what_is_left_and_survives_what_vanishes(tmp_path, monkeypatch):
-    for name in "abc":
-        (tmp_path / name).write_bytes(bytes(100))
+    for name, size in (("empty", 0), ("small", 100), ("large", LEAST_FILE + 100)):
+        (tmp_path / name).write_bytes(bytes(size))
+    counted = 3 * LEAST_FILE + 100  # so many files are to be walked over, too
     with monkeypatch.context() as patch:
         patch.setattr(Path, "lstat", lambda path: (_ for _ in ()).throw(FileNotFoundError))
         assert sweep(tmp_path, 0) == 0
-    assert sweep(tmp_path, 60) == 300
+    assert sweep(tmp_path, 60) == counted
     with pytest.raises(NoRoomError, match="no room left"):
-        Room(most=299).check(tmp_path)
-    Room(most=300).check(tmp_path)
+        Room(most=counted - 1).check(tmp_path)
+    Room(most=counted).check(tmp_path)
     assert sweep(tmp_path, 0) == 0 and not list(tmp_path.iterdir())
 
 
@@ -385,13 +387,82 @@ def post(address, path, pieces, announced=None):
     return answer.status, answer.read()
 
 
-@pytest.mark.parametrize("path", ["/gradio_api/call/register", "/gradio_api/queue/join"])
-def test_a_request_that_is_too_large_is_refused_before_it_is_read(address, path):
-    status, answer = post(address, path, [b"{"], announced=MOST_CALL + 1)
-    assert status == 413 and b"too large; at most 54 MB" in answer
+@pytest.mark.parametrize(
+    "path, most",
+    [
+        ("/gradio_api/call/register", MOST_CALL),
+        ("/gradio_api/queue/join", MOST_CALL),
+        ("/gradio_api/call/upload", MOST_CALL),
+        ("/gradio_api/call/mcp", MOST_CALL),
+        ("/gradio_api/mcp/", MOST_MCP),
+    ],
+)
+def test_a_request_that_is_too_large_is_refused_before_it_is_read(address, path, most):
+    status, answer = post(address, path, [b"{"], announced=most + 1)
+    assert status == 413 and f"too large; at most {most / 1e6:.0f} MB".encode() in answer
 
 
-def test_a_request_that_does_not_say_how_large_it_is():
+@pytest.mark.parametrize("part", [b"[],", b"{},", b"0,", b"[[" + b"]],", b'{"a":0},'])
+@pytest.mark.parametrize("path", ["/gradio_api/call/register", "/gradio_api/mcp/"])
+def test_a_request_of_too_many_parts_is_refused_before_python_makes_objects_of_them(address, path, part):
+    content = b'{"data": [' + part * MOST_PARTS + b"0]}"
+    status, answer = post(address, path, [content], announced=len(content))
+    assert (status, b"too many parts; at most 20,000" in answer) == (413, True), answer
+
+
+@pytest.mark.parametrize("size", [1_000_000, 5_000_000, MOST_MCP - 100])
+def test_what_agents_hand_over_may_be_as_large_as_two_photographs(address, size):
+    content = json.dumps({"data": "a" * size}).encode()  # no call of a tool
+    status, answer = post(address, "/gradio_api/mcp/", [content], announced=len(content))
+    assert status == 406 or (400 <= status < 500 and status != 413), (status, answer)
+
+
+def uploaded(address, parts):
+    """Upload parts of a form, each with its name where it is a file; gives the status and the answer."""
+    head = 'Content-Disposition: form-data; name="files"'
+    heads = [head + (f'; filename="{name}"' if name else "") for name, _ in parts]
+    body = b"".join(f"--x\r\n{head}\r\n\r\n".encode() + part + b"\r\n" for head, (_, part) in zip(heads, parts))
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    request = urllib.request.Request(f"{address}/gradio_api/upload", data=body + b"--x--\r\n", headers=kind)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+@pytest.mark.parametrize("size", [0, 100, 3_000_000])
+def test_an_upload_holds_files_alone(address, size):
+    """What is no file gradio keeps in memory, however large it is."""
+    good = (EXAMPLES / "visit_1.jpg").read_bytes()
+    for parts in ([("", bytes(size))], [("a.jpg", good), ("", bytes(size))]):
+        status, answer = uploaded(address, parts)
+        assert status == 400 and b"Too many fields" in answer
+    assert uploaded(address, [("a.jpg", good)])[0] == 200
+
+
+@pytest.mark.parametrize("more, status", [(0, 200), (1, 400), (200, 400)])
+def test_an_upload_holds_few_files(address, more, status):
+    parts = [(f"{number}.jpg", b"%d" % number) for number in range(MOST_FILES + more)]
+    assert uploaded(address, parts)[0] == status
+
+
+@pytest.mark.parametrize("number", [MOST_FILES + 1, 300])
+def test_a_history_is_so_long(address, number, monkeypatch):
+    """A longer one would let all others wait, and fill the memory; what the page is handed is cut and said."""
+    monkeypatch.setattr(RootSiftExtractor, "find", lambda *given: pytest.fail("it was begun"))
+    visit = {"path": json.loads(uploaded(address, [("a.jpg", (EXAMPLES / "visit_1.jpg").read_bytes())])[1])[0]}
+    visit["meta"] = {"_type": "gradio.FileData"}
+    answer = ask_by_hand(address, "series", [[visit] * number, 1, ROOTSIFT, "auto"])
+    assert f"At most {MOST_FILES} photographs are registered in one go, got {number}." in answer
+    paths, known = cleaned_visits([take(str(EXAMPLES / "visit_1.jpg"))] * number, None)
+    assert len(paths) == MOST_FILES and known.refused == [
+        "At most 20 photographs are taken; those after visit_1.jpg are not."
+    ]
+    assert order_html([take(path) for path in paths] * 2, known, 1).count("<li") == MOST_FILES
+
+
+def test_a_request_that_does_not_say_how_large_it_is(monkeypatch):
     """Only so much of it is taken in; the next request is answered."""
     taken = 0
 
@@ -417,9 +488,10 @@ def test_a_request_that_does_not_say_how_large_it_is():
             sent.append(message)
 
         scope = {"type": "http", "path": "/gradio_api/call/register", "headers": []}
-        asyncio.run(BodyLimit(reads_all, most_call=10_000)(scope, receive, send))
+        asyncio.run(BodyLimit(reads_all)(scope, receive, send))
         return sent[0]["status"]
 
+    monkeypatch.setattr(body_limit, "MOST_CALL", 10_000)
     assert ask(100) == 413 and taken == 10_000
     assert ask(10) == 200 and ask(11) == 413
 
