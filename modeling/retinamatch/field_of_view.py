@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from .not_retina import find_marks, why_no_retina
-from .rim import Ellipse, contrast_to_surround, find_rim, fit_circle
+from .rim import Ellipse, contrast_to_surround, find_rim, fit_circle, settle_box
 
 
 _SEARCH_SIDE = 512  # the search runs on a copy with at most this many pixels a side
@@ -158,17 +158,17 @@ def _field(small: np.ndarray, height: int, width: int) -> FieldOfView:
     if rim is not None:
         view = _round_view(width, height, steps, rim.ellipse, rim.box)
         return view if region is None else replace(view, left_out=_taken(region, view))
-    if region is not None:
-        return _shapely_view(width, height, steps, region)
     if candidate.circle is not None:
         return _round_view(width, height, steps, _circle(candidate.circle), candidate.box)
     for found in (candidate, other):
         box = None if found.region is None else _rectangle(found.region)
         if box is not None and (found is candidate or found.rises):
             return FieldOfView(width, height, None, None, _scaled(box, steps), True)
+    if region is not None:
+        return _shapely_view(width, height, steps, region, small)
     for found in (candidate, other):
         if found.rises and found.region is not None:
-            return _shapely_view(width, height, steps, _filled(found.region))
+            return _shapely_view(width, height, steps, _filled(found.region), small)
     return FieldOfView(width, height, None, None, (0.0, 0.0, float(width), float(height)), False)
 
 
@@ -220,11 +220,11 @@ def _taken(region: np.ndarray, view: FieldOfView) -> np.ndarray:
     )
 
 
-def _shapely_view(width: int, height: int, steps: np.ndarray, region: np.ndarray) -> FieldOfView:
+def _shapely_view(width: int, height: int, steps: np.ndarray, region: np.ndarray, small: np.ndarray) -> FieldOfView:
     """Make the field of view of a region of the small copy that is not round."""
     box = _rectangle(region)
     if box is not None:
-        return FieldOfView(width, height, None, None, _scaled(box, steps), True)
+        return FieldOfView(width, height, None, None, _scaled(settle_box(small, box), steps), True)
     rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
     box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
     return FieldOfView(width, height, None, None, _scaled(box, steps), True, left_out=~region)

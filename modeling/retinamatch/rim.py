@@ -21,7 +21,8 @@ _SIDE = 256  # pixels of the longer side of the copy on which hypotheses are tri
 _PAIRS, _CIRCLES = 12000, 1200  # drawn, and kept for each shape
 _SMALLEST = 0.2  # least radius in shorter sides of the picture: an optic disc is smaller
 _TRIED = 4  # hypotheses that are refined
-_LEAST = 0.45  # share of the visible rim that has to hold
+_LEAST, _SURE = 0.45, 0.8  # share of the visible rim that has to hold; and to look no further
+_LEAST_ARC, _LEAST_ON_ARC = 0.25, 0.85  # of the circumference; the share that has to hold along less than that
 _LEAST_EVIDENCE = 30.0
 _RAYS = 360
 _ACROSS = np.array([-4, -3, -2, -1, 1, 2, 3, 4])  # steps across a rim
@@ -31,6 +32,9 @@ _CUT = 0.5  # share of a straight cut along which there has to be an edge
 # Share of the rim with an edge, times how sharp the step is, times how far apart the colors are: nearly all rims have
 # more, ellipses in photographs without a surround .75 at most.
 _CLEAR = 1.3
+# Regions say less than ellipses: in photographs without a surround some have 2.7.
+_CLEAR_REGION, _LEAST_REGION, _CONVEX = 3.0, 0.1, 0.92  # the second of the picture, the third of the convex hull
+_OPEN = 0.6  # share of an outline that does not lie on the edge of the picture
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixel edges
 
@@ -78,12 +82,18 @@ class Rim:
         box: (x0, y0, x1, y1) in pixel edges, what is visible of it.
         evidence: How much speaks for it.
         share: Share of its visible rim along which there is an edge.
+        visible: Share of the rim that is visible.
     """
 
     ellipse: Ellipse
     box: Box
     evidence: float
     share: float
+    visible: float
+
+    def holds(self, least_share: float) -> bool:
+        """Tell whether there is an edge along enough of it: along nearly all, where only an arc is visible."""
+        return self.share > (least_share if self.share * self.visible > _LEAST_ARC else _LEAST_ON_ARC)
 
     def lies_in(self, other: "Rim") -> bool:
         """Tell whether it lies in another rim, and is large enough to be more than a part of what that shows."""
@@ -115,8 +125,10 @@ def find_rim(picture: np.ndarray, guesses: Sequence[np.ndarray] = ()) -> tuple[R
     ellipses = [one for squeezes in ((1.0,), (0.87, 0.75)) for one in _hypotheses(copy.edges, copy.colors, squeezes)]
     rough = [resized(guess, size) for guess in guesses] + [_drawn(one, copy.small.shape) for one in ellipses]
     regions = find_regions(copy.small, rough)
-    rims = [rim for ellipse in ellipses for rim in copy.rims(ellipse)]
-    rim = copy.best(rims + [rim for region in regions for rim in copy.rims_around(region)])
+    rims = [rim for region in regions for rim in copy.rims_around(region)]
+    rim = copy.best(rims)
+    if rim is None or not rim.holds(_SURE):
+        rim = copy.best(rims + [rim for ellipse in ellipses for rim in copy.rims(ellipse)])
     while rim is not None:  # a rim may be that of a lens or a frame around the field
         ellipse = rim.ellipse.scaled(1 / copy.steps)
         within = _drawn(ellipse, copy.small.shape, 0.97) & _filled_box(
@@ -162,7 +174,7 @@ class _Copy:
         """Give the rim for which most speaks and at which the picture changes, polished."""
         chosen: list[Rim] = []
         for rim in sorted(rims, key=lambda rim: -rim.evidence):
-            if rim.share > least_share and all(rim.ellipse.apart(other.ellipse) > 0.02 for other in chosen):
+            if rim.holds(least_share) and all(rim.ellipse.apart(other.ellipse) > 0.02 for other in chosen):
                 chosen.append(rim)
                 polished = _polish(self.smooth, rim)
                 if rim.share * _clearness(self.smooth, _across_rim(polished), polished.box) > _CLEAR:
@@ -173,23 +185,31 @@ class _Copy:
 
     def rims_around(self, region: np.ndarray) -> list[Rim]:
         """Find rims along the outline of a region."""
-        box = _around(region)
-        hypotheses = _hypotheses(Edges(region.astype(np.uint8) * 255), self.colors, (1.0, 0.87, 0.75), box)
-        return [rim for ellipse in hypotheses for rim in self.rims(ellipse, box)]
+        box, outline = _around(region), Edges(region.astype(np.uint8) * 255)
+        rims: list[Rim] = []
+        for squeezes in ((1.0,), (0.87, 0.75)):
+            for ellipse in _hypotheses(outline, self.colors, squeezes, box)[:2]:
+                rims += self.rims(ellipse, box)
+            if any(rim.holds(_SURE) for rim in rims):
+                break
+        return rims
 
     def stands_out(self, region: np.ndarray) -> bool:
-        """Tell whether a region ends where the picture changes."""
+        """Tell whether a region is a field of another shape: convex, and it ends where the picture changes."""
         height, width = region.shape
         outline, normals = _outline(region)
+        hull = cv2.contourArea(cv2.convexHull(outline.astype(np.int32)))
+        if region.mean() < _LEAST_REGION or region.sum() < _CONVEX * hull:
+            return False
         x, y = outline.T
         seen = (x > 3) & (y > 3) & (x < width - 4) & (y < height - 4)
-        share = self.edges.share_at(outline[seen], normals[seen]) if seen.sum() > 0.25 * len(outline) else 0.0
+        share = self.edges.share_at(outline[seen], normals[seen]) if seen.sum() > _OPEN * len(outline) else 0.0
         if share < _OUTLINED:
             return False
         reach = np.sqrt(region.sum() / np.pi) * self.steps.mean()
         middle = (outline + 0.5) * self.steps - 0.5
         places = middle[:, None] + normals[:, None] * (max(0.02 * reach, 1.5) * _ACROSS)[:, None]
-        return share * _clearness(self.smooth, places, (0.0, 0.0, *self.smooth.shape[1::-1])) > _CLEAR
+        return share * _clearness(self.smooth, places, (0.0, 0.0, *self.smooth.shape[1::-1])) > _CLEAR_REGION
 
     def remains(self, rim: Rim, regions: list[np.ndarray]) -> np.ndarray | None:
         """Give what remains of the field where a notch or a slanting cut takes from it; None when nothing does."""
@@ -227,10 +247,12 @@ class _Copy:
             if settled is None or not _is_possible(settled, (height, width)):
                 continue
             rim = _judge(self.edges, self.colors, settled.scaled(1 / self.steps), box)
-            if rim.share > _LEAST and rim.evidence > _LEAST_EVIDENCE:
+            if rim.evidence > _LEAST_EVIDENCE:
                 edges = np.array(rim.box) * [*self.steps, *self.steps]
                 # A free shape has to say more than a given one.
-                found.append(Rim(settled, tuple(edges.tolist()), rim.evidence / (1.05 if shape else 1), rim.share))
+                found.append(
+                    Rim(settled, tuple(edges.tolist()), rim.evidence / (1.05 if shape else 1), rim.share, rim.visible)
+                )
         return found
 
     def _settled(self, ellipse: Ellipse, box: Box, shape: bool) -> Ellipse | None:
@@ -357,8 +379,9 @@ def _judge(edges: Edges, colors: Colors, ellipse: Ellipse, around: Box | None = 
         if abs(edge - end) > CELL and edges.share_on_line(k % 2, edge, drawn) > _CUT:
             box[k] = edge
     inside &= (colors.points >= box[:2]).all(1) & (colors.points < box[2:]).all(1)
-    evidence, share = edges.weigh(ellipse.center[None], ellipse.frame[None], tuple(box))
-    return Rim(ellipse, tuple(box), float(evidence[0] + colors.parted(inside[None])[0]), float(share[0]))
+    evidence, share, visible = edges.weigh(ellipse.center[None], ellipse.frame[None], tuple(box))
+    evidence = evidence + colors.parted(inside[None])
+    return Rim(ellipse, tuple(box), float(evidence[0]), float(share[0]), float(visible[0]))
 
 
 def _follow(ellipse: Ellipse, angles: np.ndarray, offsets: np.ndarray, reach: float, shape: bool) -> Ellipse | None:
@@ -398,7 +421,7 @@ def _polish(picture: np.ndarray, rim: Rim) -> Rim:
             x, y, radius = fit_circle(points)
             if np.median(np.abs(np.hypot(points[:, 0] - x, points[:, 1] - y) - radius)) < 0.004 * radius:
                 ellipse = Ellipse(np.array([x, y]), radius * np.eye(2))
-        rim = Rim(ellipse, box, rim.evidence, rim.share)
+        rim = Rim(ellipse, box, rim.evidence, rim.share, rim.visible)
     return rim
 
 
@@ -445,6 +468,13 @@ def _clearness(picture: np.ndarray, places: np.ndarray, box: Box) -> float:
         between = inner.mean(0) - outer.mean(0)
         apart.append(np.sqrt(between @ np.linalg.solve(spread, between)))
     return float(np.clip(sharp, 0, 1) * np.sqrt(np.median(apart) * np.percentile(apart, 25)))
+
+
+def settle_box(picture: np.ndarray, box: Box) -> Box:
+    """Move the sides of a rectangular field of view, in pixel edges, to where the color changes across them."""
+    x0, y0, x1, y1 = box
+    around = Ellipse(np.array([x0 + x1 - 1, y0 + y1 - 1]) / 2, 0.65 * np.diag([x1 - x0, y1 - y0]))
+    return _cuts(picture.astype(np.float32), Rim(around, box, 0.0, 1.0, 1.0))
 
 
 def _cuts(picture: np.ndarray, rim: Rim) -> Box:
@@ -551,4 +581,4 @@ def contrast_to_surround(picture: np.ndarray) -> np.ndarray:
     return contrast
 
 
-__all__ = ["Ellipse", "Rim", "contrast_to_surround", "find_rim", "fit_circle"]
+__all__ = ["Ellipse", "Rim", "contrast_to_surround", "find_rim", "fit_circle", "settle_box"]

@@ -47,11 +47,11 @@ class Edges:
 
     def weigh(
         self, centers: np.ndarray, frames: np.ndarray, box: tuple[float, float, float, float] | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Weigh the edges along ellipses, (N, 2) centers and (N, 2, 2) frames, where they are visible in a box.
 
         Returns:
-            (N,) evidence, (N,) share of the visible rim that has an edge along it.
+            (N,) evidence, (N,) share of the visible rim that has an edge along it, (N,) share of the rim that is visible.
         """
         height, width = self.along.shape[1:]
         angles = np.linspace(0, 2 * np.pi, 120, endpoint=False)
@@ -68,7 +68,7 @@ class Edges:
         likely = np.clip(share, self.chance, 1 - 1e-6)
         gain = likely * np.log(likely / self.chance) + (1 - likely) * np.log((1 - likely) / (1 - self.chance))
         length = visible / len(angles) * 2 * np.pi * np.sqrt(np.abs(np.linalg.det(frames))) / CELL
-        return np.where(visible > LEAST_ARC * len(angles), length * gain, 0), share
+        return np.where(visible > LEAST_ARC * len(angles), length * gain, 0), share, visible / len(angles)
 
     def share_at(self, points: np.ndarray, normals: np.ndarray) -> float:
         """Share of (N, 2) pixels with an edge that (N, 2) normals cross."""
