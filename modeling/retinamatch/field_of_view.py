@@ -214,10 +214,9 @@ def _round_view(
 
 
 def _taken(region: np.ndarray, view: FieldOfView) -> np.ndarray:
-    """What a notch or a slanting cut takes from a field of view, on the small copy."""
-    return view.mask((0.0, 0.0, 1.0, 1.0), region.shape) & ~cv2.erode(region.astype(np.uint8), np.ones((3, 3))).astype(
-        bool
-    )
+    """Give what a notch or a slanting cut takes from a field of view, on the small copy."""
+    rest = cv2.erode(region.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    return view.mask((0.0, 0.0, 1.0, 1.0), region.shape) & ~rest
 
 
 def _shapely_view(width: int, height: int, steps: np.ndarray, region: np.ndarray, small: np.ndarray) -> FieldOfView:

@@ -66,7 +66,7 @@ def main_part(region: np.ndarray) -> np.ndarray | None:
 
 
 def _around_pixels(picture: np.ndarray) -> np.ndarray:
-    """Give (height, width, 3) uint8 of a gray picture: the level, that of the surroundings, and how much that varies."""
+    """Give (height, width, 3) uint8 of a gray picture: the level, that around it, and how much it varies there."""
     level = cv2.GaussianBlur(picture, (0, 0), 3.0)
     deviation = cv2.GaussianBlur(cv2.absdiff(picture, level), (0, 0), 3.0)
     return cv2.merge([picture, level, cv2.convertScaleAbs(deviation, alpha=4)])
@@ -98,7 +98,7 @@ def _graph_cut(picture: np.ndarray, region: np.ndarray, within: np.ndarray) -> n
     if not region.any() or region.all():
         return None
     cv2.setRNGSeed(0)  # the same picture, the same region
-    cv2.grabCut(picture, parts, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(picture, parts, (0, 0, 1, 1), np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
     return main_part((parts == cv2.GC_FGD) | (parts == cv2.GC_PR_FGD))
 
 

@@ -1,10 +1,11 @@
 """The rim of a round field of view on a surround of any color or texture.
 
-Hypotheses come from pairs of edge pixels: two places and the directions in which the color changes there fix a circle,
-or an ellipse of given shape. What speaks for a hypothesis is how many edges lie along it, against how often edges lie
-like that by chance in the same picture, and how well it parts the colors (mutual information of color and side): a
-printed page, skin or cloth around the retina needs no model of its own. The best hypotheses are moved to where the
-color changes along their radii, and cut where straight edges cut the field.
+Regions that part from what surrounds them by color (`field_region`) and edges give hypotheses: two places and the
+directions in which the color changes there fix a circle, or an ellipse of given shape. What speaks for a hypothesis is
+how many edges lie along it, against how often edges lie like that by chance in the same picture, and how well it parts
+the colors (mutual information of color and side): a printed page, skin or cloth around the retina needs no model of its
+own. Hypotheses are moved to where the color changes along their radii, and cut where straight edges cut the field. A
+rim inside the rim, as that of a lens or a frame around the field, is the one of the field.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ _RAYS = 360
 _ACROSS = np.array([-4, -3, -2, -1, 1, 2, 3, 4])  # steps across a rim
 _OUTLINED = 0.6  # share of an outline of another shape that has to have an edge along it
 _NESTED_SHARE = 0.6  # share of the visible rim that has to hold inside another rim
-_CUT = 0.5  # share of a straight cut along which there has to be an edge
+_CUT = 0.7  # share of a straight cut along which there has to be an edge
 # Share of the rim with an edge, times how sharp the step is, times how far apart the colors are: nearly all rims have
 # more, ellipses in photographs without a surround .75 at most.
 _CLEAR = 1.3
@@ -127,7 +128,7 @@ def find_rim(picture: np.ndarray, guesses: Sequence[np.ndarray] = ()) -> tuple[R
     regions = find_regions(copy.small, rough)
     rims = [rim for region in regions for rim in copy.rims_around(region)]
     rim = copy.best(rims)
-    if rim is None or not rim.holds(_SURE):
+    if rim is None or rim.share * rim.visible < _SURE / 2 or not rim.holds(_SURE):
         rim = copy.best(rims + [rim for ellipse in ellipses for rim in copy.rims(ellipse)])
     while rim is not None:  # a rim may be that of a lens or a frame around the field
         ellipse = rim.ellipse.scaled(1 / copy.steps)
@@ -136,7 +137,10 @@ def find_rim(picture: np.ndarray, guesses: Sequence[np.ndarray] = ()) -> tuple[R
         )
         rough = [within & _drawn(ellipse, copy.small.shape, reach) for reach in (0.85, 0.65)]
         inner = find_regions(copy.small, rough, within)
-        nested = [one for region in inner for one in copy.rims_around(region) if one.lies_in(rim)]
+        nested = [one for region in inner for one in copy.rims_around(region)]
+        for smaller in (0.93, 0.88):  # a thin ring between the two is lost on smaller copies
+            nested += copy.rims(Ellipse(ellipse.center, smaller * ellipse.frame))
+        nested = [one for one in nested if one.lies_in(rim)]
         closer = copy.best(nested, _NESTED_SHARE)
         if closer is None:
             break
@@ -275,7 +279,7 @@ def _drawn(ellipse: Ellipse, shape: tuple[int, ...], reach: float = 1.0) -> np.n
     return (ellipse.unit(np.stack([x, y], -1)) ** 2).sum(2) < reach**2
 
 
-def _filled_box(box: Sequence[float], shape: tuple[int, ...], margin: float = 0.0) -> np.ndarray:
+def _filled_box(box: Sequence[float] | np.ndarray, shape: tuple[int, ...], margin: float = 0.0) -> np.ndarray:
     y, x = np.ogrid[: shape[0], : shape[1]]
     x0, y0, x1, y1 = box
     inside = (x + 0.5 > x0 + margin * (x0 > 0)) & (x + 0.5 < x1 - margin * (x1 < shape[1]))
@@ -369,19 +373,19 @@ def _judge(edges: Edges, colors: Colors, ellipse: Ellipse, around: Box | None = 
     height, width = edges.along.shape[1:]
     whole = (0.0, 0.0, float(width), float(height))
     inside = (ellipse.unit(colors.points) ** 2).sum(1) < 1
+    edges_of_box: Sequence[float] = around or ()
     if around is None:
-        cells = colors.cut(inside)
         ends = (0, 0, colors.columns, colors.rows)
-        around = tuple(w if cell == end else float(cell * CELL) for cell, end, w in zip(cells, ends, whole))
+        edges_of_box = [w if cell == end else cell * CELL for cell, end, w in zip(colors.cut(inside), ends, whole)]
     drawn = _drawn(ellipse, (height, width))
-    box = list(whole)
-    for k, (edge, end) in enumerate(zip(around, whole)):
-        if abs(edge - end) > CELL and edges.share_on_line(k % 2, edge, drawn) > _CUT:
-            box[k] = edge
-    inside &= (colors.points >= box[:2]).all(1) & (colors.points < box[2:]).all(1)
-    evidence, share, visible = edges.weigh(ellipse.center[None], ellipse.frame[None], tuple(box))
+    x0, y0, x1, y1 = (
+        edge if abs(edge - end) > CELL and edges.share_on_line(k % 2, edge, drawn) > _CUT else end
+        for k, (edge, end) in enumerate(zip(edges_of_box, whole))
+    )
+    inside &= (colors.points >= [x0, y0]).all(1) & (colors.points < [x1, y1]).all(1)
+    evidence, share, visible = edges.weigh(ellipse.center[None], ellipse.frame[None], (x0, y0, x1, y1))
     evidence = evidence + colors.parted(inside[None])
-    return Rim(ellipse, tuple(box), float(evidence[0]), float(share[0]), float(visible[0]))
+    return Rim(ellipse, (x0, y0, x1, y1), float(evidence[0]), float(share[0]), float(visible[0]))
 
 
 def _follow(ellipse: Ellipse, angles: np.ndarray, offsets: np.ndarray, reach: float, shape: bool) -> Ellipse | None:
@@ -461,10 +465,10 @@ def _clearness(picture: np.ndarray, places: np.ndarray, box: Box) -> float:
     colors = colors.reshape(*places.shape[:2], -1)
     whole, step = colors[:, 0] - colors[:, -1], colors[:, 3] - colors[:, 4]
     sharp = np.median((whole * step).sum(1) / np.maximum((whole**2).sum(1), 30.0))
-    apart = []  # Mahalanobis distance of inner and outer colors, part by part
+    apart = []  # Mahalanobis distance of the outer colors from the inner ones, part by part
     for part in np.array_split(colors, min(24, len(colors) // 4)):
         inner, outer = part[:, :4].reshape(-1, part.shape[2]), part[:, 4:].reshape(-1, part.shape[2])
-        spread = (np.atleast_2d(np.cov(inner.T)) + np.atleast_2d(np.cov(outer.T))) / 2 + 4 * np.eye(part.shape[2])
+        spread = np.atleast_2d(np.cov(inner.T)) + 4 * np.eye(part.shape[2])  # the surround may have any texture
         between = inner.mean(0) - outer.mean(0)
         apart.append(np.sqrt(between @ np.linalg.solve(spread, between)))
     return float(np.clip(sharp, 0, 1) * np.sqrt(np.median(apart) * np.percentile(apart, 25)))

@@ -51,7 +51,7 @@ class Edges:
         """Weigh the edges along ellipses, (N, 2) centers and (N, 2, 2) frames, where they are visible in a box.
 
         Returns:
-            (N,) evidence, (N,) share of the visible rim that has an edge along it, (N,) share of the rim that is visible.
+            (N,) evidence, (N,) share of the visible rim that has an edge along it, (N,) share that is visible.
         """
         height, width = self.along.shape[1:]
         angles = np.linspace(0, 2 * np.pi, 120, endpoint=False)
