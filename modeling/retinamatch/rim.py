@@ -137,10 +137,7 @@ def find_rim(picture: np.ndarray, guesses: Sequence[np.ndarray] = ()) -> tuple[R
         )
         rough = [within & _drawn(ellipse, copy.small.shape, reach) for reach in (0.85, 0.65)]
         inner = find_regions(copy.small, rough, within)
-        nested = [one for region in inner for one in copy.rims_around(region)]
-        for smaller in (0.93, 0.88):  # a thin ring between the two is lost on smaller copies
-            nested += copy.rims(Ellipse(ellipse.center, smaller * ellipse.frame))
-        nested = [one for one in nested if one.lies_in(rim)]
+        nested = [one for region in inner for one in copy.rims_around(region) if one.lies_in(rim)]
         closer = copy.best(nested, _NESTED_SHARE)
         if closer is None:
             break

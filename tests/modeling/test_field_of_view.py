@@ -229,7 +229,7 @@ def disk(height, width, center, radius):
     return np.hypot(x - center[0], y - center[1]) <= radius
 
 
-@pytest.mark.parametrize("width", [0.08, 0.2])
+@pytest.mark.parametrize("width", [0.15, 0.25])
 @pytest.mark.parametrize("skin", [(200, 150, 120), (90, 60, 45)])
 def test_the_rim_of_a_lens_around_the_field_is_not_its_rim(skin, width):
     around = np.where(disk(450, 600, (300, 225), 150 * (1 + width))[..., None], 15, np.array(skin))
