@@ -11,12 +11,11 @@ import cv2
 import numpy as np
 
 from .not_retina import find_marks, why_no_retina
-from .rim import Ellipse, contrast_to_surround, find_rim, fit_circle, settle_box
+from .rim import Ellipse, contrast_to_surround, find_rim, fit_circle
 
 
 _SEARCH_SIDE = 512  # the search runs on a copy with at most this many pixels a side
 _LEAST_CONTRAST = 4.0  # gray levels between retina and surround; below, the picture counts as black or uniform
-_DARK = 40.0  # gray levels; a lighter surround may be as light as parts of the retina
 _CLEAR = 0.85  # share of the outline that circle and box explain; below, a rim is searched on any surround
 _INSET = 0.005  # of the radius: the light falls off over the rim, which is left out
 
@@ -153,22 +152,21 @@ def _field(small: np.ndarray, height: int, width: int) -> FieldOfView:
     if candidate.circle is not None and candidate.is_clear():
         return _round_view(width, height, steps, _circle(candidate.circle), candidate.box)
     other = _Candidate.search(contrast_to_surround(cv2.medianBlur(small, 5)))
-    guesses = [found.region for found in (candidate, other) if found.region is not None]
-    rim, region = find_rim(small, guesses)
+    rim = find_rim(small, candidate.region if other.region is None else other.region)
     if rim is not None:
-        view = _round_view(width, height, steps, rim.ellipse, rim.box)
-        return view if region is None else replace(view, left_out=_taken(region, view))
+        return _round_view(width, height, steps, rim.ellipse, rim.box)
     if candidate.circle is not None:
         return _round_view(width, height, steps, _circle(candidate.circle), candidate.box)
     for found in (candidate, other):
         box = None if found.region is None else _rectangle(found.region)
         if box is not None and (found is candidate or found.rises):
             return FieldOfView(width, height, None, None, _scaled(box, steps), True)
-    if region is not None:
-        return _shapely_view(width, height, steps, region, small)
     for found in (candidate, other):
         if found.rises and found.region is not None:
-            return _shapely_view(width, height, steps, _filled(found.region), small)
+            filled = _filled(found.region)
+            rows, columns = np.flatnonzero(filled.any(1)), np.flatnonzero(filled.any(0))
+            box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+            return FieldOfView(width, height, None, None, _scaled(box, steps), True, left_out=~filled)
     return FieldOfView(width, height, None, None, (0.0, 0.0, float(width), float(height)), False)
 
 
@@ -213,22 +211,6 @@ def _round_view(
     return FieldOfView(width, height, center, within.radius, box, True, stretch)
 
 
-def _taken(region: np.ndarray, view: FieldOfView) -> np.ndarray:
-    """Give what a notch or a slanting cut takes from a field of view, on the small copy."""
-    rest = cv2.erode(region.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    return view.mask((0.0, 0.0, 1.0, 1.0), region.shape) & ~rest
-
-
-def _shapely_view(width: int, height: int, steps: np.ndarray, region: np.ndarray, small: np.ndarray) -> FieldOfView:
-    """Make the field of view of a region of the small copy that is not round."""
-    box = _rectangle(region)
-    if box is not None:
-        return FieldOfView(width, height, None, None, _scaled(settle_box(small, box), steps), True)
-    rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
-    box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
-    return FieldOfView(width, height, None, None, _scaled(box, steps), True, left_out=~region)
-
-
 @dataclass(frozen=True)
 class _Candidate:
     """What stands out from the surround of a small copy.
@@ -238,14 +220,12 @@ class _Candidate:
         circle: The circle that explains its outline, or None.
         box: The rectangle around the visible part of the circle.
         rises: The region ends at once and does not fade into the surround.
-        dark: The surround is dark.
     """
 
     region: np.ndarray | None
     circle: tuple[float, float, float] | None
     box: tuple[float, float, float, float]
     rises: bool = False
-    dark: bool = False
 
     @classmethod
     def search(cls, brightness: np.ndarray) -> "_Candidate":
@@ -255,12 +235,11 @@ class _Candidate:
         circle = circle and _refine_circle(brightness, surround, circle)
         if region is None or not circle or not _is_plausible(region, (*circle[:2], circle[2] * (1 - _INSET))):
             return cls(region, None, whole, region is not None and _rises(brightness - surround, region))
-        box = _visible_box(region, (*circle[:2], circle[2] * (1 - _INSET)))
-        return cls(region, circle, box, dark=surround < max(_DARK, 0.3 * float(np.median(brightness[region]))))
+        return cls(region, circle, _visible_box(region, (*circle[:2], circle[2] * (1 - _INSET))))
 
     def is_clear(self) -> bool:
         """Tell whether circle and box together explain nearly all of the outline."""
-        if self.region is None or self.circle is None or not self.dark:
+        if self.region is None or self.circle is None:
             return False
         points = _outline(self.region)
         x0, y0, x1, y1 = self.box

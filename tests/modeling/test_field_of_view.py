@@ -218,58 +218,6 @@ def test_circle_on_a_textured_surround(surround):
     check(find_field_of_view(photo), (310, 220), 180, tolerance=0.015)
 
 
-def grain(height, width, seed=0):
-    """Noise of all colors, a little smoothed."""
-    noise = np.random.default_rng(seed).normal(0, 90, (height, width, 3))
-    return np.clip(130 + cv2.GaussianBlur(noise, (0, 0), 1.0), 0, 255)
-
-
-def disk(height, width, center, radius):
-    y, x = np.mgrid[:height, :width]
-    return np.hypot(x - center[0], y - center[1]) <= radius
-
-
-@pytest.mark.parametrize("width", [0.15, 0.25])
-@pytest.mark.parametrize("skin", [(200, 150, 120), (90, 60, 45)])
-def test_the_rim_of_a_lens_around_the_field_is_not_its_rim(skin, width):
-    around = np.where(disk(450, 600, (300, 225), 150 * (1 + width))[..., None], 15, np.array(skin))
-    photo = on_surround(fundus(450, 600, (300, 225), 800), (300, 225), 150, around)
-    check(find_field_of_view(photo), (300, 225), 150, tolerance=0.015)
-
-
-@pytest.mark.parametrize("surround", [page, grain])
-@pytest.mark.parametrize("cut", [0.6, 0.8])
-def test_straight_cuts_on_a_textured_surround(surround, cut):
-    photo, texture = fundus(450, 600, (300, 225), 800), surround(450, 600)
-    low, high = round(225 - cut * 170), round(225 + cut * 170)
-    photo = on_surround(photo, (300, 225), 170, texture)
-    photo[:low], photo[high:] = texture[:low], texture[high:]
-    found = find_field_of_view(photo)
-    check(found, (300, 225), 170, tolerance=0.015)
-    np.testing.assert_allclose(found.box[1::2], (low, high), atol=4)
-
-
-@pytest.mark.parametrize("surround", [page(450, 600), grain(450, 600), np.full((450, 600, 3), 200)])
-def test_a_slanting_cut_leaves_the_mask(surround):
-    photo = on_surround(fundus(450, 600, (300, 225), 800), (300, 225), 180, surround)
-    y, x = np.mgrid[:450, :600]
-    cut = (x - 300) + (y - 225) > 0.75 * 180 * np.sqrt(2)
-    photo[cut] = surround[cut]
-    found = find_field_of_view(photo)
-    check(found, (300, 225), 180, tolerance=0.015)
-    mask, field = found.mask((0, 0, 1, 1), cut.shape), disk(450, 600, (300, 225), 180) & ~cut
-    assert (mask & ~field).sum() < 0.01 * field.sum() and (field & ~mask).sum() < 0.05 * field.sum()
-
-
-@pytest.mark.parametrize("surround", [grain, page])
-def test_a_rectangle_on_a_textured_surround(surround):
-    photo = surround(400, 600).astype(np.uint8)
-    photo[60:340, 120:500] = fundus(280, 380, (190, 140), 600)
-    found = find_field_of_view(photo)
-    assert found.found and found.center is None
-    np.testing.assert_allclose(found.box, (120, 60, 500, 340), atol=4)
-
-
 @pytest.mark.parametrize("level", [0, 255])
 @pytest.mark.parametrize("aspect", [0.75, 0.9])
 def test_ellipse(level, aspect):
