@@ -57,7 +57,7 @@ def commands():
         prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
         lines += [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose)]
         found |= {
-            " ".join(shlex.split(line.replace("[", "").replace("]", ""), comments=True)) if "'{" not in line else line
+            shlex.join(shlex.split(line.replace("[", "").replace("]", ""), comments=True)) if "'{" not in line else line
             for line in lines
             if re.match(r"(retinamatch|make|python -m|accelerate launch -m) ", line) and "..." not in line
         }

@@ -135,7 +135,7 @@ def benchmark_table(rows: list[dict]) -> str:
     head = ["model", "engine", "precision", *STEPS, "all", "peak memory, MB", "installed, MB"]
     lines = ["| " + " | ".join(head) + " |", "| --- |" + " --- |" * (len(head) - 1)]
     for row in rows:
-        seconds = [row["seconds"][step] for step in STEPS]
+        seconds = [row["seconds"].get(step, 0.0) for step in STEPS]
         figures = [f"{value:.2f}" for value in (*seconds, sum(seconds))]
         way = ["", ""] if row["engine"] == AUTO else [row["engine"], row["dtype"]]
         sizes = [f"{row[name]:,.0f}" for name in ("peak_memory", "installed")]
