@@ -11,7 +11,7 @@ EXAMPLES := modeling/retinamatch/examples
 IS_RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 
 SMOKE := build/train-smoke
-# Processes that run the tests.
+# Processes that run the tests, with a thread each: more wait for each other.
 WORKERS ?= 2
 # The folder of the data set, and where downloads of its sources lie; without one, rendered eyes alone.
 DATASET ?= build/dataset
@@ -44,10 +44,10 @@ match: $(STAMP)  ## register the example pair; pictures go to out/match
 	$(BIN)/retinamatch register $(EXAMPLES)/moving.jpg $(EXAMPLES)/fixed.jpg --out out/match
 
 test: $(STAMP)  ## run the tests (RETINAMATCH_DATA names the folder of real photographs)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-slow: $(STAMP)  ## run the tests that take long, which `make test` leaves out
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow
 
 lint: $(STAMP)  ## check style, formatting and types
 	$(BIN)/ruff check .

@@ -57,7 +57,7 @@ def median_error(found, visits, moving_shift, fixed_shift):
 
 
 @pytest.mark.parametrize("field", FIELDS)
-@pytest.mark.parametrize("both", [True, False])
+@pytest.mark.parametrize("both", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_other_fields_register(registrar, visits, field, both):
     moving, moving_shift = FIELDS[field](visits.moving.image)
     fixed, fixed_shift = FIELDS[field](visits.fixed.image) if both else (visits.fixed.image, NO_SHIFT)

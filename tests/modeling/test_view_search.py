@@ -58,12 +58,12 @@ class TestSearch:
         views = [(p.moving, p.fixed) for p in ViewSearch(visits.moving.image, visits.fixed.image).propose()[:4]]
         assert (View(zoom=0.5), AS_GIVEN) in views and (AS_GIVEN, View(zoom=0.5)) in views
 
-    @pytest.mark.parametrize("degrees", range(30, 360, 30))
-    def test_every_turn_is_proposed_at_half_the_size(self, visits, degrees):
+    def test_every_turn_is_proposed_at_half_the_size(self, visits):
         """However little the small pictures tell: what they propose first may be wrong where the overlap is little."""
         proposals = ViewSearch(visits.moving.image, visits.fixed.image).propose()
         turns = [p.moving.turn for p in proposals if p.moving.zoom == p.fixed.zoom]
-        assert min(abs((turn - degrees + 180) % 360 - 180) for turn in turns) <= 20
+        for degrees in range(30, 331):
+            assert min(abs((turn - degrees + 180) % 360 - 180) for turn in turns) <= 22.5
 
     def test_nothing_like_the_photographs_as_given_is_proposed(self, visits):
         for proposal in ViewSearch(visits.moving.image, visits.fixed.image).propose():

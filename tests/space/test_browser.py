@@ -345,7 +345,7 @@ COVERED = """(place) => {
 }"""
 
 
-@pytest.mark.parametrize("width", [320, 390, 768, 1400])
+@pytest.mark.parametrize("width", [390, 1400, *(pytest.param(width, marks=pytest.mark.slow) for width in (320, 768))])
 def test_neither_label_nor_buttons_of_a_photograph_cover_each_other(browser, address, width):
     with opened(browser, address, width, 844) as page:
         expect(page.locator("#register")).to_be_visible(timeout=PATIENCE)
