@@ -77,7 +77,7 @@ def served(seconds: float = 120, folder: Path | None = None, log: Path | None = 
     """Serve the page from a process of its own; gives its address and the number of the process.
 
     Args:
-        seconds: Within which it has to answer, and to end.
+        seconds: Within which it has to answer.
         folder: For files of visitors; the page's own choice when None.
         log: File for what it says; its errors are shown and the rest is not when None.
     """
@@ -102,10 +102,11 @@ def served(seconds: float = 120, folder: Path | None = None, log: Path | None = 
     finally:
         process.terminate()
         try:
-            process.wait(seconds)
+            process.wait(20)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+            raise
 
 
 def _answers(address: str) -> bool:

@@ -1,4 +1,4 @@
-"""Another view of a photograph: turned, its middle alone, with reversed contrast, or in another channel.
+"""Another view of a photograph: turned, a part alone, smaller, with reversed contrast, or in another channel.
 
 Networks know upright photographs of dark vessels in the green channel. What was scanned upside down, taken through
 another lens, or lit by a dye shows the same retina otherwise. A view undoes that before keypoints are looked for; the

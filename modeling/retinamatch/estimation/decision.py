@@ -196,6 +196,7 @@ def hue_decides(evidence: Evidence, settings: EstimationSettings) -> bool:
 
 
 def _may_be_a_pattern(evidence: Evidence, settings: EstimationSettings) -> bool:
+    """Say whether a transform hardly moves or scales the picture, and no count of keypoints excludes a pattern."""
     if evidence.departure is None or evidence.displacement is None:
         return False
     few = few_keypoints(evidence, settings)
