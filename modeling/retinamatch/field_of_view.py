@@ -14,6 +14,8 @@ from .not_retina import find_marks, why_no_retina
 from .rim import Ellipse, contrast_to_surround, find_rim, fit_circle
 
 
+# So much of the radius a cut takes away, or moves what is seen, before the circle counts instead of what is seen.
+_CUT = 0.05
 _SEARCH_SIDE = 512  # the search runs on a copy with at most this many pixels a side
 _LEAST_CONTRAST = 4.0  # gray levels between retina and surround; below, the picture counts as black or uniform
 _CLEAR = 0.85  # share of the outline that circle and box explain; below, a rim is searched on any surround
@@ -54,6 +56,18 @@ class FieldOfView:
     def shows_retina(self) -> bool:
         """Whether the picture may show a retina; when not, `problem` says why."""
         return not self.problem
+
+    @property
+    def camera(self) -> tuple[float, float, float] | None:
+        """Circle of the camera, (x, y, radius) in pixels, where the picture or the camera cuts off much of it."""
+        if self.center is None or self.radius is None:
+            return None
+        x0, y0, x1, y1 = self.box
+        shown = max(x1 - x0, y1 - y0) / 2
+        middle = (x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2
+        apart = np.hypot(*np.subtract(middle, self.center))
+        whole = max(abs(shown / self.radius - 1), apart / self.radius) < _CUT
+        return None if whole else (*self.center, self.radius)
 
     def reach(self, angles: np.ndarray) -> np.ndarray:
         """Distance in pixels from the center to the rim in (N,) directions, radians from the x to the y axis."""

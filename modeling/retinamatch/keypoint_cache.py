@@ -21,6 +21,12 @@ from .keypoint_set import Keypoints
 from .normalized_picture import NormalizedPicture
 
 
+# What is kept; a file of another kind is not looked at.
+_KIND = 2
+# Entries that say how the field of view lies.
+_SHAPE = ("center", "camera", "stretch")
+
+
 class CachedExtractor:
     """An extractor that looks into a folder first; see `Extractor`.
 
@@ -60,7 +66,7 @@ class CachedExtractor:
 
     def place(self, photograph: np.ndarray) -> Path:
         """Say where the keypoints of a photograph, (H, W, 3) uint8 RGB, are or will be."""
-        key = hashlib.blake2b(f"{self.fingerprint} {_version()} {photograph.shape}".encode(), digest_size=24)
+        key = hashlib.blake2b(f"{self.fingerprint} {_version()} {_KIND} {photograph.shape}".encode(), digest_size=24)
         key.update(np.ascontiguousarray(photograph).data)
         name = key.hexdigest()
         return self.folder / name[:2] / f"{name}.npz"
@@ -90,8 +96,7 @@ def _to_arrays(keypoints: Keypoints) -> dict[str, np.ndarray]:
         "scale": np.array(keypoints.scale),
         "problem": np.array(keypoints.problem),
     }
-    if keypoints.center is not None:
-        entries["center"] = np.array(keypoints.center)
+    entries |= {name: np.array(value) for name in _SHAPE if (value := getattr(keypoints, name)) is not None}
     if keypoints.heatmap is not None:
         entries["heatmap"] = keypoints.heatmap
     if isinstance(dense := keypoints.describe, DenseDescriptors):
@@ -129,14 +134,16 @@ def _from_arrays(entries: dict[str, np.ndarray]) -> Keypoints:
         x, y, scale = (float(value) for value in entries["picture_place"])
         values = entries["picture_values"].astype(np.float32)
         picture = NormalizedPicture(values, entries["picture_mask"], entries["picture_color"], (x, y), scale)
-    center = entries.get("center")
+    center, camera, stretch = (entries[name].tolist() if name in entries else None for name in _SHAPE)
     return Keypoints(
         points=entries["points"].astype(np.float64),
         descriptors=entries["descriptors"].astype(np.float32),
         scores=entries["scores"].astype(np.float32),
         size=(height, width),
         scale=float(entries["scale"]),
-        center=None if center is None else (float(center[0]), float(center[1])),
+        center=center and (center[0], center[1]),
+        camera=camera and (camera[0], camera[1], camera[2]),
+        stretch=stretch and ((stretch[0][0], stretch[0][1]), (stretch[1][0], stretch[1][1])),
         describe=dense,
         heatmap=entries.get("heatmap"),
         picture=picture,

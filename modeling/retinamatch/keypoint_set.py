@@ -49,6 +49,8 @@ class Keypoints:
             transform from a wrong one.
         camera: (x, y, radius) of the camera's field of view in pixels, where only a part of it is looked at; that of
             what is looked at when None.
+        stretch: ((a, b), (c, d)), the field of view is an ellipse, the circle of `camera` under this matrix; None for a
+            circle.
         problem: Why the photograph evidently shows no retina, in words; else "".
     """
 
@@ -62,6 +64,7 @@ class Keypoints:
     heatmap: np.ndarray | None = None
     picture: NormalizedPicture | None = None
     camera: tuple[float, float, float] | None = None
+    stretch: tuple[tuple[float, float], tuple[float, float]] | None = None
     problem: str = ""
 
     def __len__(self) -> int:
@@ -102,12 +105,14 @@ class Keypoints:
     def to_camera(self, pixels: np.ndarray) -> np.ndarray:
         """Bring pixels, (N, 2), to places in the camera's field of view: from its center, in units of its radius."""
         *center, radius = self.camera or (*self.middle, self.radius)
-        return (pixels - center) / radius
+        places = (pixels - center) / radius
+        return places if self.stretch is None else places @ np.linalg.inv(self.stretch).T
 
     def from_camera(self, points: np.ndarray) -> np.ndarray:
         """Compute the pixels, (N, 2), of places in the camera's field of view: the inverse of `to_camera`."""
         *center, radius = self.camera or (*self.middle, self.radius)
-        return points * radius + center
+        places = points if self.stretch is None else points @ np.transpose(self.stretch)
+        return places * radius + center
 
 
 __all__ = ["Describe", "Keypoints", "WORKING_SIZE"]

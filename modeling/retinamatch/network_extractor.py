@@ -22,6 +22,8 @@ class Prepared:
         frame: The rectangle that the input shows, (x0, y0, x1, y1) relative to the photograph.
         size: (height, width) of the photograph.
         picture: What is kept of the photograph to be compared.
+        camera: As in `Keypoints`, like the next one.
+        stretch: See there.
         problem: Why it evidently shows no retina, in words; else "".
     """
 
@@ -30,6 +32,8 @@ class Prepared:
     frame: tuple[float, float, float, float]
     size: tuple[int, int]
     picture: NormalizedPicture
+    camera: tuple[float, float, float] | None
+    stretch: tuple[tuple[float, float], tuple[float, float]] | None
     problem: str
 
     @classmethod
@@ -44,7 +48,8 @@ class Prepared:
         """Put together what was made of a photograph, (H, W, 3) uint8 RGB."""
         picture = NormalizedPicture.from_photo(photograph, field_of_view)
         size = (photograph.shape[0], photograph.shape[1])
-        return cls(pixels, mask, frame, size, picture, field_of_view.problem)
+        view = field_of_view
+        return cls(pixels, mask, frame, size, picture, view.camera, view.stretch, view.problem)
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,8 @@ class NetworkExtractor:
             describe=replace(dense, map=descriptor_map.astype(np.float16)),
             heatmap=(1 / (1 + np.exp(-logits))).astype(np.float16) if self.heatmaps else None,
             picture=one.picture,
+            camera=one.camera,
+            stretch=one.stretch,
             problem=one.problem,
         )
 

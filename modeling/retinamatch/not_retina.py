@@ -18,6 +18,9 @@ _LEAST_PIXELS = 6  # of one mark on the small copy
 _REACH = {0: (-0.2, 1.3), 2: (-0.2, 1.15)}
 _LEAST_RANGE = 3.0  # gray levels between the 2nd and the 98th percentile
 _LEAST_LIKENESS = 0.7  # correlation of neighbors on a copy of 256 pixels; photographs have .88 and more
+# Where thin dark lines cross a photograph, such as lashes, neighbors are less alike; a median takes lines away and
+# leaves noise without any likeness at these distances: .03 at most, photographs with lashes have .43 and more.
+_LINES, _DISTANCES, _LEAST_PERSISTENCE = 5, (4, 6), 0.3
 _LEAST_WITHIN = 0.12  # fraction of the variance that two gray levels leave; photographs have .22 and more
 
 
@@ -98,15 +101,26 @@ def why_no_retina(picture: np.ndarray, inside: np.ndarray) -> str:
         return "it is uniform"
     mean = (count * levels).sum() / total
     variance = (count * (levels - mean) ** 2).sum() / total
-    rest = np.where(inside, gray - np.float32(mean), 0)
-    alike = min((rest[1:] * rest[:-1]).sum(), (rest[:, 1:] * rest[:, :-1]).sum()) / total
-    if alike < _LEAST_LIKENESS * variance:
-        return "it shows noise or a fine pattern"
+    if _likeness(gray, inside, 1) < _LEAST_LIKENESS:
+        without_lines = cv2.medianBlur(gray, _LINES)
+        if min(_likeness(without_lines, inside, distance) for distance in _DISTANCES) < _LEAST_PERSISTENCE:
+            return "it shows noise or a fine pattern"
     parted = (share > 0) & (share < 1)
     moment = np.cumsum(count * (levels - mean))[parted] / total
     if (moment**2 / (share * (1 - share))[parted]).max() > (1 - _LEAST_WITHIN) * variance:  # Otsu 1979
         return "it has two gray levels only, like a drawing or a page"
     return ""
+
+
+def _likeness(gray: np.ndarray, inside: np.ndarray, distance: int) -> float:
+    """Give the correlation of pixels that lie so far apart, along rows or columns, whichever is less."""
+    rest = np.where(inside, gray - gray[inside].mean(dtype=np.float32), 0)
+    total, power = np.count_nonzero(inside), np.square(rest).sum()
+    alike = []
+    for flat, member in ((rest, inside), (rest.T, inside.T)):
+        both = np.count_nonzero(member[distance:] & member[:-distance])
+        alike.append((flat[distance:] * flat[:-distance]).sum() / max(both, 1))
+    return float(min(alike) * total / max(power, 1e-9))
 
 
 __all__ = ["find_marks", "why_no_retina"]

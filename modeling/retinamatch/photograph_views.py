@@ -121,7 +121,8 @@ class PhotographViews:
             center=tuple(_apply(matrix, found.middle[None])[0]),
             describe=found.describe and _DescribeInView(found.describe, np.linalg.inv(matrix)),
             heatmap=None,
-            camera=_circle(self.whole) if view.zoom > 1 else None,
+            camera=_circle(self.whole) if view.zoom > 1 else self.whole.camera if view.zoom == 1 else None,
+            stretch=self.whole.stretch,
             problem="",  # the photograph was judged as it was given
             picture=picture,
         )

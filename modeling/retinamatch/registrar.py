@@ -311,7 +311,8 @@ class Registrar:
         """Look again at a pair that matches although it is turned or shows fields of different width.
 
         Returns:
-            By the generator: the registration of the views that undo that, where more matches agree; else `found`.
+            By the generator: the registration of the views that undo that, where more matches agree; else `found`, a
+            rough one where it was found in smaller views and those do not match.
         """
         proposal = None if found.transform is None else closer_views(*keypoints, found.transform, found.views)
         if proposal is None:
@@ -326,6 +327,9 @@ class Registrar:
             )
             again = self.register_keypoints(one, other, transform=transform, settings=settings)
         found.timings["views"] = found.timings.get("views", 0.0) + timings["views"]
+        if not again and min(view.zoom for view in found.views) < 1:
+            # Found by small views alone, and not confirmed at full size: the place may be right, pixels are not.
+            found.estimate = replace(found.estimate, rough=True)
         if not again or again.evidence["agreeing"] <= found.evidence["agreeing"]:
             return found
         return self._in_views(again, proposal, keypoints, found.timings)

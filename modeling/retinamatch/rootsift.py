@@ -59,6 +59,8 @@ def rootsift_keypoints(photo: np.ndarray, maximum: int = MAXIMUM_KEYPOINTS) -> K
         scale,
         center,
         picture=NormalizedPicture.from_photo(photo, view),
+        camera=view.camera,
+        stretch=view.stretch,
         problem=view.problem,
     )
 

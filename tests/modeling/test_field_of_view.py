@@ -289,6 +289,17 @@ def test_a_retina_may_be_one(surround):
         assert find_field_of_view(picture).shows_retina
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_thin_dark_lines_are_no_fine_pattern(seed):
+    rng = np.random.default_rng(seed)
+    photo = on_surround(fundus(450, 600, (300, 225), 800), (300, 225), 190, np.zeros(3))
+    for x in rng.uniform(0, 600, 60):  # lashes
+        steps = np.column_stack([rng.normal(0, 18, 6).cumsum() + x, np.arange(6) * rng.uniform(20, 50)])
+        cv2.polylines(photo, [steps.round().astype(np.int32)], False, (15, 8, 5), 2, cv2.LINE_AA)
+    found = find_field_of_view(photo)
+    assert found.shows_retina, found.problem
+
+
 def test_a_picture_in_other_colors_is_not_all_marks():
     photo = np.random.default_rng(0).integers(0, 256, (120, 200, 3)).astype(np.uint8)
     assert find_field_of_view(photo).mask((0, 0, 1, 1), (120, 200)).all()

@@ -1,5 +1,6 @@
 """Keypoints that are kept: found once, the same ever after."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -68,3 +69,16 @@ def test_an_extractor_without_a_fingerprint_is_refused(tmp_path):
 
     with pytest.raises(ValueError, match="fingerprint"):
         Registrar(Mine(), cache=tmp_path)
+
+
+def test_the_shape_of_the_field_is_kept(visits, tmp_path):
+    registrar = Registrar("rootsift", cache=tmp_path)
+    photographs = [
+        cv2.resize(visits.moving.image, (512, 410), interpolation=cv2.INTER_AREA),
+        np.ascontiguousarray(visits.moving.image[:, :280]),
+    ]
+    found, again = registrar.keypoints(photographs), registrar.keypoints(photographs)
+    assert found[0].stretch is not None and found[1].camera is not None
+    assert [(one.center, one.camera, one.stretch) for one in found] == [
+        (one.center, one.camera, one.stretch) for one in again
+    ]

@@ -78,3 +78,37 @@ def test_one_channel_and_16_bit_files_register(registrar, visits, deep, tmp_path
     found = registrar.register(tmp_path / "gray.png", visits.fixed.image)
     assert found, found.reason
     assert median_error(found, visits, NO_SHIFT, NO_SHIFT) < 1.5
+
+
+@pytest.mark.parametrize("across, down", [(1.0, 0.8), (0.82, 1.0)])
+@pytest.mark.parametrize("overlap", [1.0, 0.6])
+def test_pixels_that_are_not_square(registrar, visits, across, down, overlap):
+    size = round(across * SIDE), round(down * SIDE)
+    moving = cv2.resize(visits.moving.image, size, interpolation=cv2.INTER_AREA)
+    fixed = np.ascontiguousarray(visits.fixed.image[:, : round(overlap * SIDE)])
+    keypoints = registrar.keypoints([moving, fixed])
+    found = registrar.register_keypoints(*keypoints)
+    assert found and found.evidence["start"] == "rotation of the eye"
+    points = np.random.default_rng(0).uniform(0.3, 0.7, (60, 2)) * SIDE
+    mapped = found.transform((points + 0.5) * size / SIDE - 0.5)
+    assert np.nanmedian(np.linalg.norm(mapped - visits.correspond(points), axis=1)) < 1.5
+    (a, _), (_, d) = keypoints[0].stretch
+    assert a / d == pytest.approx(across / down, abs=0.03)
+
+
+@pytest.mark.parametrize("part", [(0.0, 0.0, 0.55, 1.0), (0.0, 0.35, 1.0, 1.0), (0.35, 0.3, 1.0, 1.0)])
+def test_a_cut_field_is_that_of_its_camera(registrar, visits, part):
+    left, top, right, bottom = (np.array(part) * SIDE).round().astype(int)
+    moving, corner = np.ascontiguousarray(visits.moving.image[top:bottom, left:right]), np.array([left, top])
+    (keypoints,) = registrar.keypoints([moving])
+    (whole,) = registrar.keypoints([visits.moving.image])
+    assert keypoints.camera == pytest.approx([*(whole.middle - corner), whole.radius], abs=0.015 * whole.radius)
+    places = np.random.default_rng(0).uniform(0, 200, (20, 2))
+    assert keypoints.from_camera(keypoints.to_camera(places)) == pytest.approx(places)
+    found = registrar.register(moving, visits.fixed.image)
+    assert found, found.reason
+    # What the cut took away lies where the rotation of the eye says.
+    points = np.random.default_rng(0).uniform(0.25, 0.75, (200, 2)) * SIDE
+    error = np.linalg.norm(found.transform(points - corner) - visits.correspond(points), axis=1)
+    shown = ((points > corner) & (points < [right, bottom])).all(1)
+    assert np.nanmedian(error[shown]) < 1.5 and np.nanmedian(error[~shown]) < 6

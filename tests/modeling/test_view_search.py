@@ -1,6 +1,7 @@
 """Photographs that do not match as they were given: the search proposes the right view, and the registrar takes it."""
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from datasets_scripts.rendering.fundus import render
 from retinamatch import registrar as registrar_module
 from retinamatch.cli import app
 from retinamatch.normalized_picture import NormalizedPicture
-from retinamatch.photograph_views import AS_GIVEN, View
+from retinamatch.photograph_views import AS_GIVEN, PhotographViews, View
 from retinamatch.registrar import Registrar, UnknownNameError, register
 from retinamatch.results import read_points
 from retinamatch.view_search import ViewSearch, vessel_contrast
@@ -143,6 +144,23 @@ class TestRegistrar:
         truth = visits.correspond(points)
         moving, fixed = (points - corner, truth) if which == "moving" else (points, truth - corner)
         assert np.nanmedian(np.linalg.norm(found.transform(moving) - fixed, axis=1)) < 2
+
+    @pytest.mark.parametrize("confirmed", [True, False])
+    def test_what_smaller_views_alone_show_is_a_rough_registration(self, registrar, visits, monkeypatch, confirmed):
+        part, _ = middle_part(visits.moving.image, 0.5, (0.2, -0.2))
+        find = PhotographViews.find
+
+        def find_at_full_size(views, view):
+            found = find(views, view)
+            if confirmed or view.zoom < 1:
+                return found
+            points, descriptors, scores = found.points[:3], found.descriptors[:3], found.scores[:3]
+            return replace(found, points=points, descriptors=descriptors, scores=scores)
+
+        monkeypatch.setattr(PhotographViews, "find", find_at_full_size)
+        found = registrar.register(part, visits.fixed.image)
+        assert found and found.estimate.rough is not confirmed
+        assert (found.views[0].zoom < 1) is not confirmed
 
     def test_reversed_contrast_is_registered(self, registrar, visits):
         found = registrar.register(reverse(visits.moving.image), visits.fixed.image)

@@ -166,9 +166,12 @@ def _estimate(
         return _rejected(matches, scores, f"too few of the {len(matches)} matches agree on one transform")
     evidence = gather_evidence(moving, fixed, matches, agreed.transform, agreed.matches[agreed.inliers], settings)
     fine, agreement, enough = agreed, None, not few_keypoints(evidence, settings)
+    loose = replace(settings, prior_weight=settings.refined_prior_weight)
     if not impossible_shape(evidence, settings):
-        fine, prior, agreement = _look_closer(agreed, prior, moving, fixed, enough, settings)
-    prior = _extended(prior, base, fine, moving, fixed, settings)
+        fine, prior, agreement = _look_closer(agreed, prior, moving, fixed, enough, loose)
+    inner, prior = prior, _extended(prior, base, fine, moving, fixed, settings)
+    # Beyond a narrow field the prior points alone tell, and hold the transform as firmly as at first.
+    settings = loose if prior is inner else settings
     held_out: dict[str, float] = {}
     if kind is None:
         kind, held_out = _richest_class(fine, prior, settings)

@@ -80,15 +80,15 @@ def find_hypothesis(
         None when no two matches determine either.
     """
     p, q = moving.points[matches[:, 0]], fixed.points[matches[:, 1]]
-    points, parts = (moving.to_camera(p), fixed.to_camera(q)), (moving.part, fixed.part)
-    radius = settings.start_radius * 2 / WORKING_SIZE * fixed.part
-    # A camera with another angle of view than usual rotates the plane rather than the sphere; both are tried.
-    rotations = [find_rotation(*points, radius, settings.trials, curvature=k, parts=parts) for k in (CURVATURE, PLANE)]
-    starts = [
-        _Rotation(moving, fixed, replace(rotation, curvature=CURVATURE))
-        for rotation in rotations
-        if rotation is not None
-    ]
+    radius, parts = settings.start_radius * 2 / WORKING_SIZE * fixed.part, (moving.part, fixed.part)
+    starts = []
+    for one, other in _shapes(moving, fixed):
+        points = one.to_camera(p), other.to_camera(q)
+        # A camera with another angle of view than usual rotates the plane rather than the sphere; both are tried.
+        for curvature in (CURVATURE, PLANE):
+            rotation = find_rotation(*points, radius, settings.trials, curvature=curvature, parts=parts)
+            if rotation is not None:
+                starts.append(_Rotation(one, other, replace(rotation, curvature=CURVATURE)))
     candidates = [_tighten(start, p, q, fixed.scale, settings) for start in starts]
     best = max(candidates, key=lambda base: _explained(base, p, q, fixed.scale, settings), default=None)
     # MAGSAC++ draws at random: its seed makes the same pair give the same answer.
@@ -118,14 +118,29 @@ def hypothesis_from_points(moving: Keypoints, fixed: Keypoints, points: np.ndarr
     Returns:
         None when they agree with none: two of them at least must.
     """
-    pair = moving.to_camera(points[:, :2]), fixed.to_camera(points[:, 2:])
-    rotation = find_rotation(*pair, _BY_HAND * 2 / WORKING_SIZE, 200)
-    if rotation is None:
-        return None
-    start = _Rotation(moving, fixed, rotation, "points set by hand")
-    for _ in range(4):
-        start = start.refit(points[:, :2], points[:, 2:], np.ones(len(points)), _BY_HAND / 4)
-    return start
+    starts = []
+    for one, other in _shapes(moving, fixed):
+        pair = one.to_camera(points[:, :2]), other.to_camera(points[:, 2:])
+        rotation = find_rotation(*pair, _BY_HAND * 2 / WORKING_SIZE, 200)
+        if rotation is None:
+            continue
+        start = _Rotation(one, other, rotation, "points set by hand")
+        for _ in range(4):
+            start = start.refit(points[:, :2], points[:, 2:], np.ones(len(points)), _BY_HAND / 4)
+        starts.append(start)
+    distance = [np.linalg.norm(start(points[:, :2]) - points[:, 2:], axis=1).mean() for start in starts]
+    return starts[int(np.argmin(distance))] if starts else None
+
+
+def _shapes(moving: Keypoints, fixed: Keypoints) -> list[tuple[Keypoints, Keypoints]]:
+    """Give the photographs as they are, and where a field is an ellipse, as if it were a circle.
+
+    Pixels that are not square make an ellipse of a round field; the field of other cameras is one.
+    """
+    pairs = [(moving, fixed)]
+    if moving.stretch is not None or fixed.stretch is not None:
+        pairs.append((replace(moving, stretch=None), replace(fixed, stretch=None)))
+    return pairs
 
 
 def _tighten(base: Hypothesis, p: np.ndarray, q: np.ndarray, scale: float, settings: EstimationSettings) -> Hypothesis:

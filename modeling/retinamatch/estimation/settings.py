@@ -20,6 +20,8 @@ class EstimationSettings:
         ratio: Of the guided search; see `guided_matches`.
         noise: Range of the standard deviation of a coordinate that the reweighting believes.
         prior_weight: The prior points, which hold the polynomial where no match lies, weigh as much as so many matches.
+        refined_prior_weight: The same in the dense refinement and after it, where matches are many and better than what
+            the prior points rest on, unless one field is much narrower than the other.
         refine_reaches: Half the side of the window of the dense refinement, one round each.
         minimum_similarity: Cosine of two descriptors below which the dense refinement has found nothing.
         inlier_radius: Distance at which a match agrees with the quadratic transform.
@@ -60,6 +62,7 @@ class EstimationSettings:
     ratio: float = 0.9
     noise: tuple[float, float] = (0.5, 2.0)
     prior_weight: float = 30.0
+    refined_prior_weight: float = 8.0
     refine_reaches: tuple[float, ...] = (6.0, 4.0)
     minimum_similarity: float = 0.5
     inlier_radius: float = 3.0
