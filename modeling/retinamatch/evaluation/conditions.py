@@ -159,6 +159,36 @@ def narrowed(pair: AnnotatedPair, fraction: float) -> AnnotatedPair:
     return replace(pair, moving=moving, moving_points=pair.moving_points * scale + shift)
 
 
+def cut_off(pair: AnnotatedPair, fraction: float) -> AnnotatedPair:
+    """Show the left or the right part of the moving picture alone, the one with more control points, and those alone.
+
+    Args:
+        pair: The pair.
+        fraction: Of the picture's width that is left.
+    """
+    width = pair.moving.shape[1]
+    kept = round(fraction * width)
+    sides = [pair.moving_points[:, 0] < kept - 0.5, pair.moving_points[:, 0] > width - kept - 0.5]
+    right = bool(sides[1].sum() > sides[0].sum())
+    first, shown = (width - kept if right else 0), sides[right]
+    return replace(
+        pair,
+        moving=np.ascontiguousarray(pair.moving[:, first : first + kept]),
+        moving_points=pair.moving_points[shown] - [first, 0],
+        fixed_points=pair.fixed_points[shown],
+    )
+
+
+def squeezed(pair: AnnotatedPair, fraction: float) -> AnnotatedPair:
+    """Make the moving photograph so much lower and leave its width: pixels that are not square."""
+    height, width = pair.moving.shape[:2]
+    lower = max(1, round(fraction * height))
+    points = (pair.moving_points + 0.5) * [1, lower / height] - 0.5
+    return replace(
+        pair, moving=cv2.resize(pair.moving, (width, lower), interpolation=cv2.INTER_AREA), moving_points=points
+    )
+
+
 def surrounded(pair: AnnotatedPair, color: tuple[int, int, int], rim: float = 0.0) -> AnnotatedPair:
     """Give both photographs a surround of one color.
 
@@ -239,6 +269,8 @@ CONDITIONS: dict[str, Condition] = {
     **{f"both degraded {level}": partial(both_degraded, level=level) for level in (3, 4)},
     **{f"turned {angle}": partial(turned, degrees=angle) for angle in (15, 30, 45, 90, 180)},
     **{f"field {fraction} %": partial(narrowed, fraction=fraction / 100) for fraction in (70, 50)},
+    "cut to 60 %": partial(cut_off, fraction=0.6),
+    "squeezed to 80 %": partial(squeezed, fraction=0.8),
     "red channel": partial(single_channel, channel=0),
     "blue channel": partial(single_channel, channel=2),
     "reversed contrast": reversed_contrast,
@@ -313,6 +345,7 @@ __all__ = [
     "both_degraded",
     "choose_conditions",
     "compressed",
+    "cut_off",
     "degraded",
     "find_keypoints_under",
     "haze",
@@ -321,6 +354,7 @@ __all__ = [
     "resized",
     "reversed_contrast",
     "single_channel",
+    "squeezed",
     "surrounded",
     "turned",
 ]

@@ -100,8 +100,11 @@ def _judge(
 
 
 def _matching_score(pair: AnnotatedPair, moving: Keypoints, fixed: Keypoints, matches: np.ndarray) -> float | None:
-    """Compare matches by descriptor alone with a quadratic transform fitted to the control points."""
-    truth = Quadratic.fit(pair.moving_points, pair.fixed_points)
+    """Compare matches by descriptor alone with a quadratic transform fitted to the control points, if they suffice."""
+    try:
+        truth = Quadratic.fit(pair.moving_points, pair.fixed_points)
+    except ValueError:  # too few of them
+        return None
     hull = cv2.convexHull(pair.moving_points.astype(np.float32))
     inside = np.array([cv2.pointPolygonTest(hull, tuple(map(float, point)), False) >= 0 for point in moving.points])
     if not inside.any():

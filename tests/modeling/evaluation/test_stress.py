@@ -88,7 +88,7 @@ def fire_folder(tmp_path_factory, visits):
 class TestRun:
     def test_conditions_registrars_and_control_points_come_together(self, fire_folder):
         """Turned photographs keep their control points: a method that does not mind a turn is right at every one."""
-        names = ("clean", "turned 90", "field 70 %")
+        names = ("clean", "turned 90", "field 70 %", "cut to 60 %", "squeezed to 80 %")
         outcomes = run_stress(fire_folder, {"rootsift": Registrar("rootsift")}, names)
         assert [o.condition for o in outcomes] == list(names)
         by = {o.condition: o for o in outcomes}
