@@ -81,7 +81,7 @@ def test_one_channel_and_16_bit_files_register(registrar, visits, deep, tmp_path
 
 
 @pytest.mark.parametrize("across, down", [(1.0, 0.8), (0.82, 1.0)])
-@pytest.mark.parametrize("overlap", [1.0, 0.6])
+@pytest.mark.parametrize("overlap", [pytest.param(1.0, marks=pytest.mark.slow), 0.6])
 def test_pixels_that_are_not_square(registrar, visits, across, down, overlap):
     size = round(across * SIDE), round(down * SIDE)
     moving = cv2.resize(visits.moving.image, size, interpolation=cv2.INTER_AREA)

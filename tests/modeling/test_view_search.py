@@ -145,7 +145,7 @@ class TestRegistrar:
         moving, fixed = (points - corner, truth) if which == "moving" else (points, truth - corner)
         assert np.nanmedian(np.linalg.norm(found.transform(moving) - fixed, axis=1)) < 2
 
-    @pytest.mark.parametrize("confirmed", [True, False])
+    @pytest.mark.parametrize("confirmed", [pytest.param(True, marks=pytest.mark.slow), False])
     def test_what_smaller_views_alone_show_is_a_rough_registration(self, registrar, visits, monkeypatch, confirmed):
         part, _ = middle_part(visits.moving.image, 0.5, (0.2, -0.2))
         find = PhotographViews.find
