@@ -126,6 +126,9 @@ print(json.dumps([names, found.keypoints.double().sum().item(), len(matches), ty
 """
 
 
+@pytest.mark.parametrize(
+    "family", ["lk_superretina", pytest.param("swin_retina", marks=pytest.mark.slow)], indirect=True
+)
 def test_the_same_as_remote_code_without_the_package(family, repository, photos, tmp_path):
     # -I: neither the current folder nor PYTHONPATH; the editable install of the package is blocked by a module of
     # its name.

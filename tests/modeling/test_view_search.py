@@ -126,7 +126,7 @@ class TestRegistrar:
         "which, share, where",
         [
             ("moving", 0.42, (0.3, 0.2)),
-            ("fixed", 0.5, (-0.3, 0.25)),
+            pytest.param("fixed", 0.5, (-0.3, 0.25), marks=pytest.mark.slow),
             pytest.param("moving", 0.6, (-0.3, 0.25), marks=pytest.mark.slow),
             pytest.param("fixed", 0.42, (0.0, 0.0), marks=pytest.mark.slow),
         ],
