@@ -166,7 +166,9 @@ def _estimate(
         return _rejected(matches, scores, f"too few of the {len(matches)} matches agree on one transform")
     evidence = gather_evidence(moving, fixed, matches, agreed.transform, agreed.matches[agreed.inliers], settings)
     fine, agreement, enough = agreed, None, not few_keypoints(evidence, settings)
-    loose = replace(settings, prior_weight=settings.refined_prior_weight)
+    loose = settings
+    if moving.describe is not None and fixed.describe is not None:
+        loose = replace(settings, prior_weight=settings.refined_prior_weight)
     if not impossible_shape(evidence, settings):
         fine, prior, agreement = _look_closer(agreed, prior, moving, fixed, enough, loose)
     inner, prior = prior, _extended(prior, base, fine, moving, fixed, settings)
