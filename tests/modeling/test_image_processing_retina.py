@@ -283,6 +283,7 @@ print(type(processor).__name__, tuple(batch.pixel_values.shape))
 """
 
 
+@pytest.mark.slow
 def test_remote_code(tmp_path):
     class_before = RetinaImageProcessor._auto_class
     RetinaImageProcessor.register_for_auto_class()

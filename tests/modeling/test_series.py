@@ -100,6 +100,7 @@ def test_strip_has_a_panel_for_every_visit(series):
     assert drawn[3][1].shape == drawn[4][1].shape and drawn[3][1].shape[1] == 512
 
 
+@pytest.mark.slow
 def test_nothing_registered_leaves_the_record_alone(other_eye, visits, rootsift, tmp_path):
     photographs = [visits.fixed.image, other_eye, visits.moving.image[:, ::-1]]
     outcome = register_series(photographs, 0, rootsift, names=["a", "b", "c"])

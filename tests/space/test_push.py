@@ -37,6 +37,7 @@ def test_dry_run_asks_nobody_and_lists_what_would_be_sent(tmp_path):
     assert re.search(r"Would push \d+ files, \d+\.\d MiB, to me/retinamatch; nothing was changed\.", lines[-1])
 
 
+@pytest.mark.slow
 def test_push_sends_everything_once_and_what_is_gone_is_deleted(tmp_path):
     with StandInHub() as hub:
         environment = hub.environment(tmp_path)
