@@ -166,7 +166,7 @@ def _estimate(
         return _rejected(matches, scores, f"too few of the {len(matches)} matches agree on one transform")
     evidence = gather_evidence(moving, fixed, matches, agreed.transform, agreed.matches[agreed.inliers], settings)
     fine, agreement, enough = agreed, None, not few_keypoints(evidence, settings)
-    loose = settings
+    loose = settings  # what is refined densely rests on many good matches, so that the prior holds it less
     if moving.describe is not None and fixed.describe is not None:
         loose = replace(settings, prior_weight=settings.refined_prior_weight)
     if not impossible_shape(evidence, settings):

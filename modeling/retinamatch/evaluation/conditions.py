@@ -98,10 +98,7 @@ def haze(pair: AnnotatedPair, density: float) -> AnnotatedPair:
 def resized(pair: AnnotatedPair, scale: float) -> AnnotatedPair:
     """Resample the moving photograph to `scale` times its size."""
     height, width = pair.moving.shape[:2]
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    moving = cv2.resize(pair.moving, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    points = (pair.moving_points + 0.5) * size / np.array([width, height]) - 0.5
-    return replace(pair, moving=moving, moving_points=points)
+    return _at_size(pair, max(1, round(width * scale)), max(1, round(height * scale)))
 
 
 def compressed(pair: AnnotatedPair, quality: int, width: int) -> AnnotatedPair:
@@ -182,11 +179,7 @@ def cut_off(pair: AnnotatedPair, fraction: float) -> AnnotatedPair:
 def squeezed(pair: AnnotatedPair, fraction: float) -> AnnotatedPair:
     """Make the moving photograph so much lower and leave its width: pixels that are not square."""
     height, width = pair.moving.shape[:2]
-    lower = max(1, round(fraction * height))
-    points = (pair.moving_points + 0.5) * [1, lower / height] - 0.5
-    return replace(
-        pair, moving=cv2.resize(pair.moving, (width, lower), interpolation=cv2.INTER_AREA), moving_points=points
-    )
+    return _at_size(pair, width, max(1, round(fraction * height)))
 
 
 def surrounded(pair: AnnotatedPair, color: tuple[int, int, int], rim: float = 0.0) -> AnnotatedPair:
@@ -228,6 +221,14 @@ def marked(
         return (photo * (1 - weight) + gray * weight).round().astype(np.uint8)
 
     return replace(pair, moving=mark(pair.moving), fixed=mark(pair.fixed))
+
+
+def _at_size(pair: AnnotatedPair, width: int, height: int) -> AnnotatedPair:
+    before = pair.moving.shape[1::-1]
+    larger = width > before[0] or height > before[1]
+    moving = cv2.resize(pair.moving, (width, height), interpolation=cv2.INTER_CUBIC if larger else cv2.INTER_AREA)
+    points = (pair.moving_points + 0.5) * (width, height) / np.array(before) - 0.5
+    return replace(pair, moving=moving, moving_points=points)
 
 
 def _inside(photo: np.ndarray) -> np.ndarray:
