@@ -11,7 +11,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from .field_of_view import FieldOfView
 from .keypoint_set import Keypoints
+from .normalized_picture import NormalizedPicture
 from .rootsift import rootsift_keypoints
 
 
@@ -52,12 +54,20 @@ class Extractor(Protocol):
 class PreparingExtractor(Extractor, Protocol):
     """An extractor that a part of the work can be done for beforehand, in other threads."""
 
-    def prepare(self, photograph: np.ndarray, zoom: float = 1.0) -> Any:
+    def prepare(
+        self,
+        photograph: np.ndarray,
+        zoom: float = 1.0,
+        field_of_view: FieldOfView | None = None,
+        picture: NormalizedPicture | None = None,
+    ) -> Any:
         """Do what needs no network; `find` takes the outcome in place of the photograph.
 
         Args:
             photograph: (H, W, 3) uint8 RGB.
             zoom: Width at which the network sees the field of view, relative to the usual one; at most 1.
+            field_of_view: Where the retina lies; found when None.
+            picture: What is kept of the photograph to be compared; made when None.
         """
 
 

@@ -18,7 +18,7 @@ from transformers.image_utils import PILImageResampling, SizeDict
 from transformers.processing_utils import ImagesKwargs
 
 from .canvas import WORKING_SIZE, crop_gray, place
-from .field_of_view import FieldOfView, find_field_of_view
+from .field_of_view import find_field_of_view
 from .keypoints import RetinaKeypointOutput, RetinaMatchingOutput
 from .photographs import PhotographError, PhotographLike, read_photograph
 
@@ -66,13 +66,7 @@ class RetinaImageProcessorKwargs(ImagesKwargs, total=False):
 
 
 class RetinaBatch(BatchFeature):
-    """Output of the processor. `to` casts the pixels alone: coordinates in half precision would be off by pixels.
-
-    Attributes:
-        fields_of_view: What was found in each photograph, for those who want more of it than its mask.
-    """
-
-    fields_of_view: list[FieldOfView]
+    """Output of the processor. `to` casts the pixels alone: coordinates in half precision would be off by pixels."""
 
     def to(self, *args: Any, **kwargs: Any) -> "RetinaBatch":
         frames = self.data.get("image_frames")
@@ -153,7 +147,7 @@ class RetinaImageProcessor(PilBackend):
         return_tensors: str | None = None,
         **options: Any,
     ) -> BatchFeature:
-        fit = _height_and_width(size) if do_resize else None
+        fit = height_and_width(size) if do_resize else None
         parts = []
         for photo in images:
             view = find_field_of_view(photo)
@@ -173,9 +167,7 @@ class RetinaImageProcessor(PilBackend):
             data["image_frames"].append(np.array(frame, dtype=np.float32))
         if return_tensors is not None and len({values.shape for values in data["pixel_values"]}) > 1:
             raise ValueError("Images of several sizes do not stack into one tensor without padding: leave `do_pad` on.")
-        batch = RetinaBatch(data=data, tensor_type=return_tensors)
-        batch.fields_of_view = [view for view, _, _ in parts]
-        return batch
+        return RetinaBatch(data=data, tensor_type=return_tensors)
 
     def post_process_keypoint_detection(
         self, outputs: RetinaKeypointOutput, target_sizes: TargetSizes
@@ -270,7 +262,12 @@ def _fetch(address: str, timeout: float | None) -> bytes:
     return answer.content
 
 
-def _height_and_width(size: SizeDict) -> tuple[int, int]:
+def height_and_width(size: SizeDict) -> tuple[int, int]:
+    """Return height and width of a size.
+
+    Raises:
+        ValueError: It says something else, such as the length of an edge.
+    """
     if not (size.height and size.width):
         raise ValueError(f"`size` needs the keys 'height' and 'width', got {dict(size)}.")
     return size.height, size.width

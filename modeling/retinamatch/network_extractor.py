@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from .canvas import crop_gray, place
 from .dense_descriptors import DenseDescriptors
-from .field_of_view import FieldOfView
+from .field_of_view import FieldOfView, find_field_of_view
 from .keypoint_set import Keypoints
 from .normalized_picture import NormalizedPicture
 from .peaks import find_keypoints
@@ -36,20 +38,22 @@ class Prepared:
     stretch: tuple[tuple[float, float], tuple[float, float]] | None
     problem: str
 
-    @classmethod
-    def gather(
-        cls,
-        photograph: np.ndarray,
-        field_of_view: FieldOfView,
-        pixels: np.ndarray,
-        mask: np.ndarray,
-        frame: tuple[float, float, float, float],
-    ) -> "Prepared":
-        """Put together what was made of a photograph, (H, W, 3) uint8 RGB."""
-        picture = NormalizedPicture.from_photo(photograph, field_of_view)
-        size = (photograph.shape[0], photograph.shape[1])
-        view = field_of_view
-        return cls(pixels, mask, frame, size, picture, view.camera, view.stretch, view.problem)
+
+@dataclass(frozen=True)
+class Preparation:
+    """How photographs become the input of a network.
+
+    Attributes:
+        size: (height, width) of the input; None keeps the pixels of the photograph.
+        pad: The input is as large as that for every photograph.
+        one_size: It is so for smaller views too: the network takes no other.
+        options: Of `crop_gray` and `place`.
+    """
+
+    size: tuple[int, int] | None
+    pad: bool
+    one_size: bool
+    options: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -76,16 +80,30 @@ class NetworkExtractor:
 
     Args:
         settings: Of the network.
+        preparation: Of its input.
         heatmaps: Keep the heat maps with the keypoints.
     """
 
-    def __init__(self, settings: DetectionSettings, heatmaps: bool = False):
-        self.settings, self.heatmaps = settings, heatmaps
+    def __init__(self, settings: DetectionSettings, preparation: Preparation, heatmaps: bool = False):
+        self.settings, self.preparation, self.heatmaps = settings, preparation, heatmaps
         self.ratio, self.temperature = settings.ratio_threshold, settings.matching_temperature
 
-    def prepare(self, photograph: np.ndarray, zoom: float = 1.0) -> Prepared:
-        """Do what comes before the network; see `PreparingExtractor.prepare`."""
-        raise NotImplementedError
+    def prepare(
+        self,
+        photograph: np.ndarray,
+        zoom: float = 1.0,
+        field_of_view: FieldOfView | None = None,
+        picture: NormalizedPicture | None = None,
+    ) -> Prepared:
+        """Do what comes before the network; see `PreparingExtractor.prepare`. A smaller view is a smaller input."""
+        view, how = field_of_view or find_field_of_view(photograph), self.preparation
+        fit = how.size and (round(zoom * how.size[0]), round(zoom * how.size[1]))
+        content, frame = crop_gray(photograph, view, fit, **how.options)
+        size = how.size if how.one_size else fit if how.pad else None
+        pixels, mask, frame = place(content, frame, view, size or content.shape, **how.options)
+        picture = picture or NormalizedPicture.from_photo(photograph, view)
+        height, width = photograph.shape[:2]
+        return Prepared(pixels, mask, frame, (height, width), picture, view.camera, view.stretch, view.problem)
 
     def run(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Run the network and nothing else: the step that another device can take over.
@@ -138,4 +156,4 @@ class NetworkExtractor:
         )
 
 
-__all__ = ["DetectionSettings", "NetworkExtractor", "Prepared"]
+__all__ = ["DetectionSettings", "NetworkExtractor", "Preparation", "Prepared"]

@@ -7,7 +7,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .canvas import crop_gray, place
 from .extractor import FLOAT32, INT8, ONNX_FILES, UnknownNameError
-from .field_of_view import find_field_of_view
 from .files import filling
-from .image_processing_retina import RetinaImageProcessor, RetinaImageProcessorKwargs
 from .modeling_lk_superretina import DecoderStage, LargeKernelBlock
 from .onnx_extractor import METADATA
 from .photographs import PhotographLike, read_photograph
@@ -28,6 +25,8 @@ from .torch_extractor import ModelExtractor, detection_settings
 
 INPUT, OUTPUTS = "pixel_values", ("heatmap_logits", "descriptor_map")
 _OPSET = 20
+# Sides of the input are multiples of this many pixels where the file takes smaller views too.
+_UNIT = 16
 # So many photographs tell the ranges; more take memory.
 _CALIBRATION = 24
 
@@ -51,7 +50,7 @@ class _Dense(nn.Module):
 
 
 def export_onnx(model: str | Path, folder: str | os.PathLike, photographs: Sequence[PhotographLike] = ()) -> None:
-    """Write `model.onnx`, for one image of the size that the processor makes, and with photographs `model_int8.onnx`.
+    """Write `model.onnx`, for one image at a time, and with photographs `model_int8.onnx`.
 
     Args:
         model: As for `ModelExtractor`.
@@ -71,9 +70,14 @@ def export_onnx(model: str | Path, folder: str | os.PathLike, photographs: Seque
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("Writing ONNX files needs: pip install 'retinamatch[export]'.") from error
     extractor = ModelExtractor(model, "cpu", dtype=FLOAT32)
-    options = _preparation(extractor.processor, model)
-    height, width = options.pop("size")
-    described = {"detection": asdict(detection_settings(extractor.model)), "preparation": options}
+    preparation = extractor.preparation
+    if preparation.size is None or not preparation.pad:
+        raise UnknownNameError(f"{model} takes images of any size; an ONNX file is for those of its processor.")
+    height, width = preparation.size
+    preparation = replace(preparation, one_size=any(side % (2 * _UNIT) for side in (height, width)))
+    described = {"detection": asdict(detection_settings(extractor.model)), "preparation": asdict(preparation)}
+    rows, columns = (torch.export.Dim(name, min=2, max=256) for name in ("rows", "columns"))
+    sides = None if preparation.one_size else ({2: _UNIT * rows, 3: _UNIT * columns},)
     example = torch.zeros(1, 1, height, width)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.inference_mode(), filling(folder) as aside:
@@ -85,6 +89,7 @@ def export_onnx(model: str | Path, folder: str | os.PathLike, photographs: Seque
             output_names=list(OUTPUTS),
             opset_version=_OPSET,
             dynamo=True,
+            dynamic_shapes=sides,
             verbose=False,
         )
         file = aside / Path(ONNX_FILES[FLOAT32]).name
@@ -92,31 +97,15 @@ def export_onnx(model: str | Path, folder: str | os.PathLike, photographs: Seque
         _describe(network, described)
         onnx.save(network, file)
         if photographs:
-            _quantize(file, aside / Path(ONNX_FILES[INT8]).name, _prepared(photographs, (height, width), options))
-
-
-def _preparation(processor: RetinaImageProcessor, model: str | Path) -> dict:
-    """Give what `crop_gray` and `place` take of a processor, and the `size` (height, width)."""
-    settings = processor.to_dict()
-    if not (settings["do_resize"] and settings["do_pad"]):
-        raise UnknownNameError(f"{model} takes images of any size; an ONNX file is for one size.")
-    names = [name for name in RetinaImageProcessorKwargs.__annotations__ if name in settings]
-    options = {name: settings[name] for name in (*names, "do_rescale", "rescale_factor")}
-    size = settings["size"]
-    return {**options, "resample": int(settings["resample"]), "size": (size["height"], size["width"])}
+            number = min(len(photographs), _CALIBRATION)
+            some = (read_photograph(photographs[k * len(photographs) // number]) for k in range(number))
+            inputs = (extractor.prepare(photograph).pixels[None, None] for photograph in some)
+            _quantize(file, aside / Path(ONNX_FILES[INT8]).name, inputs)
 
 
 def _describe(network: Any, described: dict) -> None:
     entry = network.metadata_props.add()
     entry.key, entry.value = METADATA, json.dumps(described)
-
-
-def _prepared(photographs: Sequence[PhotographLike], size: tuple[int, int], options: dict) -> Iterator[np.ndarray]:
-    number = min(len(photographs), _CALIBRATION)
-    for photograph in (photographs[k * len(photographs) // number] for k in range(number)):
-        photo = read_photograph(photograph)
-        view = find_field_of_view(photo)
-        yield place(*crop_gray(photo, view, size, **options), view, size, **options)[0][None, None]
 
 
 def _quantize(source: Path, target: Path, inputs: Iterator[np.ndarray]) -> None:

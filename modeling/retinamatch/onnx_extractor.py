@@ -4,15 +4,12 @@ import functools
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
 
-from .canvas import crop_gray, place
 from .extractor import UnknownNameError
-from .field_of_view import find_field_of_view
-from .network_extractor import DetectionSettings, NetworkExtractor, Prepared
+from .network_extractor import DetectionSettings, NetworkExtractor, Preparation
 from .processes import thread_count
 
 
@@ -40,25 +37,18 @@ class OnnxExtractor(NetworkExtractor):
             self.session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
             described = json.loads(self.session.get_modelmeta().custom_metadata_map[METADATA])
             settings = DetectionSettings(**described["detection"])
-            self.options: dict[str, Any] = described["preparation"]
+            preparation = Preparation(**described["preparation"])
+            self.input = self.session.get_inputs()[0].name
         except Exception as error:  # of ONNX Runtime, which has a class of its own for each, and of what is missing
             problem = str(error).splitlines()[0]
             raise UnknownNameError(f"{file} is no network that `retinamatch export` wrote: {problem}") from error
-        (_, _, height, width), (self.input,) = self.session.get_inputs()[0].shape, [self.session.get_inputs()[0].name]
-        self.file, self.size = Path(file), (height, width)
-        super().__init__(settings, heatmaps)
+        self.file = Path(file)
+        super().__init__(settings, preparation, heatmaps)
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """What tells this extractor from any other: the sum of its file."""
         return hashlib.sha256(self.file.read_bytes() + bytes([self.heatmaps])).hexdigest()
-
-    def prepare(self, photograph: np.ndarray, zoom: float = 1.0) -> Prepared:
-        """Do what comes before the network; see `PreparingExtractor.prepare`."""
-        view = find_field_of_view(photograph)
-        height, width = self.size
-        content, frame = crop_gray(photograph, view, (round(zoom * height), round(zoom * width)), **self.options)
-        return Prepared.gather(photograph, view, *place(content, frame, view, self.size, **self.options))
 
     def run(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Run the network, one image after the other; see `NetworkExtractor.run`."""

@@ -17,6 +17,8 @@ from .keypoint_set import Describe, Keypoints
 from .normalized_picture import NormalizedPicture
 
 
+# Pixels across a turned field's picture of what is left out.
+_SIDE = WORKING_SIZE // 2
 #: Names of the channels of a photograph, in their order.
 CHANNELS = ("red", "green", "blue")
 
@@ -97,7 +99,7 @@ class PhotographViews:
     def __init__(self, extractor: Extractor, photograph: np.ndarray, field_of_view: FieldOfView | None = None):
         self.extractor, self.photograph = extractor, photograph
         self.whole = field_of_view or find_field_of_view(photograph)
-        self._upright: dict[View, tuple[np.ndarray, np.ndarray, NormalizedPicture]] = {}
+        self._upright: dict[View, tuple[np.ndarray, np.ndarray, FieldOfView, NormalizedPicture]] = {}
 
     def find(self, view: View) -> Keypoints:
         """Find the keypoints of a view, in pixels of the photograph.
@@ -106,12 +108,14 @@ class PhotographViews:
             Keypoints whose field of view is the part that the view shows; in a smaller view it reaches beyond that of
             the photograph.
         """
-        upright, to_photograph, picture = self._draw(replace(view, turn=0.0, zoom=max(view.zoom, 1.0)))
+        upright, to_photograph, field, picture = self._draw(replace(view, turn=0.0, zoom=max(view.zoom, 1.0)))
         turned, back = _turn(upright, view.turn)
         matrix = to_photograph @ back
         prepared = turned
         if isinstance(self.extractor, PreparingExtractor):  # the others find keypoints of any size, such as SIFT
-            prepared = self.extractor.prepare(turned, min(view.zoom, 1.0))
+            prepared = self.extractor.prepare(
+                turned, min(view.zoom, 1.0), _turned_field(field, view.turn, back), picture
+            )
         found = self.extractor.find([prepared])[0]
         return replace(
             found,
@@ -127,8 +131,8 @@ class PhotographViews:
             picture=picture,
         )
 
-    def _draw(self, view: View) -> tuple[np.ndarray, np.ndarray, NormalizedPicture]:
-        """Draw an upright view; see `draw_view`. Its normalized picture lies in the photograph."""
+    def _draw(self, view: View) -> tuple[np.ndarray, np.ndarray, FieldOfView, NormalizedPicture]:
+        """Draw an upright view; see `draw_view`. Its field lies in it, its normalized picture in the photograph."""
         if view not in self._upright:
             drawn, matrix = draw_view(self.photograph, view, self.whole)
             field = find_field_of_view(drawn)
@@ -140,7 +144,7 @@ class PhotographViews:
                 origin=tuple(_apply(matrix, np.array([picture.origin]))[0]),
                 scale=picture.scale * _magnification(matrix),
             )
-            self._upright[view] = drawn, matrix, picture
+            self._upright[view] = drawn, matrix, field, picture
         return self._upright[view]
 
 
@@ -200,6 +204,28 @@ def _turn(picture: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
     matrix = cv2.getRotationMatrix2D(((side - 1) / 2, (side - 1) / 2), degrees, 1.0)
     turned = cv2.warpAffine(picture, matrix, (side, side), flags=cv2.INTER_CUBIC)
     return turned, np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))
+
+
+def _turned_field(field: FieldOfView, degrees: float, back: np.ndarray) -> FieldOfView | None:
+    """Turn a round field with its picture, what is cut off becoming what is left out; None for any other shape.
+
+    Args:
+        field: Of a square picture, before it was turned.
+        degrees: By which it was turned, see `_turn`.
+        back: (3, 3), from pixels of the turned picture to its own.
+    """
+    if degrees % 360 == 0:
+        return field
+    if field.center is None or field.radius is None or field.stretch is not None:
+        return None
+    x, y = map(float, _apply(np.linalg.inv(back), np.array([field.center]))[0])
+    left, top = max(x + 0.5 - field.radius, 0.0), max(y + 0.5 - field.radius, 0.0)
+    right, bottom = min(x + 0.5 + field.radius, float(field.width)), min(y + 0.5 + field.radius, float(field.height))
+    everything, size = (0.0, 0.0, 1.0, 1.0), (_SIDE, _SIDE)
+    circle = replace(field, box=(0.0, 0.0, float(field.width), float(field.height)), left_out=None)
+    shown = field.mask(everything, size) | ~circle.mask(everything, size)
+    left_out = _turn(shown.astype(np.uint8) * 255, degrees)[0] < 128  # and what lay outside of the picture
+    return replace(field, center=(x, y), box=(left, top, right, bottom), left_out=left_out)
 
 
 def _magnification(matrix: np.ndarray) -> float:

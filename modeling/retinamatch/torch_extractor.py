@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForKeypointDetection, PreTrainedConfig, PreTrainedModel
+from transformers.image_utils import SizeDict
 from transformers.utils import IMAGE_PROCESSOR_NAME, logging
 
 from .conversion import PUBLISHED_INFERENCE
 from .extractor import AUTO, BFLOAT16, DEFAULT_MODEL, FLOAT32, UnknownNameError, find_model, unknown_model
-from .image_processing_retina import RetinaBatch, RetinaImageProcessor
+from .image_processing_retina import RetinaImageProcessor, RetinaImageProcessorKwargs, height_and_width
 from .keypoint_heads import DenseKeypoints
-from .network_extractor import DetectionSettings, NetworkExtractor, Prepared
+from .network_extractor import DetectionSettings, NetworkExtractor, Preparation
 
 
 class ModelExtractor(NetworkExtractor):
@@ -60,7 +61,7 @@ class ModelExtractor(NetworkExtractor):
             raise unknown_model(str(model)) from error
         # Channels last is what the convolutions of CPUs are fastest in.
         self.model.to(self.device, precision, memory_format=self.model.base_model.memory_format).eval()
-        super().__init__(detection_settings(self.model), heatmaps)
+        super().__init__(detection_settings(self.model), preparation_of(self.processor), heatmaps)
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -71,14 +72,6 @@ class ModelExtractor(NetworkExtractor):
             digest.update(name.encode())
             digest.update(weights.detach().float().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
-
-    def prepare(self, photograph: np.ndarray, zoom: float = 1.0) -> Prepared:
-        """Do what comes before the network; see `PreparingExtractor.prepare`. A smaller view is a smaller input."""
-        size = {name: round(zoom * side) for name, side in dict(self.processor.size).items() if side}
-        batch = self.processor([photograph], size=size)
-        assert isinstance(batch, RetinaBatch)
-        pixels, mask, frame = batch["pixel_values"][0][0], batch["pixel_mask"][0] > 0, tuple(batch["image_frames"][0])
-        return Prepared.gather(photograph, batch.fields_of_view[0], pixels, mask, frame)
 
     def run(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Run the network; see `NetworkExtractor.run`."""
@@ -95,6 +88,16 @@ def detection_settings(model: PreTrainedModel) -> DetectionSettings:
     assert isinstance(base, DenseKeypoints)
     head = base.descriptor_head
     return DetectionSettings(head.stride, head.offset, **{name: getattr(model.config, name) for name in names})
+
+
+def preparation_of(processor: RetinaImageProcessor) -> Preparation:
+    """Read how photographs become the input of a network from its processor."""
+    settings = processor.to_dict()
+    names = [name for name in RetinaImageProcessorKwargs.__annotations__ if name in settings and name != "size"]
+    options = {name: settings[name] for name in (*names, "do_rescale", "rescale_factor")}
+    options["resample"] = int(settings["resample"])
+    size = height_and_width(SizeDict(**settings["size"])) if settings["do_resize"] else None
+    return Preparation(size, settings["do_pad"], False, options)
 
 
 def network_dtype(name: str, device: torch.device | str = "cpu") -> torch.dtype:
@@ -153,4 +156,4 @@ def _no_progress_bar() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-__all__ = ["ModelExtractor", "detection_settings", "find_processor", "network_dtype"]
+__all__ = ["ModelExtractor", "detection_settings", "find_processor", "network_dtype", "preparation_of"]

@@ -12,9 +12,10 @@ Whether vessels are dark or bright is measured in each photograph by itself, fro
 A transform that was found says exactly which views are alike: `closer_views` gives those, for a second look.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 
 import cv2
 import numpy as np
@@ -81,8 +82,9 @@ class ViewSearch:
 
     def __init__(self, moving: np.ndarray, fixed: np.ndarray):
         self.fields = find_field_of_view(moving), find_field_of_view(fixed)
-        self._moving, self._fixed = moving, fixed
-        self._found = _search(moving, fixed, self.fields)
+        self._moving = moving
+        self._pairs = list(_channel_pairs(moving, fixed, self.fields))
+        self._found = [proposal for pair in self._pairs for proposal in _lay(pair, _RATIOS)]
 
     @cached_property
     def mirrored(self) -> np.ndarray:
@@ -109,7 +111,7 @@ class ViewSearch:
 
     def propose_mirrored(self) -> Proposal | None:
         """Propose views of `mirrored` and the fixed photograph, if the mirror image fits clearly better."""
-        found = _search(self.mirrored, self._fixed, (find_field_of_view(self.mirrored), self.fields[1]))
+        found = [proposal for pair in self._pairs for proposal in _lay(pair.mirrored(), (1.0,))]
         best, straight = (
             max((p for p in proposals if p.moving.zoom == p.fixed.zoom), key=lambda p: p.score)
             for proposals in (found, self._found)
@@ -151,16 +153,26 @@ def closer_views(
     return None if exact and _near(proposal, Proposal(*views, 0.0), True, near_turn, near_zoom) else proposal
 
 
-def _search(moving: np.ndarray, fixed: np.ndarray, fields: tuple[FieldOfView, FieldOfView]) -> list[Proposal]:
-    found: list[Proposal] = []
-    for channels, pictures in _channel_pairs(moving, fixed, fields):
-        signs = [vessel_contrast(picture) for picture in pictures]
-        views = [View(reversed_contrast=sign < 0, channel=channel) for sign, channel in zip(signs, channels)]
-        sign = -1.0 if views[0].reversed_contrast != views[1].reversed_contrast else 1.0
-        for turn, ratio, score in _correlate(*pictures, sign):
-            one = replace(views[0], turn=turn, zoom=min(1 / ratio, 1.0))
-            found.append(Proposal(one, replace(views[1], zoom=min(ratio, 1.0)), score))
-    return found
+@dataclass(frozen=True)
+class _Channels:
+    """A channel of either photograph: how it is looked at, and its picture."""
+
+    views: tuple[View, View]
+    pictures: tuple[NormalizedPicture, NormalizedPicture]
+
+    def mirrored(self) -> "_Channels":
+        """Mirror the picture of the moving photograph."""
+        moving, fixed = self.pictures
+        mirrored = replace(moving, values=moving.values[:, ::-1], mask=moving.mask[:, ::-1])
+        return replace(self, pictures=(mirrored, fixed))
+
+
+def _lay(pair: _Channels, ratios: Sequence[float]) -> Iterator[Proposal]:
+    """Lay one picture on the other in every turn and in these relative widths."""
+    one, other = pair.views
+    sign = -1.0 if one.reversed_contrast != other.reversed_contrast else 1.0
+    for turn, ratio, score in _correlate(*pair.pictures, sign, ratios):
+        yield Proposal(replace(one, turn=turn, zoom=min(1 / ratio, 1.0)), replace(other, zoom=min(ratio, 1.0)), score)
 
 
 def vessel_contrast(picture: NormalizedPicture) -> int:
@@ -187,21 +199,24 @@ def vessel_contrast(picture: NormalizedPicture) -> int:
 
 def _channel_pairs(
     moving: np.ndarray, fixed: np.ndarray, fields: tuple[FieldOfView, FieldOfView]
-) -> Iterator[tuple[tuple[str, str], tuple[NormalizedPicture, NormalizedPicture]]]:
-    """Give the channels to compare, with their pictures: green, and all of the colored one where the other is gray."""
+) -> Iterator[_Channels]:
+    """Give the channels to compare: green, and all of the colored one where the other is gray."""
     gray = [is_gray(photograph) for photograph in (moving, fixed)]
     choices = [CHANNELS if gray[1 - k] and not gray[k] else ("green",) for k in (0, 1)]
     pictures = [
         {name: NormalizedPicture.from_photo(photograph, field, CHANNELS.index(name)) for name in names}
         for photograph, field, names in zip((moving, fixed), fields, choices)
     ]
-    for one, first in pictures[0].items():
-        for other, second in pictures[1].items():
-            yield (one, other), (first, second)
+    one, other = (
+        {View(reversed_contrast=vessel_contrast(picture) < 0, channel=name): picture for name, picture in each.items()}
+        for each in pictures
+    )
+    for first, second in product(one, other):
+        yield _Channels((first, second), (one[first], other[second]))
 
 
 def _correlate(
-    moving: NormalizedPicture, fixed: NormalizedPicture, sign: float
+    moving: NormalizedPicture, fixed: NormalizedPicture, sign: float, ratios: Sequence[float]
 ) -> Iterator[tuple[float, float, float]]:
     """Lay the moving picture on the fixed one in every way.
 
@@ -211,16 +226,15 @@ def _correlate(
     second, seen = _shrink(fixed)
     shape = (2 * _SIDE, 2 * _SIDE)
     spectra = [np.conj(np.fft.rfft2(part, shape)) for part in (second, seen, second * second)]
-    for ratio in _RATIOS:
-        for turn in _TURNS:
-            first, shown = _shrink(moving, turn, 1 / ratio)
-            values, mask, squares = (np.fft.rfft2(part, shape) for part in (first, shown, first * first))
-            products = (values * spectra[0], squares * spectra[1], mask * spectra[2], mask * spectra[1])
-            product, power, other_power, overlap = (np.fft.irfft2(part, shape) for part in products)
-            share = np.maximum(overlap, 0) / max(min(shown.sum(), seen.sum()), 1)
-            correlation = sign * product / np.sqrt(np.maximum(power * other_power, 1e-6))
-            score = np.where(share > _LEAST_OVERLAP, correlation * np.sqrt(share), 0)
-            yield float(turn), ratio, float(score.max())
+    for ratio, turn in product(ratios, _TURNS):
+        first, shown = _shrink(moving, turn, 1 / ratio)
+        values, mask, squares = (np.fft.rfft2(part, shape) for part in (first, shown, first * first))
+        products = (values * spectra[0], squares * spectra[1], mask * spectra[2], mask * spectra[1])
+        cross, power, other_power, overlap = (np.fft.irfft2(part, shape) for part in products)
+        share = np.maximum(overlap, 0) / max(min(shown.sum(), seen.sum()), 1)
+        correlation = sign * cross / np.sqrt(np.maximum(power * other_power, 1e-6))
+        score = np.where(share > _LEAST_OVERLAP, correlation * np.sqrt(share), 0)
+        yield float(turn), ratio, float(score.max())
 
 
 def _shrink(picture: NormalizedPicture, turn: float = 0.0, zoom: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

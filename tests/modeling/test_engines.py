@@ -73,6 +73,19 @@ def test_an_export_gives_the_keypoints_of_the_network_and_of_its_processor(expor
     assert find_onnx(exported, "int8").stat().st_size < find_onnx(exported).stat().st_size
 
 
+@pytest.mark.parametrize("name, smaller", [("lk-superretina-small", True), ("exported", False)])
+def test_a_smaller_view_costs_less_where_the_sides_of_the_input_allow_it(exported, visits, name, smaller):
+    model = exported if name == "exported" else name
+    extractors = [find_extractor(model, dtype="float32", engine=engine) for engine in ("onnx", "torch")]
+    prepared = [extractor.prepare(visits.moving.image, 0.5) for extractor in extractors]
+    whole = extractors[0].prepare(visits.moving.image).pixels.shape
+    assert prepared[0].pixels.shape == (tuple(side // 2 for side in whole) if smaller else whole)
+    found, wanted = (extractor.find([one])[0] for extractor, one in zip(extractors, prepared))
+    if smaller:
+        agree(found, wanted, 0.01)
+    assert found.scale == pytest.approx(wanted.scale, rel=1e-5) and len(found) > 5
+
+
 def test_threads_are_those_of_the_process(exported, monkeypatch):
     for number in ("1", "3"):
         monkeypatch.setenv("OMP_NUM_THREADS", number)

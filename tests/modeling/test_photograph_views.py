@@ -89,6 +89,34 @@ def test_a_smaller_view_is_seen_smaller_by_the_network(visits):
     assert len(smaller) > 20 and np.median(near) < 2 * smaller.scale
 
 
+@dataclass
+class Preparing(Marker):
+    """Takes what `prepare` was given instead."""
+
+    fields: list = field(default_factory=list)
+
+    def prepare(self, photograph, zoom=1.0, field_of_view=None, picture=None):
+        self.fields.append((photograph, field_of_view))
+        return photograph
+
+
+@pytest.mark.parametrize("cut", [0, 90], ids=["whole", "cut off"])
+@pytest.mark.parametrize("turn", [15.0, 137.0, 270.0])
+def test_the_field_of_a_turned_view_is_what_it_shows(visits, turn, cut):
+    extractor = Preparing(np.full((3, 2), 300.0))
+    views = PhotographViews(extractor, visits.moving.image[cut:])
+    for degrees in (0.0, turn):
+        views.find(View(turn=degrees, zoom=0.5))
+    (_, before), (drawn, after) = extractor.fields
+    upright, turned = (field.mask((0.0, 0.0, 1.0, 1.0), drawn.shape[:2]) for field in (before, after))
+    there = cv2.getRotationMatrix2D((383.5, 383.5), turn, 1.0)
+    wanted = cv2.warpAffine(upright.astype(np.uint8) * 255, there, drawn.shape[:2]) > 127
+    assert after.problem == "" and upright.any()
+    assert (turned != wanted).sum() < 0.01 * upright.sum()
+    black = cv2.erode((drawn.max(2) < 3).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    assert (turned & black).sum() < 0.0005 * upright.sum()
+
+
 def test_views_in_words():
     assert AS_GIVEN.words == "" and views_in_words(AS_GIVEN, AS_GIVEN) == ""
     assert View(zoom=0.5).words == "shown at 50% of its size"
