@@ -190,6 +190,7 @@ def _estimate(
         error = _standard_error(kind, fine, prior, grid, settings)
         if not enough or len(fine.moving) < settings.plenty:
             error = float(np.hypot(error, _remaining_error(fine, grid, moving, fixed, settings)))
+        error *= 1.0 if enough else settings.few_factor
         rough = error > settings.roughly * fixed.scale
         evidence = replace(evidence, precision=error if np.isfinite(error) else None)
     distances = np.linalg.norm(fitted(fine.moving) - fine.fixed, axis=1)
@@ -307,17 +308,21 @@ def _look_closer(
     pictures = moving.picture, fixed.picture
     if pictures[0] is None or pictures[1] is None:
         return (_refine_densely(agreed, prior, moving, fixed, settings) if enough else agreed), prior, None
+    wide = replace(settings, refine_reaches=settings.wide_reaches)
     if enough:
         fine = _refine_densely(agreed, prior, moving, fixed, settings)
+        moved = np.linalg.norm(fine.transform(moving.points) - agreed.transform(moving.points), axis=1) / fixed.scale
+        if fine is agreed or np.median(moved) > settings.far_moved:  # too few were found, or farther than expected
+            fine = _refine_densely(fine, prior, moving, fixed, wide)
         return fine, prior, dense_agreement(pictures[0], pictures[1], fine.transform)
     agreement = dense_agreement(pictures[0], pictures[1], agreed.transform)
     if agreement.best_share < settings.promising_alike:
         return agreed, prior, agreement
-    fine = _refine_densely(agreed, prior, moving, fixed, settings)
+    fine = _refine_densely(agreed, prior, moving, fixed, wide)
     predict = align_where_better(pictures[0], pictures[1], fine.transform) or fine.transform
     for _ in range(settings.settling_rounds if _determine(prior) else 0):
         prior = prior[0], predict(prior[0])
-        fine = _refine_densely(_displace(fine, prior), prior, moving, fixed, settings)
+        fine = _refine_densely(_displace(fine, prior), prior, moving, fixed, wide)
         predict = fine.transform
     return fine, prior, dense_agreement(pictures[0], pictures[1], fine.transform)
 

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 from retinamatch.estimation import EstimationSettings, estimate
+from retinamatch.estimation.estimator import _displace, _look_closer, _rest_on
 from retinamatch.estimation.eye_model import EyeModel
 from retinamatch.keypoint_set import Keypoints
 from retinamatch.matching import match_keypoints
+from retinamatch.registrar import Registrar
 from retinamatch.rootsift import rootsift_keypoints
 from retinamatch.transforms import TRANSFORMS, Homography, Similarity
 from tests.helpers.keypoint_sets import keypoints
@@ -249,6 +251,11 @@ def with_pictures(visits):
     return tuple(rootsift_keypoints(one.image) for one in (visits.moving, visits.fixed))
 
 
+@pytest.fixture(scope="module")
+def network_keypoints(visits):
+    return Registrar().keypoints([visits.moving.image, visits.fixed.image])
+
+
 def test_photographs_are_looked_at_before_a_pair_is_rejected(visits):
     moving, fixed = with_pictures(visits)
     strict = {"minimum_agreeing": 10**6}
@@ -274,6 +281,29 @@ def test_precision_is_in_pixels_of_the_fixed_photograph(visits):
     assert 0 < found.evidence["precision"] < 3 and not found.rough
     rough = run(*with_pictures(visits), roughly=0.001)
     assert rough.accepted and rough.rough and str(rough).startswith("registered roughly")
+
+
+def test_where_keypoints_are_too_few_the_precision_does_not_rest_on_their_scatter_alone(visits):
+    pair = with_pictures(visits)
+    enough, few = run(*pair), run(*pair, minimum_agreeing=10**6)
+    assert enough.accepted and few.accepted
+    assert few.evidence["precision"] > 3 * enough.evidence["precision"]
+
+
+@pytest.mark.parametrize("enough", [True, False], ids=["enough", "few"])
+@pytest.mark.parametrize("shift", [(9.0, 0.0), (0.0, -9.0), (-6.0, 7.0)])
+def test_a_transform_beyond_the_windows_of_the_refinement_is_brought_back(visits, network_keypoints, shift, enough):
+    moving, fixed = network_keypoints
+    points, truth = visits.shared_keypoints()
+    off = points, truth + np.multiply(shift, fixed.scale)
+    agreed = _displace(_rest_on(np.hstack(off), off), off)
+    settings = replace(EstimationSettings(), prior_weight=8.0)
+    errors = []
+    for own in (settings, replace(settings, wide_reaches=settings.refine_reaches)):
+        fine, _, agreement = _look_closer(agreed, off, moving, fixed, enough, own)
+        assert agreement is not None
+        errors.append(np.linalg.norm(fine.transform(points) - truth, axis=1).mean() / fixed.scale)
+    assert errors[0] < 1.5 and errors[0] <= errors[1] + 0.1
 
 
 class TestSlivers:
