@@ -78,7 +78,7 @@ class EstimationSettings:
     minimum_excess: float = 3.0
     minimum_span: float = 0.02
     minimum_alike: float = 0.38
-    promising_alike: float = 0.2
+    promising_alike: float = 0.25
     sufficient_alike: float = 0.45
     sufficient_correlation: float = 0.2
     minimum_cells: int = 16
