@@ -28,6 +28,7 @@ from .decision import (
     impossible_shape,
     overlap_grid,
     reason_to_reject,
+    too_rough,
 )
 from .dense_agreement import DenseAgreement, dense_agreement
 from .fixed_pattern import hue_agreement, picture_shift
@@ -191,8 +192,9 @@ def _estimate(
         if not enough or len(fine.moving) < settings.plenty:
             error = float(np.hypot(error, _remaining_error(fine, grid, moving, fixed, settings)))
         error *= 1.0 if enough else settings.few_factor
-        rough = error > settings.roughly * fixed.scale
         evidence = replace(evidence, precision=error if np.isfinite(error) else None)
+        reason = too_rough(evidence, enough, fixed, settings)
+        rough = not reason and error > settings.roughly * fixed.scale
     distances = np.linalg.norm(fitted(fine.moving) - fine.fixed, axis=1)
     return Estimate(
         accepted=not reason,

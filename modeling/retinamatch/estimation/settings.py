@@ -55,6 +55,7 @@ class EstimationSettings:
             agree on what is wrong too. The median of 22 registrations of `fire_dev` in twelve conditions.
         test_displacement: Of the transform, to see how much of it a dense refinement keeps.
         roughly: Standard error of the transform over the overlap beyond which a registration is called a rough one.
+        useless: Standard error beyond which a pair is refused where there are too few keypoints.
         scale_range: Of the local magnification, between photographs at working size.
         maximum_stretch: Largest quotient of the magnifications in two directions at one place.
     """
@@ -97,6 +98,7 @@ class EstimationSettings:
     few_factor: float = 5.0
     test_displacement: float = 4.0
     roughly: float = 5.0
+    useless: float = 20.0
     scale_range: tuple[float, float] = (0.5, 2.0)
     maximum_stretch: float = 2.0
 

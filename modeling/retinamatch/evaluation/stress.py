@@ -8,7 +8,7 @@ methods from their differences pair by pair.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -40,6 +40,8 @@ class Outcome:
         candidate_error: That of the transform that was found, believed or not; None without any.
         matching_score: Fraction of the moving keypoints in the area of the control points with a match, by descriptor
             alone, within 3 working pixels of the truth; None where there are no such keypoints.
+        rough: Whether the registration says of itself that it is a rough one.
+        precision: The standard error that the registration states, in pixels of 2912; None unless registered.
     """
 
     model: str
@@ -48,6 +50,8 @@ class Outcome:
     error: float | None
     candidate_error: float | None
     matching_score: float | None
+    rough: bool = False
+    precision: float | None = None
 
     @property
     def wrong(self) -> bool:
@@ -91,12 +95,17 @@ def _judge(
     model: str, condition: str, pair: AnnotatedPair, registrar: Registrar, moving: Keypoints, fixed: Keypoints
 ) -> Outcome:
     registration = registrar.register_keypoints(moving, fixed, photographs=(pair.moving, pair.fixed))
-    candidate, error = registration.estimate.candidate, None
+    candidate, error, full = registration.estimate.candidate, None, FULL_SIZE / pair.fixed.shape[1]
     if candidate is not None:
         distances = control_point_distances(candidate, pair.moving_points, pair.fixed_points)
-        error = float(distances.mean()) * FULL_SIZE / pair.fixed.shape[1]
+        error = float(distances.mean()) * full
     score = _matching_score(pair, moving, fixed, registrar.match(moving, fixed)[0])
-    return Outcome(model, condition, pair.name, error if registration else None, error, score)
+    outcome = Outcome(model, condition, pair.name, None, error, score)
+    if not registration:
+        return outcome
+    precision = registration.evidence["precision"]
+    stated = None if precision is None else precision * full
+    return replace(outcome, error=error, rough=registration.estimate.rough, precision=stated)
 
 
 def _matching_score(pair: AnnotatedPair, moving: Keypoints, fixed: Keypoints, matches: np.ndarray) -> float | None:
@@ -124,9 +133,9 @@ def summarize_stress(outcomes: Sequence[Outcome], samples: int = 2000, seed: int
 
     Returns:
         A dict ready for JSON: `pairs`; `rows`, one for each model and condition, with `auc`, `registered`, `wrong`,
-        `candidate_auc` (the decision taken away) and `matching_score`; `models`, for each the mean over the conditions
-        of both AUCs and of the matching score, the 95 per cent `interval` of the first, and the sum of `wrong`;
-        `differences`, for each two models the first one's mean less the second one's, with its interval.
+        `rough`, `candidate_auc` (the decision taken away) and `matching_score`; `models`, for each the mean over the
+        conditions of both AUCs and of the matching score, the 95 per cent `interval` of the first, and the sum of
+        `wrong`; `differences`, for each two models the first one's mean less the second one's, with its interval.
     """
     models, conditions, pairs = (
         list(dict.fromkeys(getattr(o, name) for o in outcomes)) for name in ("model", "condition", "pair")
@@ -147,6 +156,7 @@ def summarize_stress(outcomes: Sequence[Outcome], samples: int = 2000, seed: int
             "auc": float(area[m, c].mean()),
             "registered": sum(by[model, condition, p].error is not None for p in pairs),
             "wrong": sum(by[model, condition, p].wrong for p in pairs),
+            "rough": sum(by[model, condition, p].rough for p in pairs),
             "candidate_auc": float(candidate_area[m, c].mean()),
             "matching_score": _mean([by[model, condition, p].matching_score for p in pairs]),
         }
@@ -175,7 +185,7 @@ def summarize_stress(outcomes: Sequence[Outcome], samples: int = 2000, seed: int
 
 
 def stress_table(summary: dict) -> str:
-    """Write what `summarize_stress` gives as Markdown: AUC, pairs registered, and those of them that are wrong."""
+    """Write what `summarize_stress` gives as Markdown: AUC, pairs registered, those of them that are wrong or rough."""
     models = list(summary["models"])
     lines = [f"| condition | {' | '.join(models)} |", "| --- |" + " --- |" * len(models)]
     cells = {(row["condition"], row["model"]): row for row in summary["rows"]}
@@ -232,7 +242,8 @@ def _number(value: float | None) -> str:
 
 def _cell(row: dict, pairs: int) -> str:
     wrong = f", {row['wrong']} wrong" if row["wrong"] else ""
-    return f"{row['auc']:.3f} ({row['registered']}/{pairs}{wrong})"
+    rough = f", {row['rough']} rough" if row.get("rough") else ""  # files of older runs do not say
+    return f"{row['auc']:.3f} ({row['registered']}/{pairs}{wrong}{rough})"
 
 
 __all__ = ["Outcome", "outcomes_to_dicts", "run_stress", "stress_summary", "stress_table", "summarize_stress"]

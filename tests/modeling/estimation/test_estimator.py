@@ -290,6 +290,15 @@ def test_where_keypoints_are_too_few_the_precision_does_not_rest_on_their_scatte
     assert few.evidence["precision"] > 3 * enough.evidence["precision"]
 
 
+def test_what_is_known_too_poorly_is_refused_only_where_keypoints_are_too_few(visits):
+    pair = with_pictures(visits)
+    few = {"minimum_agreeing": 10**6}
+    assert run(*pair, **few).accepted and run(*pair, useless=1e-3).accepted
+    refused = run(*pair, **few, useless=1e-3)
+    assert not refused.accepted and not refused.rough and refused.transform is None
+    assert "the transform is known to about" in refused.reason and refused.evidence["precision"] > 0
+
+
 @pytest.mark.parametrize("enough", [True, False], ids=["enough", "few"])
 @pytest.mark.parametrize("shift", [(9.0, 0.0), (0.0, -9.0), (-6.0, 7.0)])
 def test_a_transform_beyond_the_windows_of_the_refinement_is_brought_back(visits, network_keypoints, shift, enough):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -30,6 +31,14 @@ class TestSummary:
         (row,) = summary["rows"]
         assert row["auc"] == pytest.approx((25 + 23 + 0 + 1) / 25 / 4)
         assert row["registered"] == 3 and row["wrong"] == 0 and summary["pairs"] == 4
+
+    def test_rough_answers_are_counted(self):
+        outcomes = grid({"a": {"clean": [3.0, 30.0, 4.0]}})
+        summary = summarize_stress([replace(outcome, rough=outcome.error > 3.5) for outcome in outcomes])
+        assert summary["rows"][0]["rough"] == 2
+        assert "(3/3, 1 wrong, 2 rough)" in stress_table(summary)
+        del summary["rows"][0]["rough"]  # as older files are
+        assert "(3/3, 1 wrong)" in stress_table(summary)
 
     @pytest.mark.parametrize("error, wrong", [(24.9, 0), (25.1, 1), (1e30, 1), (float("inf"), 1), (float("nan"), 1)])
     def test_wrong_is_registered_and_far_off(self, error, wrong):
