@@ -40,6 +40,14 @@ class TestSummary:
         del summary["rows"][0]["rough"]  # as older files are
         assert "(3/3, 1 wrong)" in stress_table(summary)
 
+    def test_errors_are_compared_with_what_the_registrations_state(self):
+        outcomes = grid({"a": {"clean": [3.0, 30.0, 40.0, None]}})
+        precise = [replace(o, precision=None if o.error is None else 10.0) for o in outcomes]
+        summary = summarize_stress(precise)
+        assert summary["models"]["a"]["as_stated"] == pytest.approx(2 / 3)
+        assert "| within 3 x stated precision | 0.667 |" in stress_table(summary)
+        assert "stated" not in stress_table(summarize_stress(outcomes))
+
     @pytest.mark.parametrize("error, wrong", [(24.9, 0), (25.1, 1), (1e30, 1), (float("inf"), 1), (float("nan"), 1)])
     def test_wrong_is_registered_and_far_off(self, error, wrong):
         assert summarize_stress(grid({"a": {"clean": [error, 1.0]}}))["models"]["a"]["wrong"] == wrong
