@@ -9,6 +9,8 @@ _WINDOW = 5  # pixels of it; strokes are thinner than half of that
 _RIM = 0.03  # of the field's shorter side: nearer to its edge the surround shines in
 _LEAST_DEVIATION = 28.0  # gray levels
 _BLACK = 0.7  # of the red behind it, and at least 16 gray levels: pigment and scars of laser are not as dark
+_GRAY = 2.0  # gray levels between the channels of a picture without color, on average
+_BLACK_IN_GRAY = 0.25  # as `_BLACK`, in a picture without color, where vessels are darker than that
 _WHITE = 65.0  # gray levels by which green and blue pass the background: more than thin reflexes do
 _YELLOW = 70.0  # gray levels by which green alone does: more than exudates do
 _MOST = 0.3  # of the field; more is a picture in other colors, and none of it is left out
@@ -28,7 +30,8 @@ def find_marks(picture: np.ndarray, inside: np.ndarray) -> np.ndarray | None:
     """Find writing, marks, rulers and logos that are burnt into a photograph, by colors that no retina has.
 
     Args:
-        picture: (height, width, 3) uint8 RGB, the small copy; gray pictures have no color to tell by.
+        picture: (height, width, 3) uint8 RGB, the small copy; in a gray one only what is far brighter or darker than
+            what lies behind it is told from vessels, in one of two dimensions nothing.
         inside: (height, width) bool, the field of view.
 
     Returns:
@@ -48,14 +51,16 @@ def find_marks(picture: np.ndarray, inside: np.ndarray) -> np.ndarray | None:
     if len(rows) < _LEAST_PIXELS:
         return None
     change = picture[rows, columns].astype(np.float32) - behind[rows, columns]
-    beyond = np.zeros(len(rows), bool)
-    for channel, reach in _REACH.items():
-        ends = change[:, 1:2] * np.array(reach, np.float32)
-        beyond |= change[:, channel] > ends.max(1) + _LEAST_DEVIATION
-        beyond |= change[:, channel] < ends.min(1) - np.where(change[:, 1] < 0, 255.0, _LEAST_DEVIATION)
-    beyond |= (change[:, 0] < -16) & (change[:, 0] < (_BLACK - 1) * behind[rows, columns, 0])
-    beyond |= np.minimum(change[:, 1], change[:, 2]) > _WHITE
-    beyond |= (change[:, 1] > _YELLOW) & (change[:, 2] < 0.1 * change[:, 1])
+    beyond = np.minimum(change[:, 1], change[:, 2]) > _WHITE
+    if np.ptp(picture[inside], axis=1).mean() < _GRAY:  # of one channel, or a dye: vessels are dark in all of them
+        beyond |= (change[:, 0] < -16) & (change[:, 0] < (_BLACK_IN_GRAY - 1) * behind[rows, columns, 0])
+    else:
+        for channel, reach in _REACH.items():
+            ends = change[:, 1:2] * np.array(reach, np.float32)
+            beyond |= change[:, channel] > ends.max(1) + _LEAST_DEVIATION
+            beyond |= change[:, channel] < ends.min(1) - np.where(change[:, 1] < 0, 255.0, _LEAST_DEVIATION)
+        beyond |= (change[:, 0] < -16) & (change[:, 0] < (_BLACK - 1) * behind[rows, columns, 0])
+        beyond |= (change[:, 1] > _YELLOW) & (change[:, 2] < 0.1 * change[:, 1])
     marked = np.zeros((height, width), bool)
     marked[rows[beyond], columns[beyond]] = True
     edge = max(3, round(_RIM * np.sqrt(inside.sum())))
