@@ -10,7 +10,9 @@ _RIM = 0.03  # of the field's shorter side: nearer to its edge the surround shin
 _LEAST_DEVIATION = 28.0  # gray levels
 _BLACK = 0.7  # of the red behind it, and at least 16 gray levels: pigment and scars of laser are not as dark
 _GRAY = 2.0  # gray levels between the channels of a picture without color, on average
-_BLACK_IN_GRAY = 0.25  # as `_BLACK`, in a picture without color, where vessels are darker than that
+# There only what is as black or as white as these gray levels, and three quarters darker than what lies behind it or
+# brighter by `_WHITE`: vessels are dark too, or bright in an angiogram.
+_GRAY_LETTERS = 10, 240
 _WHITE = 65.0  # gray levels by which green and blue pass the background: more than thin reflexes do
 _YELLOW = 70.0  # gray levels by which green alone does: more than exudates do
 _MOST = 0.3  # of the field; more is a picture in other colors, and none of it is left out
@@ -53,7 +55,9 @@ def find_marks(picture: np.ndarray, inside: np.ndarray) -> np.ndarray | None:
     change = picture[rows, columns].astype(np.float32) - behind[rows, columns]
     beyond = np.minimum(change[:, 1], change[:, 2]) > _WHITE
     if np.ptp(picture[inside], axis=1).mean() < _GRAY:  # of one channel, or a dye: vessels are dark in all of them
-        beyond |= (change[:, 0] < -16) & (change[:, 0] < (_BLACK_IN_GRAY - 1) * behind[rows, columns, 0])
+        level = picture[rows, columns, 0]
+        black = (level < _GRAY_LETTERS[0]) & (change[:, 0] < -np.maximum(16, 0.75 * behind[rows, columns, 0]))
+        beyond = black | (beyond & (level > _GRAY_LETTERS[1]))
     else:
         for channel, reach in _REACH.items():
             ends = change[:, 1:2] * np.array(reach, np.float32)

@@ -1,6 +1,7 @@
 """The field of view on synthetic pictures whose circle is known, and on real photographs where they are at hand."""
 
 import re
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -254,6 +255,34 @@ def test_writing_inside_leaves_the_mask(color, font, surround):
     assert mask.sum() > 0.8 * find_field_of_view(photo).mask((0, 0, 1, 1), cover.shape).sum()
     y, x = np.argwhere(cover > 127)[0]
     assert not found.contains([[x, y]])[0] and not found.contains([[x - 12, y]], margin=14)[0]
+
+
+def left_out(photo):
+    """Fraction of the field of view that is left out as writing or marks."""
+    found, shape = find_field_of_view(photo), photo.shape[:2]
+    whole = replace(found, left_out=None).mask((0, 0, 1, 1), shape)
+    return 1 - found.mask((0, 0, 1, 1), shape).sum() / whole.sum()
+
+
+@pytest.mark.parametrize("contrast", [0.6, 1.0, 1.3])
+@pytest.mark.parametrize("reversed_contrast", [False, True])
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_vessels_of_a_gray_photograph_are_no_marks(visits, channel, reversed_contrast, contrast):
+    for visit in (visits.moving, visits.fixed):
+        gray = visit.image[..., channel].astype(np.float32)
+        slow = cv2.GaussianBlur(gray, (0, 0), 20)
+        gray = slow + contrast * (gray - slow)
+        gray = np.where(gray > 8, 255 - gray, gray) if reversed_contrast else gray
+        assert left_out(np.repeat(gray.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)) < 0.02
+
+
+@pytest.mark.parametrize("level", [255, 0])
+def test_writing_in_a_gray_photograph_leaves_the_mask(visits, level):
+    photo = np.repeat(visits.moving.image[..., 1:2], 3, axis=2)
+    cover = np.zeros(photo.shape[:2], np.uint8)
+    cv2.putText(cover, "OD 4711 B", (150, 260), cv2.FONT_HERSHEY_SIMPLEX, 1.3, 255, 3, cv2.LINE_AA)
+    mask = find_field_of_view(np.where(cover[..., None] > 127, np.uint8(level), photo)).mask((0, 0, 1, 1), cover.shape)
+    assert not mask[cover > 127].any() and mask.sum() > 0.5 * mask.size
 
 
 def test_a_shape_of_its_own_on_black():
