@@ -224,7 +224,8 @@ def _turned_field(field: FieldOfView, degrees: float, back: np.ndarray) -> Field
     everything, size = (0.0, 0.0, 1.0, 1.0), (_SIDE, _SIDE)
     circle = replace(field, box=(0.0, 0.0, float(field.width), float(field.height)), left_out=None)
     shown = field.mask(everything, size) | ~circle.mask(everything, size)
-    left_out = _turn(shown.astype(np.uint8) * 255, degrees)[0] < 128  # and what lay outside of the picture
+    hidden = _turn(shown.astype(np.uint8) * 255, degrees)[0] < 128  # and what lay outside of the picture
+    left_out = hidden if hidden.any() else None
     return replace(field, center=(x, y), box=(left, top, right, bottom), left_out=left_out)
 
 

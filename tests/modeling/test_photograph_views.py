@@ -112,6 +112,7 @@ def test_the_field_of_a_turned_view_is_what_it_shows(visits, turn, cut):
     there = cv2.getRotationMatrix2D((383.5, 383.5), turn, 1.0)
     wanted = cv2.warpAffine(upright.astype(np.uint8) * 255, there, drawn.shape[:2]) > 127
     assert after.problem == "" and upright.any()
+    assert after.left_out is None or after.left_out.any()
     assert (turned != wanted).sum() < 0.01 * upright.sum()
     black = cv2.erode((drawn.max(2) < 3).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
     assert (turned & black).sum() < 0.0005 * upright.sum()

@@ -25,9 +25,7 @@ from .fire import FULL_SIZE, THRESHOLDS, control_point_distances, read_fire
 
 WRONG = 25.0  # pixels of a width of 2912: a registration that is further off on average is a wrong answer
 TELLING = ("clean", "degraded 3", "degraded 5", "JPEG 30 at 256")  # conditions that a summary shows
-BY_HAND = (
-    3.0  # of those pixels: how far even a perfect transform is off control points that were set by hand, on average
-)
+BY_HAND = 3.0  # of those pixels: how far a perfect transform is off control points that were set by hand
 MATCHED = 3.0  # working pixels between a match and the truth
 
 
