@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -35,12 +35,13 @@ TEXTS = (
     "README.md",
     "modeling/README.md",
     "modeling/retinamatch/weights/*/README.md",
+    "datasets_scripts/README.md",
     "space/ui/text.py",
     "train/README.md",
 )
 BLOCK = re.compile(r"(<!-- figures: (.+?) -->\n).*?(<!-- /figures -->)", re.DOTALL)
 
-Contents = list[tuple[str, dict]]  # name of a file without its suffix, and what is in it
+Contents = list[tuple[str, Any]]  # name of a file without its suffix, and what is in it
 View = Callable[[Contents, list[str]], str]
 
 
@@ -89,6 +90,20 @@ def _change(contents: Contents, names: list[str]) -> str:
     return "\n".join([*lines, f"| false regions, nothing painted | {alarms} |"])
 
 
+def _modalities(contents: Contents, names: list[str]) -> str:
+    ((_, rows),) = contents
+    lines = [
+        "| two modalities | registered | wrong | median error, px | largest error, px |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        errors = " | ".join(
+            "-" if row[name] is None else f"{row[name]:.1f}" for name in ("median_error", "largest_error")
+        )
+        lines.append(f"| {row['kind']} | {row['registered']} of {row['pairs']} | {row['wrong']} | {errors} |")
+    return "\n".join(lines)
+
+
 def _study(contents: Contents, names: list[str]) -> str:
     lines = [
         "| run | pairs | registered | seconds | core-seconds a pair | pairs an hour | peak memory of a process, MB |",
@@ -130,6 +145,7 @@ VIEWS: dict[str, View] = {
     "identity": _identity,
     "change": _change,
     "impostors": _impostors,
+    "modalities": _modalities,
     "noise": _noise,
     "surrounds": lambda contents, names: surrounds_table([row for _, one in contents for row in one["surrounds"]]),
     "study": _study,
