@@ -264,9 +264,9 @@ def left_out(photo):
     return 1 - found.mask((0, 0, 1, 1), shape).sum() / whole.sum()
 
 
-@pytest.mark.parametrize("contrast", [0.6, 1.0, 1.3])
+@pytest.mark.parametrize("contrast", [0.6, 1.3])
 @pytest.mark.parametrize("reversed_contrast", [False, True])
-@pytest.mark.parametrize("channel", [0, 1, 2])
+@pytest.mark.parametrize("channel", [1, 2])
 def test_vessels_of_a_gray_photograph_are_no_marks(visits, channel, reversed_contrast, contrast):
     for visit in (visits.moving, visits.fixed):
         gray = visit.image[..., channel].astype(np.float32)
