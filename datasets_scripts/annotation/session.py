@@ -50,6 +50,7 @@ class Session:
         self.how, self.detector = how, detector
         self._ready = tempfile.TemporaryDirectory(prefix="retinamatch-annotate-")
         self._sizes = {}
+        self._written: dict[int, int] = {}  # number of changes in what was written since a photograph was opened
         self._worker, self._ahead = ThreadPoolExecutor(max_workers=1), {}
         self.states = [self._read_state(number) for number in range(len(self.pictures))]
         try:
@@ -95,6 +96,7 @@ class Session:
         """
         picture = self.pictures[number]
         self.current = number
+        self._written.pop(number, None)
         shown = {"number": number, "name": picture.name, "changes": 0, "points": [], "problem": "", "note": ""}
         ahead = self._ahead.pop(number, None)
         if number + 1 < len(self.pictures) and number + 1 not in self._ahead:
@@ -162,7 +164,9 @@ class Session:
             fits = False
         if not fits:
             raise AnnotationError("What the page sent does not fit the photographs; reload the page.")
-        if shown.get("problem") or (changes == 0 and not complete):
+        # Requests may overtake each other: a draft that comes after what was made of it later is not written.
+        overtaken = changes < self._written.get(number, 0)
+        if shown.get("problem") or overtaken or (changes == 0 and not complete):
             return self.states[number]
         if not np.isin(rows[:, 2], range(len(TYPE_NAMES))).all():
             raise AnnotationError("What the page sent holds a keypoint of an unknown type; reload the page.")
@@ -172,7 +176,7 @@ class Session:
             picture.image, self._sizes[number], rows[:, :2], rows[:, 2], self.annotator, rows[:, 3], complete
         )
         write_annotation(self.file(number), annotation)
-        self.states[number] = DONE if complete else DRAFT
+        self.states[number], self._written[number] = DONE if complete else DRAFT, changes
         return self.states[number]
 
 

@@ -211,6 +211,20 @@ def test_draft_then_done(session):
     assert found.complete and found.annotator == "AB" and found.image == "a.png"
 
 
+@pytest.mark.parametrize("complete", [True, False])
+@pytest.mark.parametrize("late", [1, 2])
+def test_a_draft_that_was_overtaken_changes_nothing(session, late, complete):
+    """The requests of a browser may arrive in another order than they were sent in."""
+    shown = session.open(0)
+    state = session.save({**edited(shown, [[1.5, 2.5, 1, None]]), "changes": 3}, complete)
+    assert session.save({**edited(shown, [[9.5, 9.5, 0, None]]), "changes": late}, complete=False) == state
+    found = read_annotation(session.file(0), SIZE)
+    assert found.points.tolist() == [[1.5, 2.5]] and found.complete == complete
+    again = session.open(0)  # counts from none again
+    assert session.save(edited(again, [[9.5, 9.5, 0, None]]), complete=False) == DRAFT
+    assert read_annotation(session.file(0), SIZE).points.tolist() == [[9.5, 9.5]]
+
+
 def test_a_new_session_goes_on_where_the_former_was(folder, tmp_path):
     def start():
         return Session(list_pictures(folder), tmp_path / "out", "AB")
