@@ -50,6 +50,7 @@ def test_draw(number, persons, wanted, seed):
     assert sorted(first, key=str) == sorted(eyes, key=str)
 
 
+@pytest.mark.slow
 def test_impostors_and_genuine_pairs(folders, fire, tmp_path):
     eyes = list_eyes([folders / "single", folders / "people"])
     rows = judge_impostors(eyes, "rootsift", genuine=[fire, folders / "people"], conditions=["plain", "white surround"])
