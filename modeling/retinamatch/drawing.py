@@ -12,7 +12,7 @@ import numpy as np
 from .estimation.dense_agreement import ALIKE, CELLS_ACROSS, DenseAgreement
 from .keypoint_set import Keypoints
 from .normalized_picture import NormalizedPicture
-from .photograph_views import is_gray
+from .not_retina import is_gray
 from .registration import Registration
 
 
@@ -314,7 +314,8 @@ def _like(photo: np.ndarray, reference: np.ndarray) -> np.ndarray:
     if not both.any():
         return photo
     own, wanted = photo[both].astype(np.float32), reference[both].astype(np.float32)
-    if is_gray(photo) or is_gray(reference):  # an angiogram stays gray, and the photograph beside it in color
+    # An angiogram stays gray, and the photograph beside it in color.
+    if is_gray(photo[::8, ::8]) or is_gray(reference[::8, ::8]):
         own, wanted = own.mean(1, keepdims=True), wanted.mean(1, keepdims=True)
     gain = wanted.std(0) / np.maximum(own.std(0), 1.0)
     changed = (photo - own.mean(0)) * gain + wanted.mean(0)

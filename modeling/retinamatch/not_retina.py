@@ -9,9 +9,8 @@ _WINDOW = 5  # pixels of it; strokes are thinner than half of that
 _RIM = 0.03  # of the field's shorter side: nearer to its edge the surround shines in
 _LEAST_DEVIATION = 28.0  # gray levels
 _BLACK = 0.7  # of the red behind it, and at least 16 gray levels: pigment and scars of laser are not as dark
-_GRAY = 2.0  # gray levels between the channels of a picture without color, on average
-# There only what is as black or as white as these gray levels, and three quarters darker than what lies behind it or
-# brighter by `_WHITE`: vessels are dark too, or bright in an angiogram.
+# In a picture without color only what is as black or as white as these gray levels, and three quarters darker than what
+# lies behind it or brighter by `_WHITE`: vessels are dark too, or bright in an angiogram.
 _GRAY_LETTERS = 10, 240
 _WHITE = 65.0  # gray levels by which green and blue pass the background: more than thin reflexes do
 _YELLOW = 70.0  # gray levels by which green alone does: more than exudates do
@@ -26,6 +25,11 @@ _LEAST_LIKENESS = 0.7  # correlation of neighbors on a copy of 256 pixels; photo
 # leaves noise without any likeness at these distances: .03 at most, photographs with lashes have .43 and more.
 _LINES, _DISTANCES, _LEAST_PERSISTENCE = 5, (4, 6), 0.3
 _LEAST_WITHIN = 0.12  # fraction of the variance that two gray levels leave; photographs have .22 and more
+
+
+def is_gray(pixels: np.ndarray) -> bool:
+    """Say whether pixels of a photograph, (..., 3) uint8, all or some, have no color, such as an angiogram's."""
+    return bool(np.ptp(pixels, axis=-1).mean() < 2)  # gray levels between the channels
 
 
 def find_marks(picture: np.ndarray, inside: np.ndarray) -> np.ndarray | None:
@@ -54,7 +58,7 @@ def find_marks(picture: np.ndarray, inside: np.ndarray) -> np.ndarray | None:
         return None
     change = picture[rows, columns].astype(np.float32) - behind[rows, columns]
     beyond = np.minimum(change[:, 1], change[:, 2]) > _WHITE
-    if np.ptp(picture[inside], axis=1).mean() < _GRAY:  # of one channel, or a dye: vessels are dark in all of them
+    if is_gray(picture[inside]):  # of one channel, or a dye: vessels are dark in all of them
         level = picture[rows, columns, 0]
         black = (level < _GRAY_LETTERS[0]) & (change[:, 0] < -np.maximum(16, 0.75 * behind[rows, columns, 0]))
         beyond = black | (beyond & (level > _GRAY_LETTERS[1]))
@@ -132,4 +136,4 @@ def _likeness(gray: np.ndarray, inside: np.ndarray, distance: int) -> float:
     return float(min(alike) * total / max(power, 1e-9))
 
 
-__all__ = ["find_marks", "why_no_retina"]
+__all__ = ["find_marks", "is_gray", "why_no_retina"]

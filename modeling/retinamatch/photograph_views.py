@@ -81,12 +81,6 @@ def views_in_words(moving: View, fixed: View) -> str:
     return "; ".join(f"{name} photograph {view.words}" for name, view in named if view.words)
 
 
-def is_gray(photograph: np.ndarray) -> bool:
-    """Say whether a photograph, (H, W, 3) uint8, has no color, such as an angiogram."""
-    sample = photograph[::8, ::8].astype(np.int16)
-    return bool(np.ptp(sample, axis=2).mean() < 2)
-
-
 class PhotographViews:
     """A photograph that is looked at in several views; what those have in common is drawn once.
 
@@ -251,4 +245,4 @@ class _DescribeInView(Describe):
         return self.describe.similarity(descriptors, _apply(self.to_view, places))
 
 
-__all__ = ["AS_GIVEN", "CHANNELS", "PhotographViews", "View", "draw_view", "is_gray", "views_in_words"]
+__all__ = ["AS_GIVEN", "CHANNELS", "PhotographViews", "View", "draw_view", "views_in_words"]

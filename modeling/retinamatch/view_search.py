@@ -24,7 +24,8 @@ from .estimation.decision import overlap_grid
 from .field_of_view import FieldOfView, find_field_of_view
 from .keypoint_set import Keypoints
 from .normalized_picture import NormalizedPicture
-from .photograph_views import AS_GIVEN, CHANNELS, View, is_gray, views_in_words
+from .not_retina import is_gray
+from .photograph_views import AS_GIVEN, CHANNELS, View, views_in_words
 from .transforms import Transform
 
 
@@ -201,7 +202,7 @@ def _channel_pairs(
     moving: np.ndarray, fixed: np.ndarray, fields: tuple[FieldOfView, FieldOfView]
 ) -> Iterator[_Channels]:
     """Give the channels to compare: green, and all of the colored one where the other is gray."""
-    gray = [is_gray(photograph) for photograph in (moving, fixed)]
+    gray = [is_gray(photograph[::8, ::8]) for photograph in (moving, fixed)]
     choices = [CHANNELS if gray[1 - k] and not gray[k] else ("green",) for k in (0, 1)]
     pictures = [
         {name: NormalizedPicture.from_photo(photograph, field, CHANNELS.index(name)) for name in names}

@@ -23,7 +23,7 @@ from retinamatch.estimation import Estimate
 from retinamatch.estimation.dense_agreement import dense_agreement
 from retinamatch.keypoint_set import Keypoints
 from retinamatch.normalized_picture import NormalizedPicture
-from retinamatch.photograph_views import is_gray
+from retinamatch.not_retina import is_gray
 from retinamatch.registration import Registration
 from retinamatch.transforms import Similarity
 

@@ -168,10 +168,10 @@ def reason_to_reject(evidence: Evidence, settings: EstimationSettings) -> str:
     )
 
 
-def too_rough(evidence: Evidence, enough: bool, fixed: Keypoints, settings: EstimationSettings) -> str:
+def too_rough(evidence: Evidence, fixed: Keypoints, settings: EstimationSettings) -> str:
     """Say that a transform is known too poorly to be one, in words; empty where there are enough keypoints."""
     limit, error = settings.useless * fixed.scale, evidence.precision
-    if enough or (error is not None and error < limit):
+    if not few_keypoints(evidence, settings) or (error is not None and error < limit):
         return ""
     known = "not at all" if error is None else f"to about {error:.0f} pixels"
     return f"the photographs look alike, but few keypoints match, and the transform is known {known}"

@@ -193,7 +193,7 @@ def _estimate(
             error = float(np.hypot(error, _remaining_error(fine, grid, moving, fixed, settings)))
         error *= 1.0 if enough else settings.few_factor
         evidence = replace(evidence, precision=error if np.isfinite(error) else None)
-        reason = too_rough(evidence, enough, fixed, settings)
+        reason = too_rough(evidence, fixed, settings)
         rough = not reason and error > settings.roughly * fixed.scale
     distances = np.linalg.norm(fitted(fine.moving) - fine.fixed, axis=1)
     return Estimate(
