@@ -82,18 +82,19 @@ def views_in_words(moving: View, fixed: View) -> str:
 
 
 class PhotographViews:
-    """A photograph that is looked at in several views; what those have in common is drawn once.
+    """A photograph that is looked at in several views, each of them once, for one pair or for many.
 
     Args:
         extractor: What finds keypoints.
         photograph: (H, W, 3) uint8 RGB.
-        field_of_view: Where the retina lies; found when None.
+        as_given: Keypoints of the photograph as it is given, where they are known.
     """
 
-    def __init__(self, extractor: Extractor, photograph: np.ndarray, field_of_view: FieldOfView | None = None):
+    def __init__(self, extractor: Extractor, photograph: np.ndarray, as_given: Keypoints | None = None):
         self.extractor, self.photograph = extractor, photograph
-        self.whole = field_of_view or find_field_of_view(photograph)
+        self.whole = find_field_of_view(photograph)
         self._upright: dict[View, tuple[np.ndarray, np.ndarray, FieldOfView, NormalizedPicture]] = {}
+        self._found: dict[View, Keypoints] = {} if as_given is None else {AS_GIVEN: as_given}
 
     def find(self, view: View) -> Keypoints:
         """Find the keypoints of a view, in pixels of the photograph.
@@ -102,6 +103,11 @@ class PhotographViews:
             Keypoints whose field of view is the part that the view shows; in a smaller view it reaches beyond that of
             the photograph.
         """
+        if view not in self._found:
+            self._found[view] = self._find(view)
+        return self._found[view]
+
+    def _find(self, view: View) -> Keypoints:
         upright, to_photograph, field, picture = self._draw(replace(view, turn=0.0, zoom=max(view.zoom, 1.0)))
         turned, back = _turn(upright, view.turn)
         matrix = to_photograph @ back

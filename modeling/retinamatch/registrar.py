@@ -47,8 +47,9 @@ _MOST_VIEWS = 6
 # Values of a photograph from which on two are not prepared at a time: the memory counts then.
 _LARGE = 120_000_000
 Result = TypeVar("Result")
-# The moving and the fixed one, (H, W, 3) uint8 RGB each.
-Photographs = tuple[np.ndarray, np.ndarray]
+# The moving and the fixed one, (H, W, 3) uint8 RGB each, or seen in other pairs too.
+Photographs = tuple[np.ndarray | PhotographViews, np.ndarray | PhotographViews]
+Sides = tuple[PhotographViews, PhotographViews]
 
 
 @dataclass(frozen=True)
@@ -266,7 +267,7 @@ class Registrar:
             points: (P, 4), places that a person set; see `register`.
             photographs: The moving and the fixed photograph, (H, W, 3) uint8 RGB each, or a function that gives them:
                 where the keypoints do not match and the effort is thorough, other views of them are tried, unless there
-                are points.
+                are points. What `views` made of a photograph of many pairs keeps its views for all of them.
 
         Raises:
             UnknownNameError: The transform does not exist.
@@ -295,15 +296,32 @@ class Registrar:
         registration = Registration(estimated, moving.without_maps(), fixed.without_maps(), timings)
         if photographs is None or points is not None or self.effort == FAST:
             return registration
+
+        @functools.cache
+        def sides() -> Sides:  # read and looked at once, for both looks
+            one, other = photographs() if callable(photographs) else photographs
+            return self._seen(one, moving), self._seen(other, fixed)
+
         if not registration:
-            photographs = photographs() if callable(photographs) else photographs  # read once, for both looks
-            registration = yield from self._view_steps(registration, photographs, (moving, fixed), transform, settings)
-        return (yield from self._closer_steps(registration, photographs, (moving, fixed), transform, settings))
+            registration = yield from self._view_steps(registration, sides, (moving, fixed), transform, settings)
+        return (yield from self._closer_steps(registration, sides, (moving, fixed), transform, settings))
+
+    def views(self, photograph: np.ndarray, keypoints: Keypoints | None = None) -> PhotographViews:
+        """Prepare a photograph of many pairs for `register_keypoints`: each view of it is looked at once.
+
+        Args:
+            photograph: (H, W, 3) uint8 RGB.
+            keypoints: Of the photograph as it is given, where they are known.
+        """
+        return PhotographViews(self._of_views, photograph, keypoints)
+
+    def _seen(self, photograph: np.ndarray | PhotographViews, keypoints: Keypoints) -> PhotographViews:
+        return self.views(photograph, keypoints) if isinstance(photograph, np.ndarray) else photograph
 
     def _closer_steps(
         self,
         found: Registration,
-        photographs: Photographs | Callable[[], Photographs],
+        sides: Callable[[], Sides],
         keypoints: tuple[Keypoints, Keypoints],
         transform: str,
         settings: EstimationSettings | None,
@@ -320,10 +338,9 @@ class Registrar:
         yield Step("views", f"looking again: {proposal.words}", 0.99)
         timings: dict[str, float] = {}
         with timed(timings, "views"):
-            pictures = photographs() if callable(photographs) else photographs
             one, other = (
-                given if view == AS_GIVEN else PhotographViews(self._of_views, picture).find(view)
-                for given, picture, view in zip(keypoints, pictures, (proposal.moving, proposal.fixed), strict=True)
+                given if view == AS_GIVEN else side.find(view)
+                for given, side, view in zip(keypoints, sides(), (proposal.moving, proposal.fixed), strict=True)
             )
             again = self.register_keypoints(one, other, transform=transform, settings=settings)
         found.timings["views"] = found.timings.get("views", 0.0) + timings["views"]
@@ -346,7 +363,7 @@ class Registrar:
     def _view_steps(
         self,
         first: Registration,
-        photographs: Photographs,
+        sides: Callable[[], Sides],
         keypoints: tuple[Keypoints, Keypoints],
         transform: str,
         settings: EstimationSettings | None,
@@ -362,32 +379,29 @@ class Registrar:
         yield Step("views", "looking for another view", 0.8)
         timings: dict[str, float] = {}
         with timed(timings, "views"):
-            search = ViewSearch(*photographs)
+            one, other = sides()
+            search = ViewSearch(one.photograph, other.photograph, (one.whole, other.whole))
             proposals = search.propose()
-        found = {(k, AS_GIVEN): given for k, given in enumerate(keypoints)}
-        sides = [PhotographViews(self._of_views, *each) for each in zip(photographs, search.fields, strict=True)]
+        looked = {(0, AS_GIVEN), (1, AS_GIVEN)}
 
-        def look(proposal: Proposal, sides: Sequence[PhotographViews]) -> Registration:
-            for k, view in enumerate((proposal.moving, proposal.fixed)):
-                if (k, view) not in found:
-                    found[k, view] = sides[k].find(view)
-            pair = found[0, proposal.moving], found[1, proposal.fixed]
+        def look(proposal: Proposal, moving: PhotographViews) -> Registration:
+            looked.update(enumerate((proposal.moving, proposal.fixed)))
+            pair = moving.find(proposal.moving), other.find(proposal.fixed)
             return self.register_keypoints(*pair, transform=transform, settings=settings)
 
         for number, proposal in enumerate(proposals):
-            if sum(min(view.zoom, 1) ** 2 for _, view in found) >= _MOST_VIEWS:
+            if sum(min(view.zoom, 1) ** 2 for _, view in looked) >= _MOST_VIEWS:
                 break
             yield Step("views", f"trying another view: {proposal.words}", 0.8 + 0.18 * number / len(proposals))
             with timed(timings, "views"):
-                again = look(proposal, sides)
+                again = look(proposal, one)
             if again:
                 return self._in_views(again, proposal, keypoints, {**first.timings, **timings})
         yield Step("views", "trying the mirror image", 0.98)
         with timed(timings, "views"):
             mirrored = search.propose_mirrored()
             if mirrored is not None:
-                found = {(1, view): given for (k, view), given in found.items() if k == 1}
-                if look(mirrored, (PhotographViews(self._of_views, search.mirrored), sides[1])):
+                if look(mirrored, self.views(search.mirrored)):
                     reason = "the mirror image matches: one of the two photographs is mirrored"
                     first.estimate = replace(first.estimate, reason=reason)
         first.timings |= timings

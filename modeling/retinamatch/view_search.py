@@ -76,15 +76,13 @@ class ViewSearch:
     Args:
         moving: (H, W, 3) uint8 RGB.
         fixed: (H, W, 3) uint8 RGB.
-
-    Attributes:
-        fields: Where the retina lies in either photograph.
+        fields: Where the retina lies in either photograph; found when None.
     """
 
-    def __init__(self, moving: np.ndarray, fixed: np.ndarray):
-        self.fields = find_field_of_view(moving), find_field_of_view(fixed)
+    def __init__(self, moving: np.ndarray, fixed: np.ndarray, fields: tuple[FieldOfView, FieldOfView] | None = None):
+        fields = fields or (find_field_of_view(moving), find_field_of_view(fixed))
         self._moving = moving
-        self._pairs = list(_channel_pairs(moving, fixed, self.fields))
+        self._pairs = list(_channel_pairs(moving, fixed, fields))
         self._found = [proposal for pair in self._pairs for proposal in _lay(pair, _RATIOS)]
 
     @cached_property

@@ -148,12 +148,12 @@ class TestRegistrar:
 
     @pytest.mark.parametrize("confirmed", [pytest.param(True, marks=pytest.mark.slow), False])
     def test_what_smaller_views_alone_show_is_a_rough_registration(self, registrar, visits, monkeypatch, confirmed):
-        part, _ = middle_part(visits.moving.image, 0.5, (0.2, -0.2))
+        part, _ = middle_part(visits.moving.image, 0.42, (0.2, -0.2))
         find = PhotographViews.find
 
         def find_at_full_size(views, view):
             found = find(views, view)
-            if confirmed or view.zoom < 1:
+            if confirmed or view.zoom < 1 or view == AS_GIVEN:
                 return found
             points, descriptors, scores = found.points[:3], found.descriptors[:3], found.scores[:3]
             return replace(found, points=points, descriptors=descriptors, scores=scores)

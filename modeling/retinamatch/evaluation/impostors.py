@@ -28,6 +28,7 @@ from ..estimation import EstimationSettings
 from ..extractor import AUTO, DEFAULT_MODEL
 from ..files import write_text
 from ..keypoint_set import Keypoints
+from ..photograph_views import PhotographViews
 from ..photographs import IMAGE_SUFFIXES, read_photograph
 from ..processes import results_of
 from ..registrar import FAST, Photographs, Registrar, check_effort
@@ -39,8 +40,8 @@ from .identity import read_people
 FIGURES = ("agreeing", "share", "excess", "alike", "correlation")
 # What is recorded beside them.
 MORE = ("cells", "displacement", "departure", "alike_in_hue")
-# Photographs of a unit: 276 pairs, some minutes, keypoints of a quarter of a gigabyte.
-TOGETHER = 24
+# Photographs of a unit: 1,128 pairs, some minutes, keypoints of half a gigabyte.
+TOGETHER = 48
 # A model, the precision of its network, what runs it, and the effort, as for `Registrar`.
 _Network = tuple[str, str, str, str]
 # Changes of a single photograph: the moving side of the condition of a pair.
@@ -248,25 +249,24 @@ def _judge_strangers(
     """Judge pairs of some photographs under a condition, and each photograph with its mirror image."""
     registrar, change = _registrar(*network), IMPOSTOR_CONDITIONS[condition]
     keypoints, rows = [], []
-
-    def draw(one: Eye) -> np.ndarray:
-        return _changed(read_photograph(one.photograph), one.name, change)
-
-    def draw_both(moving: Eye, fixed: Eye) -> Photographs:
-        return draw(moving), draw(fixed)
-
-    for one in members:
-        photo = draw(one)
+    # What is looked at in many views is kept until the last pair that it moves in: pairs go on in that order.
+    seen: dict[int, PhotographViews] = {}
+    for number, one in enumerate(members):
+        photo = _changed(read_photograph(one.photograph), one.name, change)
         keypoints += registrar.keypoints([photo])
+        if registrar.effort != FAST:
+            seen[number] = registrar.views(photo, keypoints[-1])
         if mirrored:
             mirror = np.ascontiguousarray(read_photograph(one.photograph)[:, ::-1])
             mirror = _changed(mirror, f"{one.name} mirrored", change)
             sides, pictures = (registrar.keypoints([mirror])[0], keypoints[-1]), (mirror, photo)
             rows.append(_judge("mirrored", condition, one.name, one.name, registrar, sides, pictures))
     for i, j in pairs:
+        for done in [number for number in seen if number < i]:
+            del seen[done]
         names, sides = (members[i].name, members[j].name), (keypoints[i], keypoints[j])
-        again = functools.partial(draw_both, members[i], members[j])
-        rows.append(_judge("different", condition, *names, registrar, sides, again))
+        views = (seen[i], seen[j]) if seen else None
+        rows.append(_judge("different", condition, *names, registrar, sides, views))
     return rows
 
 
@@ -315,7 +315,7 @@ def _judge(
     fixed: str,
     registrar: Registrar,
     keypoints: Sequence[Keypoints],
-    photographs: Photographs | Callable[[], Photographs],
+    photographs: Photographs | None,
 ) -> dict:
     registration = registrar.register_keypoints(keypoints[0], keypoints[1], photographs=photographs)
     row = {"kind": kind, "condition": condition, "moving": moving, "fixed": fixed, "accepted": registration.registered}

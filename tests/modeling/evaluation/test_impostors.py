@@ -7,9 +7,13 @@ from typer.testing import CliRunner
 
 from datasets_scripts.rendering.eye import draw_eye
 from datasets_scripts.rendering.fundus import render
+from retinamatch import registrar as registrar_module
 from retinamatch.cli import app
 from retinamatch.evaluation import impostors
 from retinamatch.evaluation.impostors import Eye, impostors_table, judge_impostors, list_eyes, summarize_impostors
+from retinamatch.photograph_views import PhotographViews
+from retinamatch.photographs import read_photograph
+from retinamatch.registrar import Registrar
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +146,25 @@ def test_command(folders, fire, tmp_path):
     for wrong in (["--condition", "night"], ["--genuine", str(tmp_path)], ["--seed", "3"]):
         refused = CliRunner().invoke(app, [*words, *wrong])
         assert refused.exit_code == 2 and refused.stderr.strip().splitlines()[-1].startswith("retinamatch: ")
+
+
+def test_views_kept_for_many_pairs_change_no_answer(folders, monkeypatch):
+    """With all views, each view of a photograph is looked at once, and every pair is judged as it is by itself."""
+    monkeypatch.setattr(registrar_module, "_MOST_VIEWS", 3.2)  # two or three tries are enough here
+    find, looked = PhotographViews._find, []
+    monkeypatch.setattr(PhotographViews, "_find", lambda self, view: looked.append((self, view)) or find(self, view))
+    registrar = Registrar(transform="quadratic")
+    photographs = [read_photograph(one.photograph) for one in list_eyes([folders / "single"])]
+    keypoints = registrar.keypoints(photographs)
+    views = [registrar.views(*each) for each in zip(photographs, keypoints)]
+
+    def judge(sides):
+        found = [
+            registrar.register_keypoints(keypoints[i], keypoints[j], photographs=(sides[i], sides[j]))
+            for i, j in ((0, 1), (0, 2), (1, 2), (0, 1))
+        ]
+        return [(one.registered, one.evidence.get("agreeing"), one.views) for one in found]
+
+    together, kept = judge(views), len(looked)
+    assert kept == len(set(looked))
+    assert together == judge(photographs) and kept < len(looked) - kept
