@@ -18,7 +18,7 @@ be compared at all, because one photograph lies behind a haze, keypoints are bel
 
 What is fixed to the picture can make both agree, where it is faint and everywhere; see `fixed_pattern.py`. A transform
 that may be that of such a pattern is believed where the hues of the photographs look alike as well, at
-`minimum_alike_in_hue` of the places.
+`minimum_alike_in_hue` of the places, and what they share has the colors of a retina.
 
 Beside that, the transform has to be one that two photographs of an eye can have: no mirror image, no fold, no wild
 scale. `evaluation/impostors.py` says where the thresholds come from.
@@ -69,6 +69,8 @@ class Evidence:
         departure: The same beside a shift and a scale of the whole picture.
         alike_in_hue: Share of places at which the hues look alike; None unless all else is believed, the transform may
             be that of a pattern, and both photographs are in color.
+        foreign: How far the color of what both photographs show is from that of a retina, 1 being the limit; see
+            `foreign_color`. None where `alike_in_hue` is.
         precision: Standard error of the transform over the overlap, in pixels of the fixed photograph; None unless it
             is believed.
     """
@@ -91,6 +93,7 @@ class Evidence:
     displacement: float | None = None
     departure: float | None = None
     alike_in_hue: float | None = None
+    foreign: float | None = None
     precision: float | None = None
 
     def with_agreement(self, agreement: DenseAgreement, shift: PictureShift) -> "Evidence":
@@ -235,6 +238,9 @@ def _fixed_to_picture(evidence: Evidence, settings: EstimationSettings) -> str:
             f"{_FIXED}: at the same places of both, their colors look alike in only "
             f"{100 * evidence.alike_in_hue:.0f} per cent of them"
         )
+    colored = evidence.foreign is not None and evidence.foreign >= settings.most_foreign
+    if colored and evidence.departure < settings.foreign_departure:
+        return f"{_FIXED}: it lies at the same places of both and does not have the colors of a retina"
     return ""
 
 

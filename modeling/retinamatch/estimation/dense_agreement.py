@@ -139,9 +139,15 @@ def _correlate(moving: NormalizedPicture, values: np.ndarray, seen: np.ndarray) 
     return np.where(votes, correlation.clip(-1, 1), np.nan).astype(np.float32)
 
 
+def cell_means(values: np.ndarray, seen: np.ndarray, picture: NormalizedPicture) -> np.ndarray:
+    """Give the mean of values, (H, W), over what is seen, (H, W) bool, in each cell of a picture, (R, C)."""
+    side = max(picture.values.shape[1] // CELLS_ACROSS, 1)
+    return _sum_cells(values * seen, side) / np.maximum(_sum_cells(seen.astype(np.float32), side), 1)
+
+
 def _sum_cells(values: np.ndarray, side: int) -> np.ndarray:
     rows, columns = values.shape[0] // side, values.shape[1] // side
     return values[: rows * side, : columns * side].reshape(rows, side, columns, side).sum((1, 3), dtype=np.float64)
 
 
-__all__ = ["ALIKE", "CELLS_ACROSS", "DenseAgreement", "dense_agreement", "draw", "sample_transform"]
+__all__ = ["ALIKE", "CELLS_ACROSS", "DenseAgreement", "cell_means", "dense_agreement", "draw", "sample_transform"]

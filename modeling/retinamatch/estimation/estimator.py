@@ -31,7 +31,7 @@ from .decision import (
     too_rough,
 )
 from .dense_agreement import DenseAgreement, dense_agreement
-from .fixed_pattern import hue_agreement, picture_shift
+from .fixed_pattern import foreign_color, hue_agreement, picture_shift
 from .guided_matching import guided_matches
 from .hypotheses import Hypothesis, find_hypothesis, hypothesis_from_points
 from .image_alignment import align_where_better
@@ -184,7 +184,9 @@ def _estimate(
         shift = picture_shift(places, fine.transform(places), moving, fixed)
         evidence = evidence.with_agreement(agreement, shift)
         if hue_decides(evidence, settings):
-            evidence = replace(evidence, alike_in_hue=hue_agreement(moving, fixed, fine.transform, settings))
+            hues = hue_agreement(moving, fixed, fine.transform, settings)
+            foreign = None if hues is None else foreign_color(moving, fixed, fine.transform, settings)
+            evidence = replace(evidence, alike_in_hue=hues, foreign=foreign)
     reason, rough = reason_to_reject(evidence, settings), False
     if not reason:
         grid, _ = overlap_grid(moving, fixed, fitted)

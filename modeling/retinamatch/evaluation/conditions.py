@@ -199,7 +199,7 @@ def marked(
     opacity: float,
     height: float,
     tiles: int = 1,
-    gray: int = 255,
+    color: int | tuple[int, int, int] = 255,
     angle: float = 0.0,
     along: bool = False,
 ) -> AnnotatedPair:
@@ -211,16 +211,31 @@ def marked(
         opacity: 0 to 1; 1 is burnt in.
         height: Of the letters, as a fraction of the picture's height.
         tiles: The text is repeated on so many lines.
-        gray: Gray level of the letters.
+        color: Gray level or RGB of the letters.
         angle: Degrees by which the lines are turned.
         along: Repeat the text along the lines.
     """
 
     def mark(photo: np.ndarray) -> np.ndarray:
         weight = opacity * _letters(photo.shape[:2], text, height, tiles, angle, along)[..., None]
-        return (photo * (1 - weight) + gray * weight).round().astype(np.uint8)
+        return (photo * (1 - weight) + np.array(color) * weight).round().astype(np.uint8)
 
     return replace(pair, moving=mark(pair.moving), fixed=mark(pair.fixed))
+
+
+def mapped_in_color(pair: AnnotatedPair, opacity: float) -> AnnotatedPair:
+    """Lay the same map in colors over both fields, as of a measurement, from the middle of the fields outward."""
+    heights = np.random.default_rng(3).uniform(0, 255, (7, 7)).astype(np.uint8)
+    colors = cv2.applyColorMap(cv2.resize(heights, (256, 256), interpolation=cv2.INTER_CUBIC), cv2.COLORMAP_JET)
+
+    def lay(photo: np.ndarray) -> np.ndarray:
+        x0, y0, x1, y1 = (round(side) for side in find_field_of_view(photo).box)
+        over = photo.copy()
+        over[y0:y1, x0:x1] = cv2.resize(colors[..., ::-1], (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
+        mixed = (photo * (1 - opacity) + over * opacity).round().astype(np.uint8)
+        return np.where(_inside(photo)[..., None], mixed, photo)
+
+    return replace(pair, moving=lay(pair.moving), fixed=lay(pair.fixed))
 
 
 def _at_size(pair: AnnotatedPair, width: int, height: int) -> AnnotatedPair:
@@ -294,6 +309,13 @@ SHARED_BY_BOTH: dict[str, Condition] = {
     "faint watermark": partial(marked, text="SPECIMEN COPY", opacity=0.2, height=0.12, tiles=3),
     "small lines": partial(marked, text="EYE CLINIC 2024-03-11 PATIENT 4711", opacity=0.5, height=0.03, tiles=6),
     "tiles": partial(marked, text="DO NOT COPY", opacity=0.15, height=0.05, tiles=9, along=True, angle=20),
+    **{
+        f"{name} tiles": partial(
+            marked, text="SAMPLE CLINIC", opacity=0.25, height=0.05, tiles=9, color=color, along=True, angle=-30
+        )
+        for name, color in {"red": (255, 0, 0), "green": (0, 200, 0), "yellow": (255, 230, 0)}.items()
+    },
+    "color map": partial(mapped_in_color, opacity=0.3),
 }
 
 

@@ -39,7 +39,7 @@ from .identity import read_people
 
 FIGURES = ("agreeing", "share", "excess", "alike", "correlation")
 # What is recorded beside them.
-MORE = ("cells", "displacement", "departure", "alike_in_hue")
+MORE = ("cells", "displacement", "departure", "alike_in_hue", "foreign")
 # Photographs of a unit: 1,128 pairs, some minutes, keypoints of half a gigabyte.
 TOGETHER = 48
 # A model, the precision of its network, what runs it, and the effort, as for `Registrar`.

@@ -5,7 +5,7 @@ import pytest
 from datasets_scripts.rendering.eye import draw_eye
 from datasets_scripts.rendering.fundus import render
 from retinamatch.estimation import EstimationSettings
-from retinamatch.estimation.fixed_pattern import hue_agreement, picture_shift
+from retinamatch.estimation.fixed_pattern import foreign_color, hue_agreement, picture_shift
 from retinamatch.evaluation.conditions import SHARED_BY_BOTH, AnnotatedPair, marked
 from retinamatch.evaluation.degradation import degrade
 from retinamatch.keypoint_set import Keypoints
@@ -70,7 +70,7 @@ def hue(moving, fixed):
     ids=["large", "small", "tiles"],
 )
 def test_a_veil_of_any_gray_leaves_the_hue(strangers, text, opacity, gray, how):
-    both = marked(strangers, text, opacity, gray=gray, **how)
+    both = marked(strangers, text, opacity, color=gray, **how)
     assert hue(both.moving, both.fixed) < 0.6 * SETTINGS.minimum_alike_in_hue
 
 
@@ -105,6 +105,44 @@ def test_gray_and_tinted_photographs_have_no_hue(visits, tint, quality):
         photo = cv2.imdecode(cv2.imencode(".jpg", photo, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
     assert NormalizedPicture.from_photo(photo).in_hue() is None
     assert hue(photo, visits.fixed.image) is None
+
+
+def foreign(moving, fixed):
+    return foreign_color(keypoints(moving), keypoints(fixed), identity(), SETTINGS)
+
+
+@pytest.mark.parametrize("opacity", [0.2, 0.5])
+@pytest.mark.parametrize(
+    "color", [(255, 0, 0), (0, 200, 0), (0, 220, 255), (255, 0, 200), (255, 140, 0), (255, 230, 0), (90, 0, 160)]
+)
+def test_what_colored_tiles_add_is_no_color_of_a_retina(others, color, opacity):
+    both = marked(others, "SAMPLE", opacity, 0.05, tiles=9, color=color, angle=-30, along=True)
+    found = foreign(both.moving, both.fixed)
+    assert found is None or found > 1.2 * SETTINGS.most_foreign  # None: strong letters are left out of the pictures
+
+
+@pytest.mark.parametrize("color_map", [cv2.COLORMAP_JET, cv2.COLORMAP_HSV, cv2.COLORMAP_RAINBOW])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_neither_is_what_a_color_map_adds(others, color_map, seed):
+    heights = np.random.default_rng(seed).uniform(0, 255, (7, 7)).astype(np.uint8)
+    colors = cv2.applyColorMap(cv2.resize(heights, (512, 512), interpolation=cv2.INTER_CUBIC), color_map)[..., ::-1]
+    moving, fixed = (
+        np.where(photo.max(2, keepdims=True) > 12, 0.6 * photo + 0.4 * colors, photo).round().astype(np.uint8)
+        for photo in (others.moving, others.fixed)
+    )
+    assert foreign(moving, fixed) > SETTINGS.most_foreign
+
+
+@pytest.mark.parametrize("seed", [3, 5, 6, 8])
+@pytest.mark.parametrize("level", [0, 2, 4])
+def test_one_retina_has_the_colors_of_a_retina(seed, level):
+    photo = render(draw_eye(seed), 512).image
+    assert foreign(degrade(photo, level), photo) < 0.9 * SETTINGS.most_foreign
+
+
+def test_where_hardly_anything_looks_alike_no_color_is_compared(others, rng):
+    noise = rng.integers(0, 255, others.moving.shape).astype(np.uint8)
+    assert foreign(others.moving, noise) is None
 
 
 def sized(width, height):
@@ -173,6 +211,12 @@ def test_different_eyes_are_not_registered(strangers, registrar, name, gray):
         assert FIXED in registration.reason and not registration.reason.endswith(".")
 
 
+@pytest.mark.parametrize("name", ["red tiles", "green tiles", "yellow tiles", "color map"])
+def test_different_eyes_under_one_colored_pattern_are_not_registered(others, registrar, name):
+    both = SHARED_BY_BOTH[name](others)
+    assert not registrar.register(both.moving, both.fixed)
+
+
 @pytest.mark.parametrize("shift", [0, 30])
 def test_tiles_that_lie_elsewhere(others, registrar, shift):
     """The pattern moves with the picture that is cut out."""
@@ -205,7 +249,7 @@ def test_a_copy_in_gray_is_registered(visits, registrar):
         assert registrar.register(copy, gray)
 
 
-@pytest.mark.parametrize("name", ["faint watermark", "tiles"])
+@pytest.mark.parametrize("name", ["faint watermark", "tiles", "green tiles"])
 def test_two_visits_with_the_same_pattern_are_registered(visits, registrar, name):
     pair = AnnotatedPair("visits", visits.moving.image, visits.fixed.image, NOWHERE, NOWHERE)
     both = SHARED_BY_BOTH[name](pair)
