@@ -154,7 +154,10 @@ def find_field_of_view(photo: np.ndarray) -> FieldOfView:
     marks = find_marks(small, inside)
     if marks is not None:
         view = replace(view, left_out=marks if view.left_out is None else marks | view.left_out)
-    return replace(view, problem=why_no_retina(small, inside))
+    problem = why_no_retina(small, inside)
+    if problem and marks is not None:  # thick lines make two gray levels of any photograph
+        problem = why_no_retina(small, inside & ~marks)
+    return replace(view, problem=problem)
 
 
 def _field(small: np.ndarray, height: int, width: int) -> FieldOfView:

@@ -16,6 +16,8 @@ _WHITE = 65.0  # gray levels by which green and blue pass the background: more t
 _YELLOW = 70.0  # gray levels by which green alone does: more than exudates do
 _MOST = 0.3  # of the field; more is a picture in other colors, and none of it is left out
 _LEAST_PIXELS = 6  # of one mark on the small copy
+_SMALL_HOLE = 0.002  # of the small copy: inside of a letter
+_SAME_COLOR = 40.0  # gray levels between the inside of a filled mark and its outline
 # Vessels, hemorrhages, exudates, reflexes and the optic disc change all channels in one direction: red and blue change
 # at most by these multiples of what green does.
 _REACH = {0: (-0.2, 1.3), 2: (-0.2, 1.15)}
@@ -83,10 +85,27 @@ def find_marks(picture: np.ndarray, inside: np.ndarray) -> np.ndarray | None:
     keep[0] = False
     if not keep.any():
         return None
-    contours, _ = cv2.findContours(keep[labels].astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    filled = cv2.drawContours(np.zeros((height, width), np.uint8), contours, -1, 1, cv2.FILLED)
-    marks = cv2.dilate(filled, np.ones((7, 7), np.uint8)) > 0
+    marks = cv2.dilate(_filled(keep[labels], marked, picture), np.ones((7, 7), np.uint8)) > 0
     return marks if np.count_nonzero(marks & inside) < _MOST * np.count_nonzero(inside) else None
+
+
+def _filled(marks: np.ndarray, strokes: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """Fill the holes of marks, (H, W) uint8: small ones, as of letters, and those of the marks' own color.
+
+    Of a box or a logo only the outline stands out from what lies around it. Retina inside of a ring stays.
+    """
+    contours, levels = cv2.findContours(marks.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    filled = marks.astype(np.uint8)
+    for number, (*_, outer) in enumerate(levels[0]):
+        if outer < 0:
+            continue
+        hole = cv2.drawContours(np.zeros_like(filled), contours, number, 1, cv2.FILLED) > 0
+        around = cv2.drawContours(np.zeros_like(filled), contours, outer, 1, cv2.FILLED) > 0
+        inner, own = picture[hole & ~marks], picture[around & (strokes > 0)]
+        small = len(inner) < _SMALL_HOLE * marks.size
+        if small or (len(own) and np.abs(np.median(inner, axis=0) - np.median(own, axis=0)).max() < _SAME_COLOR):
+            filled[hole] = 1
+    return filled
 
 
 def why_no_retina(picture: np.ndarray, inside: np.ndarray) -> str:

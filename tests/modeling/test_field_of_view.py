@@ -285,6 +285,36 @@ def test_writing_in_a_gray_photograph_leaves_the_mask(visits, level):
     assert not mask[cover > 127].any() and mask.sum() > 0.5 * mask.size
 
 
+@pytest.mark.parametrize("color", [(255, 255, 255), (0, 255, 0), (0, 0, 0), (255, 255, 0)])
+@pytest.mark.parametrize("radius, thickness", [(60, 4), (110, 6), (150, 6)])
+def test_retina_inside_of_a_drawn_ring_stays(visits, color, radius, thickness):
+    photo = visits.moving.image.copy()
+    cover = cv2.circle(np.zeros(photo.shape[:2], np.uint8), (256, 256), radius, 255, thickness)
+    photo[cover > 127] = color
+    found = find_field_of_view(photo)
+    mask = found.mask((0, 0, 1, 1), cover.shape)
+    assert not mask[cover > 127].any() and not found.problem
+    assert mask[256 - radius // 2 : 256 + radius // 2, 256 - radius // 2 : 256 + radius // 2].mean() > 0.9
+
+
+@pytest.mark.parametrize("inner, outer", [((0, 0, 0), (255, 255, 255)), ((20, 60, 200), (255, 255, 255))])
+def test_a_box_with_writing_leaves_the_mask_as_a_whole(visits, inner, outer):
+    photo = visits.moving.image.copy()
+    photo[230:290, 180:330] = inner
+    cv2.putText(photo, "OD 4711", (190, 270), cv2.FONT_HERSHEY_SIMPLEX, 0.9, outer, 2, cv2.LINE_AA)
+    assert find_field_of_view(photo).mask((0, 0, 1, 1), photo.shape[:2])[232:288, 182:328].mean() < 0.02
+
+
+@pytest.mark.parametrize("thickness", [4, 6, 8])
+def test_a_grid_of_thick_lines_makes_no_drawing_of_a_photograph(visits, thickness):
+    photo = visits.moving.image.copy()
+    for radius in (50, 120, 200):
+        cv2.circle(photo, (256, 256), radius, (255, 255, 255), thickness, cv2.LINE_AA)
+    for end in ((0, 0), (512, 0)):
+        cv2.line(photo, end, (512 - end[0], 512), (255, 255, 255), thickness, cv2.LINE_AA)
+    assert not find_field_of_view(photo).problem
+
+
 def test_a_shape_of_its_own_on_black():
     photo = fundus(450, 600, (300, 225), 800)
     outline = np.array([[120, 60], [480, 40], [540, 250], [350, 410], [230, 300], [90, 330]], np.int32)
