@@ -94,18 +94,19 @@ def _filled(marks: np.ndarray, strokes: np.ndarray, picture: np.ndarray) -> np.n
 
     Of a box or a logo only the outline stands out from what lies around it. Retina inside of a ring stays.
     """
-    contours, levels = cv2.findContours(marks.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    filled = marks.astype(np.uint8)
-    for number, (*_, outer) in enumerate(levels[0]):
-        if outer < 0:
-            continue
-        hole = cv2.drawContours(np.zeros_like(filled), contours, number, 1, cv2.FILLED) > 0
-        around = cv2.drawContours(np.zeros_like(filled), contours, outer, 1, cv2.FILLED) > 0
-        inner, own = picture[hole & ~marks], picture[around & (strokes > 0)]
-        small = len(inner) < _SMALL_HOLE * marks.size
-        if small or (len(own) and np.abs(np.median(inner, axis=0) - np.median(own, axis=0)).max() < _SAME_COLOR):
-            filled[hole] = 1
-    return filled
+    count, parts = cv2.connectedComponents((marks == 0).astype(np.uint8), connectivity=4)
+    outside = np.unique(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]]))
+    pixels = np.bincount(parts.ravel(), minlength=count)
+    hole = np.ones(count, bool)
+    hole[0] = hole[outside] = False
+    fill = hole & (pixels < _SMALL_HOLE * marks.size)
+    for number in np.flatnonzero(hole & ~fill):
+        inside = parts == number
+        outline = (cv2.dilate(inside.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0) & (strokes > 0)
+        if outline.any():
+            apart = np.median(picture[inside], axis=0) - np.median(picture[outline], axis=0)
+            fill[number] = np.abs(apart).max() < _SAME_COLOR
+    return (fill[parts] | (marks > 0)).astype(np.uint8)
 
 
 def why_no_retina(picture: np.ndarray, inside: np.ndarray) -> str:

@@ -32,8 +32,8 @@ ERROR_RATES = """**How often this is wrong**, measured with the default threshol
 | lk-superretina-small | 100 of 100 | 0 of 1,125 |
 <!-- /figures -->
 
-Different eyes, and mirror images of one, of five sources, with what two photographs can have in common that is not
-retina. The seven that were accepted are refused since the rule became stricter:
+Different eyes, and mirror images of one, of five sources, as they are and on a white surround; stamps, watermarks and
+tiles are counted in the documentation:
 
 <!-- figures: impostors impostors_at_size/lk-superretina-small.json -->
 | model | pairs | condition | number | accepted | rate below | agreeing | share | excess | alike | correlation |
@@ -53,7 +53,7 @@ retina. The seven that were accepted are refused since the rule became stricter:
 | lk-superretina-small | impostors | all | 15,301 | 7 | - | 64 | 0.403 | 33.1 | 0.973 | 0.97 |
 <!-- /figures -->
 
-No error in a thousand pairs still allows about 3 in 1,000 (95 per cent confidence, if the pairs were independent;
+No error in ten thousand pairs still allows about 3 in 10,000 (95 per cent confidence, if the pairs were independent;
 they come from few people), and these are good photographs. An answer "no reliable match" does not prove that
 two eyes differ: little overlap, blur or advanced disease give it too.
 """
