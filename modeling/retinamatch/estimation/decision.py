@@ -238,8 +238,7 @@ def _fixed_to_picture(evidence: Evidence, settings: EstimationSettings) -> str:
             f"{_FIXED}: at the same places of both, their colors look alike in only "
             f"{100 * evidence.alike_in_hue:.0f} per cent of them"
         )
-    colored = evidence.foreign is not None and evidence.foreign >= settings.most_foreign
-    if colored and evidence.departure < settings.foreign_departure:
+    if evidence.foreign is not None and evidence.foreign >= settings.most_foreign:
         return f"{_FIXED}: it lies at the same places of both and does not have the colors of a retina"
     return ""
 

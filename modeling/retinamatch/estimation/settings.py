@@ -46,8 +46,8 @@ class EstimationSettings:
         minimum_alike_in_hue: Least share of places at which the hues look alike then.
         doubtful_in_hue: Least share of them where the keypoints do not pass, below `fixed_departure`.
         same_place_in_hue: Least share of them at the very same place.
-        foreign_departure: Below it, what both photographs show must have the colors of a retina as well.
-        most_foreign: The most that `foreign_color` may say then.
+        most_foreign: What both photographs show must have the colors of a retina as well: the most that `foreign_color`
+            may say.
         doubtless_agreeing: Elsewhere, so many of the given matches agree for no pattern: the hue is not asked.
         doubtless_share: And such a fraction of them.
         copied_correlation: In gray, the least median of the correlations then: that of copies of one photograph.
@@ -92,7 +92,6 @@ class EstimationSettings:
     minimum_alike_in_hue: float = 0.25
     doubtful_in_hue: float = 0.4
     same_place_in_hue: float = 0.5
-    foreign_departure: float = 0.005
     most_foreign: float = 1.0
     doubtless_agreeing: int = 40
     doubtless_share: float = 0.35
