@@ -26,9 +26,9 @@ where 40 do, and more than a third, the hue is not asked. It may fail one eye wh
 
 A colored pattern has a hue of its own, and makes that alike too. But what it adds is not what a retina shows: vessels
 and pigment are dark, and change all channels in one direction, red and blue never against green. `foreign_color` says
-how far what both photographs show is from that, 1 being the limit: red, green, yellow, orange, pink, cyan and magenta
-letters reach 1.1 to 5.7, maps in the colors of the rainbow 1.02 to 1.15, and photographs of one eye .94, in four sources
-and degraded up to 6. It is asked wherever the hue is.
+how far what both photographs show is from that, 1 being the limit: letters in red, green, yellow, orange, pink, cyan
+and magenta reach 1.1 to 5.7, maps in the colors of the rainbow 1.02 to 1.15; photographs of one eye reach .94 at most,
+of four sources, degraded up to 6. It is asked wherever the hue is.
 
 Photographs in gray have no hue. Then one that lies on the other exactly, without even a shift, is believed where they
 look alike as copies of one photograph do. A pattern as dark and as red as a vessel is not told from one.
