@@ -70,7 +70,7 @@ class Evidence:
         alike_in_hue: Share of places at which the hues look alike; None unless all else is believed, the transform may
             be that of a pattern, and both photographs are in color.
         foreign: How far the color of what both photographs show is from that of a retina, 1 being the limit; see
-            `foreign_color`. None where `alike_in_hue` is.
+            `foreign_color`. Known where `alike_in_hue` is, and in gray.
         precision: Standard error of the transform over the overlap, in pixels of the fixed photograph; None unless it
             is believed.
     """
@@ -224,8 +224,12 @@ def _fixed_to_picture(evidence: Evidence, settings: EstimationSettings) -> str:
         return ""
     assert evidence.departure is not None and evidence.displacement is not None and evidence.correlation is not None
     same_place = evidence.displacement < settings.fixed_displacement
+    foreign = evidence.foreign is not None and evidence.foreign >= settings.most_foreign
     if evidence.alike_in_hue is None:
-        if same_place and evidence.correlation < settings.copied_correlation:
+        copied = evidence.correlation >= settings.copied_correlation
+        alone = bool(few_keypoints(evidence, settings)) and evidence.departure < settings.fixed_departure
+        bright = foreign and evidence.departure < settings.bright_departure
+        if (same_place or alone or bright) and not copied:
             return f"{_FIXED}: it lies at the same places of both, and no color tells it from the retina"
         return ""
     least = settings.minimum_alike_in_hue
@@ -238,7 +242,7 @@ def _fixed_to_picture(evidence: Evidence, settings: EstimationSettings) -> str:
             f"{_FIXED}: at the same places of both, their colors look alike in only "
             f"{100 * evidence.alike_in_hue:.0f} per cent of them"
         )
-    if evidence.foreign is not None and evidence.foreign >= settings.most_foreign:
+    if foreign:
         return f"{_FIXED}: it lies at the same places of both and does not have the colors of a retina"
     return ""
 

@@ -31,7 +31,9 @@ and magenta reach 1.1 to 5.7, maps in the colors of the rainbow 1.02 to 1.15; ph
 of four sources, degraded up to 6. It is asked wherever the hue is.
 
 Photographs in gray have no hue. Then one that lies on the other exactly, without even a shift, is believed where they
-look alike as copies of one photograph do. A pattern as dark and as red as a vessel is not told from one.
+look alike as copies of one photograph do; where the keypoints do not pass, one that departs by less than 4 thousandths
+is not believed, and one that departs by less than 10 not where what both show is bright, as letters are and vessels are
+not. A pattern as dark and as red as a vessel is not told from one.
 """
 
 from dataclasses import dataclass
@@ -124,7 +126,7 @@ def hue_agreement(
 
 
 def foreign_color(
-    moving: Keypoints, fixed: Keypoints, transform: Transform, settings: EstimationSettings
+    moving: Keypoints, fixed: Keypoints, transform: Transform, settings: EstimationSettings, gray: bool = False
 ) -> float | None:
     """Say how far the color of what both photographs show is from that of retina.
 
@@ -136,6 +138,7 @@ def foreign_color(
         fixed: Keypoints of the fixed photograph, with its picture.
         transform: From pixels of the moving photograph to pixels of the fixed one.
         settings: Of the decision.
+        gray: Whether one of the photographs has no hue: then bright lines are no vessels, blue or not.
 
     Returns:
         The largest of four distances, each 1 at the limit of what retinas show: of red relative to green, of blue
@@ -167,7 +170,7 @@ def foreign_color(
     return max(
         *(_distance(value, _RED) for value in reds),
         *(_distance(value, _BLUE) for value in blues),
-        skewness / _BRIGHT if min(blues) < _WITHOUT_BLUE else 0.0,
+        skewness / _BRIGHT if gray or min(blues) < _WITHOUT_BLUE else 0.0,
         scattered / (1 - _ONE_DIRECTION),
     )
 

@@ -48,6 +48,7 @@ class EstimationSettings:
         same_place_in_hue: Least share of them at the very same place.
         most_foreign: What both photographs show must have the colors of a retina as well: the most that `foreign_color`
             may say.
+        bright_departure: In gray, what both photographs show must be dark below it.
         doubtless_agreeing: Elsewhere, so many of the given matches agree for no pattern: the hue is not asked.
         doubtless_share: And such a fraction of them.
         copied_correlation: In gray, the least median of the correlations then: that of copies of one photograph.
@@ -93,6 +94,7 @@ class EstimationSettings:
     doubtful_in_hue: float = 0.4
     same_place_in_hue: float = 0.5
     most_foreign: float = 1.0
+    bright_departure: float = 0.01
     doubtless_agreeing: int = 40
     doubtless_share: float = 0.35
     copied_correlation: float = 0.97

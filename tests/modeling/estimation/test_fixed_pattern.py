@@ -218,10 +218,12 @@ def test_different_eyes_under_one_colored_pattern_are_not_registered(others, reg
 
 
 @pytest.mark.parametrize("shift", [0, 30])
-def test_tiles_that_lie_elsewhere(others, registrar, shift):
+@pytest.mark.parametrize("gray", [False, True])
+def test_tiles_that_lie_elsewhere(others, registrar, shift, gray):
     """The pattern moves with the picture that is cut out."""
     both = SHARED_BY_BOTH["tiles"](others)
-    registration = registrar.register(np.roll(both.moving, shift, axis=1), both.fixed)
+    sides = [np.repeat(photo[..., 1:2], 3, 2) if gray else photo for photo in (both.moving, both.fixed)]
+    registration = registrar.register(np.roll(sides[0], shift, axis=1), sides[1])
     assert not registration and FIXED in registration.reason
 
 
