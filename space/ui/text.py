@@ -38,19 +38,11 @@ tiles are counted in the documentation:
 <!-- figures: impostors impostors_at_size/lk-superretina-small.json -->
 | model | pairs | condition | number | accepted | rate below | agreeing | share | excess | alike | correlation |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
-| lk-superretina-small | different | tiles | 1,652 | 3 | - | 64 | 0.403 | 33.1 | 0.933 | 0.947 |
-| lk-superretina-small | different | faint watermark | 1,928 | 4 | - | 55 | 0.323 | 16.7 | 0.587 | 0.413 |
-| lk-superretina-small | different | watermark | 2,756 | 0 | 0.0011 | 51 | 0.317 | 18.5 | 0.394 | 0.192 |
-| lk-superretina-small | different | stamp | 3,326 | 0 | 0.0009 | 7 | 0.16 | 7.31 | 0.446 | 0.271 |
-| lk-superretina-small | different | white surround | 2,204 | 0 | 0.0014 | 7 | 0.135 | 6.1 | 0.409 | 0.191 |
-| lk-superretina-small | different | both degraded 3 | 2,204 | 0 | 0.0014 | 7 | 0.118 | 6.51 | 0.364 | 0.186 |
-| lk-superretina-small | mirrored | tiles | 144 | 0 | 0.021 | 29 | 0.245 | 29.9 | 0.973 | 0.97 |
-| lk-superretina-small | mirrored | faint watermark | 168 | 0 | 0.018 | 36 | 0.228 | 17 | 0.571 | 0.431 |
-| lk-superretina-small | mirrored | watermark | 240 | 0 | 0.013 | 40 | 0.253 | 19.3 | 0.385 | 0.174 |
-| lk-superretina-small | mirrored | stamp | 295 | 0 | 0.01 | 8 | 0.231 | 6.61 | 0.471 | 0.227 |
-| lk-superretina-small | mirrored | white surround | 192 | 0 | 0.016 | 8 | 0.227 | 6.42 | 0.75 | 0.48 |
-| lk-superretina-small | mirrored | both degraded 3 | 192 | 0 | 0.016 | 6 | 0.16 | 6.14 | 0.359 | 0.235 |
-| lk-superretina-small | impostors | all | 15,301 | 7 | - | 64 | 0.403 | 33.1 | 0.973 | 0.97 |
+| lk-superretina-small | different | plain | 10,597 | 0 | 0.00028 | 8 | 0.231 | 6.5 | 0.421 | 0.236 |
+| lk-superretina-small | different | white surround | 10,597 | 0 | 0.00028 | 7 | 0.235 | 6.93 | 0.419 | 0.241 |
+| lk-superretina-small | mirrored | plain | 295 | 0 | 0.01 | 8 | 0.185 | 6.31 | 0.393 | 0.218 |
+| lk-superretina-small | mirrored | white surround | 295 | 0 | 0.01 | 7 | 0.222 | 8.2 | 0.667 | 0.395 |
+| lk-superretina-small | impostors | all | 21,784 | 0 | 0.00014 | 8 | 0.235 | 8.2 | 0.667 | 0.395 |
 <!-- /figures -->
 
 No error in ten thousand pairs still allows about 3 in 10,000 (95 per cent confidence, if the pairs were independent;

@@ -27,7 +27,7 @@ where 40 do, and more than a third, the hue is not asked. It may fail one eye wh
 A colored pattern has a hue of its own, and makes that alike too. But what it adds is not what a retina shows: vessels
 and pigment are dark, and change all channels in one direction, red and blue never against green. `foreign_color` says
 how far what both photographs show is from that, 1 being the limit: letters in red, green, yellow, orange, pink, cyan
-and magenta reach 1.1 to 5.7, maps in the colors of the rainbow 1.02 to 1.15; photographs of one eye reach .94 at most,
+and magenta reach 1.1 to 5.7, maps in the colors of the rainbow 1.04 to 1.2; photographs of one eye reach .97 at most,
 of four sources, degraded up to 6. It is asked wherever the hue is.
 
 Photographs in gray have no hue. Then one that lies on the other exactly, without even a shift, is believed where they
@@ -50,7 +50,7 @@ from .settings import EstimationSettings
 
 # What both photographs of one eye show: red and blue change by so many times what green does, and at least so much of
 # the power of the detail lies in one direction of color.
-_RED, _BLUE, _ONE_DIRECTION = (-0.4, 2.8), (-0.1, 1.25), 0.63
+_RED, _BLUE, _ONE_DIRECTION = (-0.4, 2.8), (-0.1, 1.25), 0.65
 # Exudates are bright, and yellow letters are: the skewness of the detail is at most this where blue is less than that.
 _BRIGHT, _WITHOUT_BLUE = 0.4, 0.1
 # Quarter turns.
