@@ -12,8 +12,8 @@ from .local_normalization import normalize_locally
 
 #: Pixels across the field of view: half the working size, at which vessels are still several pixels wide.
 PICTURE_SIZE = WORKING_SIZE // 2
-#: In pixels of the picture: the light blur that takes noise away, and the neighborhood of the local normalization.
-DETAIL, NEIGHBORHOOD = 1.0, 12.0
+# In pixels of the picture: the light blur that takes noise away, and the neighborhood of the local normalization.
+_BLUR, _NEIGHBORHOOD = 1.0, 12.0
 # What stands out this many times as much as the faint parts of the retina do (the lower quartile of the local standard
 # deviation where there is any) is none of it: a letter, a watermark, the border of a bright surround. Marks are bright
 # and vessels are dark, so the bright ones are held to less. Some strong vessels and the disc go with them; without
@@ -59,9 +59,9 @@ class NormalizedPicture:
         size = (PICTURE_SIZE, PICTURE_SIZE)
         gray, mask, (x0, y0, x1, y1) = canvas(cv2.extractChannel(photo, channel), view, size)
         color = canvas(photo, view, size)[0]
-        gray = masked_blur(gray, mask, DETAIL)
+        gray = masked_blur(gray, mask, _BLUR)
         mask &= ~_foreign(gray, mask)
-        values = normalize_locally(gray, mask, NEIGHBORHOOD)
+        values = normalize_locally(gray, mask, _NEIGHBORHOOD)
         height, width = photo.shape[:2]
         scale = (x1 - x0) * width / PICTURE_SIZE
         origin = (x0 * width + (scale - 1) / 2, y0 * height + (scale - 1) / 2)
@@ -72,14 +72,22 @@ class NormalizedPicture:
 
         The hue is the angle between the differences of the channels, red - green and green - blue.
         """
-        red, green, blue = (masked_blur(self.color[..., k].astype(np.float32), self.mask, DETAIL) for k in range(3))
+        red, green, blue = self._channels()
         if not self.mask.any() or np.hypot(red - green, green - blue)[self.mask].mean() < _LEAST_CHROMA:
             return None
         hue = np.arctan2(green - blue, red - green)
-        detail = hue - masked_blur(hue, self.mask, NEIGHBORHOOD)
+        detail = hue - masked_blur(hue, self.mask, _NEIGHBORHOOD)
         if np.median(np.abs(detail[self.mask])) < _LEAST_HUE:
             return None
-        return replace(self, values=normalize_locally(hue, self.mask, NEIGHBORHOOD))
+        return replace(self, values=normalize_locally(hue, self.mask, _NEIGHBORHOOD))
+
+    def detail(self) -> np.ndarray:
+        """Give what each channel shows beside what is around it, (H, W, 3) float32 gray levels."""
+        parts = [channel - masked_blur(channel, self.mask, _NEIGHBORHOOD) for channel in self._channels()]
+        return np.stack(parts, axis=-1)
+
+    def _channels(self) -> list[np.ndarray]:
+        return [masked_blur(self.color[..., k].astype(np.float32), self.mask, _BLUR) for k in range(3)]
 
     def __getstate__(self) -> dict:
         # Half the memory where many photographs are kept or sent to other processes.
@@ -115,8 +123,8 @@ def _foreign(gray: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Mark what stands out far more than anything of the retina does, with a little around it, (H, W) bool."""
     if not mask.any():
         return mask
-    detail = gray - masked_blur(gray, mask, NEIGHBORHOOD)
-    deviation = np.sqrt(masked_blur(detail**2, mask, NEIGHBORHOOD))
+    detail = gray - masked_blur(gray, mask, _NEIGHBORHOOD)
+    deviation = np.sqrt(masked_blur(detail**2, mask, _NEIGHBORHOOD))
     textured = deviation[mask & (deviation > _FLAT)]
     if len(textured) == 0:
         return np.zeros_like(mask)
@@ -125,4 +133,4 @@ def _foreign(gray: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return cv2.dilate(strong.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
 
 
-__all__ = ["DETAIL", "NEIGHBORHOOD", "PICTURE_SIZE", "NormalizedPicture", "masked_blur"]
+__all__ = ["PICTURE_SIZE", "NormalizedPicture", "masked_blur"]

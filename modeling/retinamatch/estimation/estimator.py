@@ -185,7 +185,7 @@ def _estimate(
         evidence = evidence.with_agreement(agreement, shift)
         if hue_decides(evidence, settings):
             hues = hue_agreement(moving, fixed, fine.transform, settings)
-            foreign = foreign_color(moving, fixed, fine.transform, settings, gray=hues is None)
+            foreign = foreign_color(moving, fixed, fine.transform, agreement, settings, gray=hues is None)
             evidence = replace(evidence, alike_in_hue=hues, foreign=foreign)
     reason, rough = reason_to_reject(evidence, settings), False
     if not reason:

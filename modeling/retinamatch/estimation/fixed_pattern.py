@@ -36,15 +36,13 @@ is not believed, and one that departs by less than 10 not where what both show i
 not. A pattern as dark and as red as a vessel is not told from one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 
 from ..keypoint_set import Keypoints
-from ..normalized_picture import DETAIL, NEIGHBORHOOD, NormalizedPicture, masked_blur
 from ..transforms import Transform
-from .dense_agreement import ALIKE, cell_means, dense_agreement, sample_transform
+from .dense_agreement import ALIKE, DenseAgreement, cell_means, dense_agreement, draw, sample_transform
 from .settings import EstimationSettings
 
 
@@ -126,7 +124,12 @@ def hue_agreement(
 
 
 def foreign_color(
-    moving: Keypoints, fixed: Keypoints, transform: Transform, settings: EstimationSettings, gray: bool = False
+    moving: Keypoints,
+    fixed: Keypoints,
+    transform: Transform,
+    agreement: DenseAgreement,
+    settings: EstimationSettings,
+    gray: bool = False,
 ) -> float | None:
     """Say how far the color of what both photographs show is from that of retina.
 
@@ -137,6 +140,7 @@ def foreign_color(
         moving: Keypoints of the moving photograph, with its picture.
         fixed: Keypoints of the fixed photograph, with its picture.
         transform: From pixels of the moving photograph to pixels of the fixed one.
+        agreement: How alike they look under it.
         settings: Of the decision.
         gray: Whether one of the photographs has no hue: then bright lines are no vessels, blue or not.
 
@@ -147,14 +151,13 @@ def foreign_color(
     """
     if moving.picture is None or fixed.picture is None:
         return None
-    first, second = moving.picture, fixed.picture
-    places = sample_transform(first, second, transform)
-    x, y = np.ascontiguousarray(places[..., 0]), np.ascontiguousarray(places[..., 1])
-    here, there = _detail(first), cv2.remap(_detail(second), x, y, cv2.INTER_LINEAR)
-    both = first.mask & (cv2.remap(second.mask.astype(np.float32), x, y, cv2.INTER_LINEAR) > 0.99)
-    alike = np.nan_to_num(dense_agreement(first, second, transform).correlation) > ALIKE
+    alike = np.nan_to_num(agreement.correlation) > ALIKE
     if np.count_nonzero(alike) < settings.minimum_cells:
         return None
+    first, second = moving.picture, fixed.picture
+    places = sample_transform(first, second, transform)
+    here, (there, seen) = first.detail(), draw(replace(second, values=second.detail()), places)
+    both = first.mask & seen
 
     def mean(values: np.ndarray) -> float:
         return float(cell_means(values, both, first)[alike].mean())
@@ -173,12 +176,6 @@ def foreign_color(
         skewness / _BRIGHT if gray or min(blues) < _WITHOUT_BLUE else 0.0,
         scattered / (1 - _ONE_DIRECTION),
     )
-
-
-def _detail(picture: NormalizedPicture) -> np.ndarray:
-    """Give what each channel shows beside what is around it, (H, W, 3) float32 gray levels."""
-    channels = (masked_blur(picture.color[..., k].astype(np.float32), picture.mask, DETAIL) for k in range(3))
-    return np.stack([channel - masked_blur(channel, picture.mask, NEIGHBORHOOD) for channel in channels], axis=-1)
 
 
 def _distance(value: float, limits: tuple[float, float]) -> float:

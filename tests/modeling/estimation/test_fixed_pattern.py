@@ -5,6 +5,7 @@ import pytest
 from datasets_scripts.rendering.eye import draw_eye
 from datasets_scripts.rendering.fundus import render
 from retinamatch.estimation import EstimationSettings
+from retinamatch.estimation.dense_agreement import dense_agreement
 from retinamatch.estimation.fixed_pattern import foreign_color, hue_agreement, picture_shift
 from retinamatch.evaluation.conditions import SHARED_BY_BOTH, AnnotatedPair, marked
 from retinamatch.evaluation.degradation import degrade
@@ -108,7 +109,9 @@ def test_gray_and_tinted_photographs_have_no_hue(visits, tint, quality):
 
 
 def foreign(moving, fixed):
-    return foreign_color(keypoints(moving), keypoints(fixed), identity(), SETTINGS)
+    sides = keypoints(moving), keypoints(fixed)
+    agreement = dense_agreement(sides[0].picture, sides[1].picture, identity())
+    return foreign_color(*sides, identity(), agreement, SETTINGS)
 
 
 @pytest.mark.parametrize("opacity", [0.2, 0.5])
