@@ -55,6 +55,8 @@ class DistillConfig(SupervisionConfig):
     Attributes:
         teacher: A model of the package, a folder, or a repository of the Hub.
         teacher_sees: "clean", "view" or "photograph"; see `TeacherOutputs`.
+        teacher_average: Over how many views of the whole photograph the teacher's answer is averaged; 1 is none. With
+            `teacher_sees: photograph`.
         teacher_cache: Folder for the teacher's outputs on whole photographs; with `teacher_sees: photograph`.
         distillation: Weight of every term of the teacher, a number or {start, end, steps}; 0 leaves it out.
         feature_layers: Layer of the student -> layer of the teacher, for `features`.
@@ -66,6 +68,7 @@ class DistillConfig(SupervisionConfig):
     model: ModelSettings = field(default_factory=lambda: ModelSettings(family="swin_retina"))
     teacher: str = "lk-superretina-small"
     teacher_sees: Literal["clean", "view", "photograph"] = "clean"
+    teacher_average: int = 1
     teacher_cache: str | None = None
     distillation: TeacherWeights = field(default_factory=TeacherWeights)
     feature_layers: dict[str, str] | None = None
@@ -108,6 +111,7 @@ class Distillation(Supervision):
             config.teacher_cache,
             list(layers.values()),
             bf16=config.mixed_precision == "bf16",
+            average=config.teacher_average,
         )
         theirs, ours = self.teacher.network.config.descriptor_dim, network.config.descriptor_dim
         if theirs != ours and {"contrastive", "dense"} & set(self.terms):
@@ -117,6 +121,11 @@ class Distillation(Supervision):
             )
         check_view_size(self.teacher.network, self.views.size, "teacher")
         check_view_size(network, self.views.size, "student")
+        if config.teacher_sees == "photograph" and self.terms and self.views.flip:
+            raise ValueError(
+                "A whole photograph is described as it is, and mirrored views would be taught the same: "
+                f"`teacher_sees: photograph` wants `views.flip` 0, got {self.views.flip}."
+            )
         self.clean_views = config.teacher_sees == "clean"
         self.layers = layers
         self.heads = self._projections(network) if layers else None

@@ -164,9 +164,10 @@ class Session:
             fits = False
         if not fits:
             raise AnnotationError("What the page sent does not fit the photographs; reload the page.")
-        # Requests may overtake each other: a draft that comes after what was made of it later is not written.
-        overtaken = changes < self._written.get(number, 0)
-        if shown.get("problem") or overtaken or (changes == 0 and not complete):
+        # Requests may overtake each other: a draft that comes after what was made of it later is not written, nor one
+        # of what is written already, which may be called done by now.
+        written = self._written.get(number, 0)
+        if shown.get("problem") or changes < written or (changes == written and not complete):
             return self.states[number]
         if not np.isin(rows[:, 2], range(len(TYPE_NAMES))).all():
             raise AnnotationError("What the page sent holds a keypoint of an unknown type; reload the page.")

@@ -212,9 +212,9 @@ def test_draft_then_done(session):
 
 
 @pytest.mark.parametrize("complete", [True, False])
-@pytest.mark.parametrize("late", [1, 2])
+@pytest.mark.parametrize("late", [1, 2, 3])
 def test_a_draft_that_was_overtaken_changes_nothing(session, late, complete):
-    """The requests of a browser may arrive in another order than they were sent in."""
+    """The requests of a browser may arrive in another order than they were sent in, and the last of them twice."""
     shown = session.open(0)
     state = session.save({**edited(shown, [[1.5, 2.5, 1, None]]), "changes": 3}, complete)
     assert session.save({**edited(shown, [[9.5, 9.5, 0, None]]), "changes": late}, complete=False) == state

@@ -177,6 +177,14 @@ class TestWhatTheTeacherSees:
         for k in (0, 1):
             assert torch.equal(one.clean[k], other.clean[k]) and not torch.equal(one.images[k], other.images[k])
 
+    def test_an_average_is_another_answer_about_the_same_places(self, store, teacher, tmp_path):
+        photograph = store.photographs[0]
+        alone, average = (TeacherOutputs(teacher, "photograph", average=n) for n in (1, 5))
+        (_, one), (_, other) = (outputs.of_photograph(photograph, "cpu") for outputs in (alone, average))
+        assert one.shape == other.shape and alone.fingerprint() != average.fingerprint()
+        one = torch.nn.functional.normalize(one.float(), dim=1)
+        assert 0.5 < (one * other.float()).sum(1).mean() < 0.999
+
     def test_a_photograph_is_described_once_and_read_at_the_exact_place(self, store, teacher):
         photographs = store.photographs[:2]
         views = make_views(photographs, [(2, 0), (2, 1)], ViewSettings(size=64))
@@ -247,6 +255,9 @@ class TestBadInput:
             ({"teacher": "nothing"}, "Unknown model 'nothing'"),
             ({"teacher_cache": "cache"}, "wants `teacher_sees: photograph`, got clean"),
             ({"teacher_sees": "photograph"}, "`teacher_sees` must be clean or view"),
+            ({"teacher_sees": "photograph", "distillation": TeacherWeights()}, "wants `views.flip` 0, got 0.5"),
+            ({"teacher_average": 3}, "`teacher_sees: photograph` for more than one, got 3 with clean"),
+            ({"teacher_average": 0}, "wants a number of views, .* got 0 with clean"),
             ({"feature_layers": {"decoder.9": "encoder.3"}}, "SwinRetinaModel has no layer 'decoder.9'"),
             (
                 {"views": ViewSettings(size=48)},

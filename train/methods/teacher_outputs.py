@@ -28,6 +28,7 @@ from retinamatch.keypoints import RetinaDenseOutput, detect_keypoints
 from ..data.store import Photograph
 from ..data.views import Views, pixel_grid, project, sample_at
 from ..run.models import load_model
+from . import adaptation
 
 
 @dataclass
@@ -95,6 +96,7 @@ class TeacherOutputs:
         name: A model of the package, a folder, or a repository of the Hub.
         sees: "clean" (the views before their photometric changes), "view" (the student's views) or "photograph" (the
             whole photograph, from which the views are read).
+        average: With "photograph", over how many views of it the answer is averaged, see `adaptation`; 1 is none.
         cache: Folder for outputs on whole photographs; None to compute them every time.
         layers: Modules whose maps are wanted; not with "photograph".
         bf16: Run the teacher in that precision.
@@ -103,7 +105,15 @@ class TeacherOutputs:
         ValueError: The teacher does not exist, its processor is not the student's, or the choices do not go together.
     """
 
-    def __init__(self, name: str, sees="clean", cache: str | None = None, layers: list[str] = (), bf16: bool = False):
+    def __init__(
+        self,
+        name: str,
+        sees="clean",
+        cache: str | None = None,
+        layers: list[str] = (),
+        bf16: bool = False,
+        average: int = 1,
+    ):
         if cache and sees != "photograph":
             raise ValueError(
                 f"Only whole photographs stay the same from epoch to epoch: `teacher_cache` wants "
@@ -111,9 +121,14 @@ class TeacherOutputs:
             )
         if layers and sees == "photograph":
             raise ValueError("The loss `features` compares maps of one image: `teacher_sees` must be clean or view.")
+        if average < 1 or (average > 1 and sees != "photograph"):
+            raise ValueError(
+                f"`teacher_average` wants a number of views, and `teacher_sees: photograph` for more than one, got "
+                f"{average} with {sees}."
+            )
         check_processor(name)
         self.network = load_model(name).eval().requires_grad_(False).to(memory_format=torch.channels_last)
-        self.sees, self.layers, self.bf16 = sees, list(layers), bf16
+        self.sees, self.layers, self.bf16, self.average = sees, list(layers), bf16, average
         self.cache = None
         if cache:
             self.cache = Path(cache) / self.fingerprint()[:16]
@@ -131,6 +146,8 @@ class TeacherOutputs:
         config = {k: v for k, v in self.network.config.to_dict().items() if k not in ("_name_or_path", "dtype")}
         enhancement = {k: p.default for k, p in inspect.signature(local_normalize).parameters.items() if k.islower()}
         settings = {"config": config, "enhancement": enhancement, "bf16": self.bf16, "stored": "float16"}
+        if self.average > 1:
+            settings["average"] = {"views": self.average, **adaptation.RANGES}
         digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
         for key, value in sorted(self.network.state_dict().items()):
             digest.update(key.encode() + value.float().contiguous().cpu().numpy().tobytes())
@@ -196,7 +213,11 @@ class TeacherOutputs:
 
     def _compute(self, photograph: Photograph, device) -> tuple[Tensor, Tensor]:
         pixels = photograph.on(device)[None].float()
-        dense = self.run(local_normalize(pixels[:, 1:2] / 255, pixels[:, 3:]))
+        green, field_of_view = pixels[:, 1:2] / 255, pixels[:, 3:]
+        if self.average == 1:
+            dense = self.run(local_normalize(green, field_of_view))
+        else:
+            dense = adaptation.average_over_views(self.network, self.run, green, field_of_view, self.average)
         return dense.heatmap_logits.half(), dense.descriptor_map.half()
 
     def keypoints(self, taught: Taught, masks: Tensor, most: int) -> tuple[Tensor, Tensor]:
