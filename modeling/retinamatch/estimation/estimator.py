@@ -8,13 +8,15 @@ The way of a pair:
 3. A quadratic transform, by iteratively reweighted least squares. Where no match lies, prior points that the rotation
    predicts hold it.
 4. Dense refinement: every keypoint is looked for in the dense descriptors of the other photograph. Where matches are
-   few and the photographs look alike all the same, the pictures themselves are aligned too.
+   few and the photographs look alike all the same, the pictures themselves are aligned too. The prior points go where
+   the rotation of the eye does that these matches agree with, and weigh the more the worse the matches are.
 5. The class that was asked for, or with "auto" the richest one that the matches support.
 6. The decision, in `decision.py`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -39,8 +41,6 @@ from .refinement import locate
 from .settings import EstimationSettings
 
 
-# Prior points: pixels of the moving photograph and of the fixed one, (P, 2) each.
-Prior = tuple[np.ndarray, np.ndarray]
 # So few of them, of more than a hundred, do not determine a transform.
 _FEW_PRIOR_POINTS = 10
 # So far beyond the field of the moving photograph the fixed one may reach, in radii.
@@ -158,27 +158,22 @@ def _estimate(
     base = start
     for radius in settings.search_radii:
         base = _search_around(base, moving, fixed, radius, settings)
-    prior = _prior_points(base, moving, fixed)
+    prior = _prior_points(base, moving, fixed, settings)
     agreed = _agree(base, prior, moving, fixed, settings)
     if agreed is None and points is not None:
-        prior = _prior_points(start, moving, fixed)
+        prior = _prior_points(start, moving, fixed, settings)
         agreed = _rest_on(points, prior)
     if agreed is None:
         return _rejected(matches, scores, f"too few of the {len(matches)} matches agree on one transform")
     evidence = gather_evidence(moving, fixed, matches, agreed.transform, agreed.matches[agreed.inliers], settings)
     fine, agreement, enough = agreed, None, not few_keypoints(evidence, settings)
-    loose = settings  # what is refined densely rests on many good matches, so that the prior holds it less
-    if moving.describe is not None and fixed.describe is not None:
-        loose = replace(settings, prior_weight=settings.refined_prior_weight)
     if not impossible_shape(evidence, settings):
-        fine, prior, agreement = _look_closer(agreed, prior, moving, fixed, enough, loose)
-    inner, prior = prior, _extended(prior, base, fine, moving, fixed, settings)
-    # Beyond a narrow field the prior points alone tell, and hold the transform as firmly as at first.
-    settings = loose if prior is inner else settings
+        fine, prior, agreement = _look_closer(agreed, base, prior, moving, fixed, enough, settings)
+    prior = _extended(prior, base, fine, moving, fixed, settings)
     held_out: dict[str, float] = {}
     if kind is None:
-        kind, held_out = _richest_class(fine, prior, settings)
-    fitted = _fit(kind, fine.moving, fine.fixed, fine.weights, prior, settings)
+        kind, held_out = _richest_class(fine, prior)
+    fitted = _fit(kind, fine.moving, fine.fixed, fine.weights, prior)
     if agreement is not None:
         places, _ = overlap_grid(moving, fixed, fine.transform)
         shift = picture_shift(places, fine.transform(places), moving, fixed)
@@ -190,7 +185,7 @@ def _estimate(
     reason, rough = reason_to_reject(evidence, settings), False
     if not reason:
         grid, _ = overlap_grid(moving, fixed, fitted)
-        error = _standard_error(kind, fine, prior, grid, settings)
+        error = _standard_error(kind, fine, prior, grid)
         if not enough or len(fine.moving) < settings.plenty:
             error = float(np.hypot(error, _remaining_error(fine, grid, moving, fixed, settings)))
         error *= 1.0 if enough else settings.few_factor
@@ -249,6 +244,21 @@ def _search_around(
 
 
 @dataclass(frozen=True)
+class _Prior:
+    """Points that hold a polynomial where no match lies, pixels (P, 2) of either photograph.
+
+    Together they weigh as much as `weight` matches.
+    """
+
+    moving: np.ndarray
+    fixed: np.ndarray
+    weight: float
+
+    def __len__(self) -> int:
+        return len(self.moving)
+
+
+@dataclass(frozen=True)
 class _Agreed:
     """The matches of the last guided search, their weights, and the quadratic transform that they agree with."""
 
@@ -262,7 +272,7 @@ class _Agreed:
 
 
 def _agree(
-    base: Hypothesis, prior: Prior, moving: Keypoints, fixed: Keypoints, settings: EstimationSettings
+    base: Hypothesis, prior: _Prior, moving: Keypoints, fixed: Keypoints, settings: EstimationSettings
 ) -> _Agreed | None:
     predict: Callable[[np.ndarray], np.ndarray] = base
     for radius in settings.final_radii:
@@ -272,7 +282,7 @@ def _agree(
             weights, _ = _tukey_weights(np.linalg.norm(predict(p) - q, axis=1) / fixed.scale, settings)
             if np.count_nonzero(weights) < settings.minimum_matches:
                 return None
-            predict = transform = _fit(Quadratic, p, q, weights, prior, settings)
+            predict = transform = _fit(Quadratic, p, q, weights, prior)
     inliers = np.linalg.norm(predict(p) - q, axis=1) < settings.inlier_radius * fixed.scale
     return _Agreed(matches, scores, p, q, weights, inliers, transform)
 
@@ -292,63 +302,140 @@ def check_points(points: ArrayLike) -> np.ndarray:
     return found
 
 
-def _rest_on(points: np.ndarray, prior: Prior) -> _Agreed | None:
+def _rest_on(points: np.ndarray, prior: _Prior) -> _Agreed | None:
     """Agree on points that a person set alone, where no keypoints do: the photographs themselves must decide then."""
     if not _determine(prior):
         return None
     none, weights = np.zeros((0, 2), np.int64), np.ones(len(points))
-    transform = Quadratic.fit(*prior)
+    transform = Quadratic.fit(prior.moving, prior.fixed)
     return _Agreed(none, np.zeros(0, np.float32), points[:, :2], points[:, 2:], weights, np.zeros(0, bool), transform)
 
 
 def _look_closer(
-    agreed: _Agreed, prior: Prior, moving: Keypoints, fixed: Keypoints, enough: bool, settings: EstimationSettings
-) -> tuple[_Agreed, Prior, DenseAgreement | None]:
+    agreed: _Agreed,
+    base: Hypothesis,
+    prior: _Prior,
+    moving: Keypoints,
+    fixed: Keypoints,
+    enough: bool,
+    settings: EstimationSettings,
+) -> tuple[_Agreed, _Prior, DenseAgreement | None]:
     """Refine what was agreed and the prior points, and say how alike the photographs look under it.
 
-    Where there are not `enough` keypoints, the pictures are aligned too, and the prior points follow the transform
-    from round to round; without pictures nothing is refined then, because nothing could tell whether to believe it.
+    Where there are not `enough` keypoints, the pictures are aligned too, and the prior points follow the matches from
+    round to round; without pictures nothing is refined then, because nothing could tell whether to believe it.
     """
     pictures = moving.picture, fixed.picture
-    if pictures[0] is None or pictures[1] is None:
-        return (_refine_densely(agreed, prior, moving, fixed, settings) if enough else agreed), prior, None
-    wide = replace(settings, refine_reaches=settings.wide_reaches)
+    if moving.describe is not None and fixed.describe is not None:  # many good matches: the prior holds them less
+        prior = replace(prior, weight=settings.refined_prior_weight)
     if enough:
-        fine = _refine_densely(agreed, prior, moving, fixed, settings)
-        moved = np.linalg.norm(fine.transform(moving.points) - agreed.transform(moving.points), axis=1) / fixed.scale
-        if fine is agreed or np.median(moved) > settings.far_moved:  # too few were found, or farther than expected
-            fine = _refine_densely(fine, prior, moving, fixed, wide)
-        return fine, prior, dense_agreement(pictures[0], pictures[1], fine.transform)
-    agreement = dense_agreement(pictures[0], pictures[1], agreed.transform)
-    if agreement.best_share < settings.promising_alike:
-        return agreed, prior, agreement
-    fine = _refine_densely(agreed, prior, moving, fixed, wide)
-    predict = align_where_better(pictures[0], pictures[1], fine.transform) or fine.transform
-    for _ in range(settings.settling_rounds if _determine(prior) else 0):
-        prior = prior[0], predict(prior[0])
-        fine = _refine_densely(_displace(fine, prior), prior, moving, fixed, wide)
-        predict = fine.transform
+        fine, prior = _follow_keypoints(agreed, base, prior, moving, fixed, settings)
+        if pictures[0] is None or pictures[1] is None:
+            return fine, prior, None
+    else:
+        if pictures[0] is None or pictures[1] is None:
+            return agreed, prior, None
+        agreement = dense_agreement(pictures[0], pictures[1], agreed.transform)
+        if agreement.best_share < settings.promising_alike:
+            return agreed, prior, agreement
+        align = partial(align_where_better, pictures[0], pictures[1])
+        fine, prior = _follow_pictures(agreed, base, prior, moving, fixed, align, settings)
     return fine, prior, dense_agreement(pictures[0], pictures[1], fine.transform)
 
 
-def _determine(prior: Prior) -> bool:
+def _follow_keypoints(
+    agreed: _Agreed,
+    base: Hypothesis,
+    prior: _Prior,
+    moving: Keypoints,
+    fixed: Keypoints,
+    settings: EstimationSettings,
+) -> tuple[_Agreed, _Prior]:
+    """Refine what enough keypoints agree on, and let the prior points follow once."""
+    wide = replace(settings, refine_reaches=settings.wide_reaches)
+    fine = _refine_densely(agreed, prior, moving, fixed, settings)
+    moved = np.linalg.norm(fine.transform(moving.points) - agreed.transform(moving.points), axis=1) / fixed.scale
+    if fine is agreed or np.median(moved) > settings.far_moved:  # too few were found, or farther than expected
+        fine = _refine_densely(fine, prior, moving, fixed, wide)
+    # The rotation of the eye does not know the scale of a much narrower field well enough to hold what was found.
+    narrow = not _NARROW < _field_ratio(base, moving, fixed) < 1 / _NARROW
+    if fine is agreed or narrow or not _determine(prior):
+        return fine, prior
+    prior = _settled(prior, _eye_through(base, fine, fixed, settings), settings)
+    if len(fine.moving) < settings.plenty:
+        return _refine_densely(_displace(fine, prior), prior, moving, fixed, wide), prior
+    return _reweighted(fine, prior, fixed, settings) or fine, prior
+
+
+def _follow_pictures(
+    agreed: _Agreed,
+    base: Hypothesis,
+    prior: _Prior,
+    moving: Keypoints,
+    fixed: Keypoints,
+    align: Callable[[Callable], Callable | None],
+    settings: EstimationSettings,
+) -> tuple[_Agreed, _Prior]:
+    """Refine what too few keypoints agree on; `align` moves a transform to where the pictures agree better."""
+    settings = replace(settings, refine_reaches=settings.wide_reaches)
+    fine = _refine_densely(agreed, prior, moving, fixed, settings)
+    aligned = align(fine.transform)
+    eye = _eye_through(base, fine, fixed, settings)
+    if aligned is not None:
+        eye = replace(eye, base=_refit(base, prior.moving, aligned(prior.moving), np.ones(len(prior)), eye.noise))
+    for _ in range(settings.settling_rounds if _determine(prior) else 0):
+        prior = _settled(prior, eye, settings)
+        fine = _refine_densely(_displace(fine, prior), prior, moving, fixed, settings)
+        eye = _eye_through(base, fine, fixed, settings)
+    return fine, prior
+
+
+@dataclass(frozen=True)
+class _Eye:
+    """The rotation of the eye, or the homography, that matches agree with, and their noise in working pixels."""
+
+    base: Hypothesis
+    noise: float
+
+
+def _eye_through(base: Hypothesis, agreed: _Agreed, fixed: Keypoints, settings: EstimationSettings) -> _Eye:
+    """Fit a hypothesis anew to all matches that count."""
+    used = agreed.weights > 0
+    p, q, weights = agreed.moving[used], agreed.fixed[used], agreed.weights[used]
+    noise = _tukey_weights(np.linalg.norm(agreed.transform(p) - q, axis=1) / fixed.scale, settings)[1]
+    return _Eye(_refit(base, p, q, weights, noise), noise)
+
+
+def _refit(base: Hypothesis, p: np.ndarray, q: np.ndarray, weights: np.ndarray, noise: float) -> Hypothesis:
+    for _ in range(3):
+        base = base.refit(p, q, weights, noise)
+    return base
+
+
+def _settled(prior: _Prior, eye: _Eye, settings: EstimationSettings) -> _Prior:
+    """Put the prior points where an eye goes; they are as good in any photograph, and poor matches weigh less."""
+    weight = settings.refined_prior_weight * (eye.noise / settings.noise[0]) ** 2
+    return _Prior(prior.moving, eye.base(prior.moving), weight)
+
+
+def _determine(prior: _Prior) -> bool:
     """Say whether prior points determine a transform: of a thin overlap they are few, or lie on two lines."""
-    if len(prior[0]) <= _FEW_PRIOR_POINTS:
+    if len(prior) <= _FEW_PRIOR_POINTS:
         return False
     try:
-        Quadratic.fit(*prior)
+        Quadratic.fit(prior.moving, prior.fixed)
     except UndeterminedError:
         return False
     return True
 
 
-def _displace(agreed: _Agreed, points: Prior) -> _Agreed:
-    """Put the transform where points, (G, 2), go."""
-    return replace(agreed, transform=Quadratic.fit(*points))
+def _displace(agreed: _Agreed, prior: _Prior) -> _Agreed:
+    """Put the transform where prior points go."""
+    return replace(agreed, transform=Quadratic.fit(prior.moving, prior.fixed))
 
 
 def _refine_densely(
-    agreed: _Agreed, prior: Prior, moving: Keypoints, fixed: Keypoints, settings: EstimationSettings
+    agreed: _Agreed, prior: _Prior, moving: Keypoints, fixed: Keypoints, settings: EstimationSettings
 ) -> _Agreed:
     """Look for every keypoint of either photograph in the dense descriptors of the other one, and fit again.
 
@@ -356,18 +443,28 @@ def _refine_densely(
     """
     if moving.describe is None or fixed.describe is None:
         return agreed
-    predict = agreed.transform
+    fine = agreed
     for reach in settings.refine_reaches:
-        forth = _locate(moving, fixed, predict(moving.points), reach, settings)
-        back = _locate(fixed, moving, predict.inverse(fixed.points), reach, settings)
-        p, q = np.vstack([forth[0], back[1]]), np.vstack([forth[1], back[0]])
-        for _ in range(5):
-            weights, _ = _tukey_weights(np.linalg.norm(predict(p) - q, axis=1) / fixed.scale, settings)
-            if np.count_nonzero(weights) < settings.minimum_matches:
-                return agreed
-            predict = _fit(Quadratic, p, q, weights, prior, settings)
-    inliers = np.linalg.norm(predict(p) - q, axis=1) < settings.inlier_radius * fixed.scale
-    return replace(agreed, moving=p, fixed=q, weights=weights, inliers=inliers, transform=predict)
+        forth = _locate(moving, fixed, fine.transform(moving.points), reach, settings)
+        back = _locate(fixed, moving, fine.transform.inverse(fixed.points), reach, settings)
+        located = replace(fine, moving=np.vstack([forth[0], back[1]]), fixed=np.vstack([forth[1], back[0]]))
+        found = _reweighted(located, prior, fixed, settings)
+        if found is None:
+            return agreed
+        fine = found
+    return fine
+
+
+def _reweighted(agreed: _Agreed, prior: _Prior, fixed: Keypoints, settings: EstimationSettings) -> _Agreed | None:
+    """Fit the transform to its places by iteratively reweighted least squares; None where too few agree with it."""
+    p, q, transform = agreed.moving, agreed.fixed, agreed.transform
+    for _ in range(5):
+        weights, _ = _tukey_weights(np.linalg.norm(transform(p) - q, axis=1) / fixed.scale, settings)
+        if np.count_nonzero(weights) < settings.minimum_matches:
+            return None
+        transform = _fit(Quadratic, p, q, weights, prior)
+    inliers = np.linalg.norm(transform(p) - q, axis=1) < settings.inlier_radius * fixed.scale
+    return replace(agreed, weights=weights, inliers=inliers, transform=transform)
 
 
 def _locate(
@@ -392,38 +489,41 @@ def _tukey_weights(distance: np.ndarray, settings: EstimationSettings) -> tuple[
     return np.where(weights > 1e-6, weights, 0.0), noise
 
 
-def _prior_points(base: Hypothesis, moving: Keypoints, fixed: Keypoints) -> Prior:
+def _prior_points(base: Hypothesis, moving: Keypoints, fixed: Keypoints, settings: EstimationSettings) -> _Prior:
     """Lay a grid over the part of the moving field that lies in the fixed one, and predict where it goes."""
     grid = moving.denormalize(_rings(0.0, 1.0))
     mapped = base(grid)
     shared = np.linalg.norm(fixed.normalize(mapped), axis=1) <= 1
-    return grid[shared], mapped[shared]
+    return _Prior(grid[shared], mapped[shared], settings.prior_weight)
 
 
 def _extended(
-    prior: Prior, base: Hypothesis, fine: _Agreed, moving: Keypoints, fixed: Keypoints, settings: EstimationSettings
-) -> Prior:
+    prior: _Prior, base: Hypothesis, fine: _Agreed, moving: Keypoints, fixed: Keypoints, settings: EstimationSettings
+) -> _Prior:
     """Add prior points of the rest of the wider field, which the other photograph does not show.
 
     Where one field is much narrower, the transform would run away beyond it: the rotation of the eye, fitted to all
-    that was found, goes on. Where none is, that rotation would only hold back what the matches say.
+    that was found, goes on, and holds the transform as firmly as at first. Where none is, that rotation would only hold
+    back what the matches say.
     """
-    angle = np.linspace(0, 2 * np.pi, 12, endpoint=False)
-    rim = np.vstack([np.zeros(2), np.c_[np.cos(angle), np.sin(angle)]])
-    middle, *around = fixed.to_camera(base(moving.from_camera(rim)))
-    ratio = np.median(np.linalg.norm(around - middle, axis=1))  # of the moving field to the fixed one
+    ratio = _field_ratio(base, moving, fixed)
     if _NARROW < ratio < 1 / _NARROW:
         return prior
-    used = fine.weights > 0
-    p, q, weights = fine.moving[used], fine.fixed[used], fine.weights[used]
-    noise = _tukey_weights(np.linalg.norm(fine.transform(p) - q, axis=1) / fixed.scale, settings)[1]
-    for _ in range(3):
-        base = base.refit(p, q, weights, noise)
+    base = _eye_through(base, fine, fixed, settings).base
     grid = moving.from_camera(_rings(1.0, _BEYOND) if ratio < 1 else _rings(0.0, 1.0))
     mapped = base(grid)
     distance = np.linalg.norm(fixed.to_camera(mapped), axis=1)
     beyond = distance <= 1 if ratio < 1 else (distance > 1) & np.isfinite(distance)
-    return np.vstack([prior[0], grid[beyond]]), np.vstack([prior[1], mapped[beyond]])
+    places = np.vstack([prior.moving, grid[beyond]]), np.vstack([prior.fixed, mapped[beyond]])
+    return _Prior(*places, settings.prior_weight)
+
+
+def _field_ratio(base: Hypothesis, moving: Keypoints, fixed: Keypoints) -> float:
+    """Give the width of the moving field relative to the fixed one, on the retina."""
+    angle = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+    rim = np.vstack([np.zeros(2), np.c_[np.cos(angle), np.sin(angle)]])
+    middle, *around = fixed.to_camera(base(moving.from_camera(rim)))
+    return float(np.median(np.linalg.norm(around - middle, axis=1)))
 
 
 def _rings(inner: float, outer: float) -> np.ndarray:
@@ -434,19 +534,15 @@ def _rings(inner: float, outer: float) -> np.ndarray:
     return grid[(distance > inner) & (distance <= outer)]
 
 
-def _fit(
-    kind: type[Transform], p: np.ndarray, q: np.ndarray, weights: np.ndarray, prior: Prior, settings: EstimationSettings
-) -> Transform:
+def _fit(kind: type[Transform], p: np.ndarray, q: np.ndarray, weights: np.ndarray, prior: _Prior) -> Transform:
     """Fit a class to weighted matches; a polynomial also to the prior points."""
-    if issubclass(kind, Polynomial) and len(prior[0]):
-        each = np.full(len(prior[0]), settings.prior_weight / len(prior[0]))
-        p, q, weights = np.vstack([p, prior[0]]), np.vstack([q, prior[1]]), np.concatenate([weights, each])
+    if issubclass(kind, Polynomial) and len(prior):
+        each = np.full(len(prior), prior.weight / len(prior))
+        p, q, weights = np.vstack([p, prior.moving]), np.vstack([q, prior.fixed]), np.concatenate([weights, each])
     return kind.fit(p, q, weights)
 
 
-def _richest_class(
-    agreed: _Agreed, prior: Prior, settings: EstimationSettings
-) -> tuple[type[Transform], dict[str, float]]:
+def _richest_class(agreed: _Agreed, prior: _Prior) -> tuple[type[Transform], dict[str, float]]:
     """Choose the richest class of which the held-out error is not above the smallest one; return those errors too.
 
     Matches are held out in blocks of the plane, one fifth at a time, because a match hardly tests a transform that was
@@ -461,7 +557,7 @@ def _richest_class(
                 train, test = fold != k, fold == k
                 if train.sum() < 3 * kind.minimum_points:
                     raise ValueError("too few matches to hold any out")
-                fitted = _fit(kind, p[train], q[train], weights[train], prior, settings)
+                fitted = _fit(kind, p[train], q[train], weights[train], prior)
                 squares[test] = ((fitted(p[test]) - q[test]) ** 2).sum(1)
         except ValueError:
             continue
@@ -481,14 +577,12 @@ def _in_folds(agreed: _Agreed) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.n
     return p, q, weights, (blocks[:, 0] + 2 * blocks[:, 1]) % 5
 
 
-def _standard_error(
-    kind: type[Transform], agreed: _Agreed, prior: Prior, grid: np.ndarray, settings: EstimationSettings
-) -> float:
+def _standard_error(kind: type[Transform], agreed: _Agreed, prior: _Prior, grid: np.ndarray) -> float:
     """Give the standard error over places, (G, 2), in pixels of the fixed photograph, by the jackknife over blocks."""
     p, q, weights, fold = _in_folds(agreed)
     folds = np.unique(fold)
     try:
-        left = [_fit(kind, p[fold != k], q[fold != k], weights[fold != k], prior, settings)(grid) for k in folds]
+        left = [_fit(kind, p[fold != k], q[fold != k], weights[fold != k], prior)(grid) for k in folds]
     except ValueError:
         return float("inf")
     squares = ((np.array(left) - np.mean(left, axis=0)) ** 2).sum(2).sum(0) * (len(folds) - 1) / len(folds)
@@ -510,7 +604,7 @@ def _remaining_error(
     mapped, step = agreed.transform(grid), settings.test_displacement * fixed.scale
     looks = []
     for shift in ((0.0, 0.0), (step, 0.0), (0.0, step)):
-        prior = grid, mapped + shift
+        prior = _Prior(grid, mapped + shift, settings.refined_prior_weight)
         try:
             looks.append(_refine_densely(_displace(agreed, prior), prior, moving, fixed, settings))
         except ValueError:  # hardly any overlap

@@ -49,6 +49,9 @@ from .settings import EstimationSettings
 # What both photographs of one eye show: red and blue change by so many times what green does, and at least so much of
 # the power of the detail lies in one direction of color.
 _RED, _BLUE, _ONE_DIRECTION = (-0.4, 2.8), (-0.1, 1.25), 0.65
+# Noise of small files scatters the colors of a retina too; its channels still change together, by so much of what green
+# does, which those of a map of colors do not. Then less of the power has to lie in one direction.
+_TOGETHER, _SCATTERED_TOGETHER = 0.15, 0.5
 # Exudates are bright, and yellow letters are: the skewness of the detail is at most this where blue is less than that.
 _BRIGHT, _WITHOUT_BLUE = 0.4, 0.1
 # Quarter turns.
@@ -170,11 +173,12 @@ def foreign_color(
     directions = np.linalg.eigvalsh((shared + shared.T) / 2)
     scattered = 1 - float(directions[-1]) / max(float(np.abs(directions).sum()), 1e-9)
     reds, blues = (shared[0, 1] / green, shared[1, 0] / green), (shared[2, 1] / green, shared[1, 2] / green)
+    together = (sum(reds) + sum(blues)) / 2 > _TOGETHER
     return max(
         *(_distance(value, _RED) for value in reds),
         *(_distance(value, _BLUE) for value in blues),
         skewness / _BRIGHT if gray or min(blues) < _WITHOUT_BLUE else 0.0,
-        scattered / (1 - _ONE_DIRECTION),
+        scattered / (_SCATTERED_TOGETHER if together else 1 - _ONE_DIRECTION),
     )
 
 

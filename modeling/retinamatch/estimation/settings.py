@@ -20,8 +20,9 @@ class EstimationSettings:
         ratio: Of the guided search; see `guided_matches`.
         noise: Range of the standard deviation of a coordinate that the reweighting believes.
         prior_weight: The prior points, which hold the polynomial where no match lies, weigh as much as so many matches.
-        refined_prior_weight: The same in the dense refinement and after it, where matches are many and better than what
-            the prior points rest on, unless one field is much narrower than the other.
+        refined_prior_weight: The same in the dense refinement, where matches are many and better than what the prior
+            points rest on; and once these follow the matches, for matches of the least noise. It rises with the square
+            of the noise.
         refine_reaches: Half the side of the window of the dense refinement, one round each.
         wide_reaches: The same where there are too few keypoints, or where the refinement moved the transform far: a
             window may not have reached what it looked for.
@@ -55,7 +56,7 @@ class EstimationSettings:
         settling_rounds: Dense refinements, one after the other, where there are too few keypoints.
         plenty: Number of located matches from which on their scatter alone tells the precision.
         few_factor: Where there are too few keypoints, the error is so many times what the located matches tell, which
-            agree on what is wrong too. The median of 22 registrations of `fire_dev` in twelve conditions.
+            agree on what is wrong too. The median of 11 registrations of `fire_dev` in eleven conditions, rounded up.
         test_displacement: Of the transform, to see how much of it a dense refinement keeps.
         roughly: Standard error of the transform over the overlap beyond which a registration is called a rough one.
         useless: Standard error beyond which a pair is refused where there are too few keypoints.
@@ -100,10 +101,10 @@ class EstimationSettings:
     copied_correlation: float = 0.97
     settling_rounds: int = 3
     plenty: int = 350
-    few_factor: float = 5.0
+    few_factor: float = 2.0
     test_displacement: float = 4.0
     roughly: float = 5.0
-    useless: float = 20.0
+    useless: float = 8.0
     scale_range: tuple[float, float] = (0.5, 2.0)
     maximum_stretch: float = 2.0
 
