@@ -6,7 +6,7 @@ from datasets_scripts.rendering.eye import draw_eye
 from datasets_scripts.rendering.fundus import render
 from retinamatch.estimation import EstimationSettings
 from retinamatch.estimation.dense_agreement import dense_agreement
-from retinamatch.estimation.fixed_pattern import foreign_color, hue_agreement, picture_shift
+from retinamatch.estimation.fixed_pattern import _from_retina, foreign_color, hue_agreement, picture_shift
 from retinamatch.evaluation.conditions import SHARED_BY_BOTH, AnnotatedPair, marked
 from retinamatch.evaluation.degradation import degrade
 from retinamatch.keypoint_set import Keypoints
@@ -141,6 +141,20 @@ def test_neither_is_what_a_color_map_adds(others, color_map, seed):
 def test_one_retina_has_the_colors_of_a_retina(seed, level):
     photo = render(draw_eye(seed), 512).image
     assert foreign(degrade(photo, level), photo) < 0.9 * SETTINGS.most_foreign
+
+
+@pytest.mark.parametrize("red", [0.0, 0.3, 0.8])
+@pytest.mark.parametrize("blue", [0.0, 0.2, 0.6])
+@pytest.mark.parametrize("own", [0.2, 0.6])
+def test_channels_that_change_alone_are_those_of_a_map(red, blue, own):
+    """Power of its own in each channel: of a small file where the channels go together, else of a map of colors."""
+    shared = np.array([[red**2 + own, red, red * blue], [red, 1.0, blue], [red * blue, blue, blue**2 + own]])
+    directions = np.linalg.eigvalsh(shared)
+    scattered = 1 - directions[-1] / directions.sum()
+    assert _from_retina(shared, 0.0) < 1 or scattered > 0.5 or (red + blue < 0.15 and scattered > 0.35)
+    alone = np.diag([own + 0.2, 1.0, own + 0.2])
+    assert _from_retina(alone, 0.0) > 1
+    assert _from_retina(shared, 0.5) > 1 or blue > 0.1  # bright lines without blue
 
 
 def test_where_hardly_anything_looks_alike_no_color_is_compared(others, rng):
