@@ -104,7 +104,7 @@ class EstimationSettings:
     few_factor: float = 2.0
     test_displacement: float = 4.0
     roughly: float = 5.0
-    useless: float = 8.0
+    useless: float = 16.0
     scale_range: tuple[float, float] = (0.5, 2.0)
     maximum_stretch: float = 2.0
 
