@@ -32,8 +32,8 @@ ERROR_RATES = """**How often this is wrong**, measured with the default threshol
 | lk-superretina-small | 100 of 100 | 0 of 1,125 |
 <!-- /figures -->
 
-Different eyes, and mirror images of one, of five sources, as they are and on a white surround; stamps, watermarks and
-tiles are counted in the documentation:
+Different eyes, and mirror images of one, of five sources, as they are and on a white surround, counted before the last
+change of the estimator; the documentation counts fewer since, and stamps, watermarks and tiles:
 
 <!-- figures: impostors impostors_at_size/lk-superretina-small.json -->
 | model | pairs | condition | number | accepted | rate below | agreeing | share | excess | alike | correlation |
