@@ -67,7 +67,7 @@ On 23 pairs of FIRE's class P, the one with little overlap, as they are and made
 | --- | --- | --- |
 | clean | 0.925 (23/23) | 0.913 (23/23) |
 | degraded 3 | 0.910 (23/23) | 0.751 (23/23) |
-| degraded 5 | 0.823 (23/23) | 0.235 (16/23, 5 wrong, 4 rough) |
+| degraded 5 | 0.823 (23/23, 1 rough) | 0.235 (16/23, 5 wrong, 4 rough) |
 | JPEG 30 at 256 | 0.856 (23/23) | 0.609 (22/23, 2 rough) |
 | **mean of 4 conditions** | 0.878 (0 wrong) | 0.627 (5 wrong) |
 <!-- /figures -->
