@@ -14,7 +14,7 @@ from retinamatch.files import standard_output
 from retinamatch.losses import dice_loss
 
 from .data.store import PhotographStore, read_splits
-from .data.views import sample_at
+from .data.views import pixel_grid, sample_at
 from .methods.losses import LossWeights, Weight, cosine_loss
 from .methods.supervision import Batch, Supervision, SupervisionConfig
 from .methods.teacher_outputs import Taught, TeacherOutputs, capture
@@ -170,9 +170,7 @@ class Distillation(Supervision):
         """Cosine distance over the student's whole descriptor field, where the teacher has something to say."""
         head, views = network.descriptor_head, batch.views
         height, width = dense.descriptor_map.shape[-2:]
-        rows, columns = (torch.arange(n, device=dense.descriptor_map.device) for n in (height, width))
-        y, x = torch.meshgrid(rows, columns, indexing="ij")
-        cells = torch.stack([x, y], -1).flatten(0, 1).float() * head.stride + head.offset
+        cells = pixel_grid(height, width, dense.descriptor_map.device) * head.stride + head.offset
         cells = cells.expand(len(dense.descriptor_map), -1, -1)
         told = taught.describe(cells)
         mask = sample_at(torch.cat(views.masks), cells)[:, 0] > 0.99

@@ -84,10 +84,10 @@ def project(matrix: Tensor, points: Tensor) -> Tensor:
     return mapped / (points @ matrix[:, 2:, :2].mT + matrix[:, None, 2:, 2])
 
 
-def pixel_grid(size: int, device: torch.device | None = None) -> Tensor:
-    """Return (size * size, 2), the pixels (x, y) of a square view in reading order."""
-    axis = torch.arange(size, dtype=torch.float32, device=device)
-    y, x = torch.meshgrid(axis, axis, indexing="ij")
+def pixel_grid(height: int, width: int | None = None, device: torch.device | str | None = None) -> Tensor:
+    """Return (height * width, 2), the pixels (x, y) of a picture in reading order; without a width, of a square one."""
+    axes = (torch.arange(n, dtype=torch.float32, device=device) for n in (height, width or height))
+    y, x = torch.meshgrid(*axes, indexing="ij")
     return torch.stack([x, y], -1).flatten(0, 1)
 
 
@@ -176,7 +176,7 @@ def make_views(
     warp = Warp(homography, bend, settings.size)
     source = torch.stack([p.on(device) for p in photographs]).to(device).float()
     source[:, :3] /= 255
-    grid = pixel_grid(settings.size, source.device).expand(len(photographs), -1, -1)
+    grid = pixel_grid(settings.size, device=source.device).expand(len(photographs), -1, -1)
 
     images, masks, untouched, first_of_second = [], [], [], warp.to_first(grid)
     for points in (grid, first_of_second):

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from retinamatch.enhancement import gaussian_blur, local_normalize
 from retinamatch.keypoints import RetinaDenseOutput
 
-from ..data.views import project, sample_at
+from ..data.views import pixel_grid, project, sample_at
 
 
 # How far the views beside the first one reach, either way: degrees, times, the change of scale from the center to an
@@ -65,8 +65,8 @@ def average_over_views(
         only the first view shows have its answer alone.
     """
     (height, width), device = image.shape[-2:], image.device
-    photograph = torch.cat([image, mask], 1)
-    pixels = _grid(height, width, device)
+    photograph, head = torch.cat([image, mask], 1), network.descriptor_head
+    pixels = pixel_grid(height, width, device)[None]
     heat = descriptors = seen_by = 0.0
     for k, (matrix, blur) in enumerate(draw_adaptations(number, height, width)):
         matrix = torch.from_numpy(matrix).float().to(device)[None]
@@ -74,7 +74,7 @@ def average_over_views(
         image, mask = view[:, :1], (view[:, 1:] > 0.999).float()
         dense = run(local_normalize(gaussian_blur(image, blur) if blur else image, mask))
         rows, columns = dense.descriptor_map.shape[-2:]
-        cells = _grid(rows, columns, device) * network.descriptor_head.stride + network.descriptor_head.offset
+        cells = pixel_grid(rows, columns, device)[None] * head.stride + head.offset
         in_view, cells_in_view = (project(torch.linalg.inv(matrix), places) for places in (pixels, cells))
         seen, cells_seen = ((sample_at(mask, places)[:, 0] > 0.99) | (k == 0) for places in (in_view, cells_in_view))
         heat = heat + seen * sample_at(dense.heatmap_logits.sigmoid(), in_view)[:, 0]
@@ -85,12 +85,6 @@ def average_over_views(
         heatmap_logits=torch.logit(heat / seen_by, 1e-6).unflatten(-1, (height, width))[:, None],
         descriptor_map=F.normalize(descriptors, dim=-1).mT.unflatten(-1, (rows, columns)),
     )
-
-
-def _grid(height: int, width: int, device) -> Tensor:
-    """(1, height * width, 2), the pixels (x, y) of a picture in reading order."""
-    y, x = torch.meshgrid(*(torch.arange(n, device=device).float() for n in (height, width)), indexing="ij")
-    return torch.stack([x, y], -1).flatten(0, 1)[None]
 
 
 __all__ = ["RANGES", "average_over_views", "draw_adaptations"]

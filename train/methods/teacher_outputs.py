@@ -190,7 +190,7 @@ class TeacherOutputs:
         def describe(places: Tensor) -> Tensor:
             return torch.cat([self.network.sample_descriptors(maps, part) for part in in_photograph(places)])
 
-        grid = pixel_grid(size, device).expand(2 * len(photographs), -1, -1)
+        grid = pixel_grid(size, device=device).expand(2 * len(photographs), -1, -1)
         seen = torch.cat([sample_at(logits, part) for part in in_photograph(grid)])
         return Taught(logits=seen.unflatten(-1, (size, size)), describe=describe)
 

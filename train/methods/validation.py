@@ -140,7 +140,7 @@ def registration_error(
 ) -> float:
     """Register view 0 to view 1: the mean error over a grid in their overlap in pixels, infinite without a match."""
     estimated = estimate(moving, fixed, matches, scores, transform="quadratic")
-    grid = pixel_grid(moving.size[0], views.masks[0].device)[::GRID_STEP]
+    grid = pixel_grid(moving.size[0], device=views.masks[0].device)[::GRID_STEP]
     grid = grid[sample_at(views.masks[0], grid[None])[0, 0] > 0.99]
     truth = views.warp.to_second(grid[None])
     both = sample_at(views.masks[1], truth)[0, 0] > 0.99

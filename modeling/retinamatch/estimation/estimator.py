@@ -278,12 +278,11 @@ def _agree(
     for radius in settings.final_radii:
         matches, scores = guided_matches(predict(moving.points), moving, fixed, radius, settings.ratio)
         p, q = moving.points[matches[:, 0]], fixed.points[matches[:, 1]]
-        for _ in range(5):
-            weights, _ = _tukey_weights(np.linalg.norm(predict(p) - q, axis=1) / fixed.scale, settings)
-            if np.count_nonzero(weights) < settings.minimum_matches:
-                return None
-            predict = transform = _fit(Quadratic, p, q, weights, prior)
-    inliers = np.linalg.norm(predict(p) - q, axis=1) < settings.inlier_radius * fixed.scale
+        found = _reweighted(p, q, predict, prior, fixed, settings)
+        if found is None:
+            return None
+        weights, inliers, transform = found
+        predict = transform
     return _Agreed(matches, scores, p, q, weights, inliers, transform)
 
 
@@ -325,16 +324,15 @@ def _look_closer(
     Where there are not `enough` keypoints, the pictures are aligned too, and the prior points follow the matches from
     round to round; without pictures nothing is refined then, because nothing could tell whether to believe it.
     """
-    pictures = moving.picture, fixed.picture
     if moving.describe is not None and fixed.describe is not None:  # many good matches: the prior holds them less
         prior = replace(prior, weight=settings.refined_prior_weight)
+    fine = agreed
     if enough:
         fine, prior = _follow_keypoints(agreed, base, prior, moving, fixed, settings)
-        if pictures[0] is None or pictures[1] is None:
-            return fine, prior, None
-    else:
-        if pictures[0] is None or pictures[1] is None:
-            return agreed, prior, None
+    pictures = moving.picture, fixed.picture
+    if pictures[0] is None or pictures[1] is None:
+        return fine, prior, None
+    if not enough:
         agreement = dense_agreement(pictures[0], pictures[1], agreed.transform)
         if agreement.best_share < settings.promising_alike:
             return agreed, prior, agreement
@@ -364,7 +362,11 @@ def _follow_keypoints(
     prior = _settled(prior, _eye_through(base, fine, fixed, settings), settings)
     if len(fine.moving) < settings.plenty:
         return _refine_densely(_displace(fine, prior), prior, moving, fixed, wide), prior
-    return _reweighted(fine, prior, fixed, settings) or fine, prior
+    found = _reweighted(fine.moving, fine.fixed, fine.transform, prior, fixed, settings)
+    if found is None:
+        return fine, prior
+    weights, inliers, transform = found
+    return replace(fine, weights=weights, inliers=inliers, transform=transform), prior
 
 
 def _follow_pictures(
@@ -443,28 +445,37 @@ def _refine_densely(
     """
     if moving.describe is None or fixed.describe is None:
         return agreed
-    fine = agreed
+    predict = agreed.transform
     for reach in settings.refine_reaches:
-        forth = _locate(moving, fixed, fine.transform(moving.points), reach, settings)
-        back = _locate(fixed, moving, fine.transform.inverse(fixed.points), reach, settings)
-        located = replace(fine, moving=np.vstack([forth[0], back[1]]), fixed=np.vstack([forth[1], back[0]]))
-        found = _reweighted(located, prior, fixed, settings)
+        forth = _locate(moving, fixed, predict(moving.points), reach, settings)
+        back = _locate(fixed, moving, predict.inverse(fixed.points), reach, settings)
+        p, q = np.vstack([forth[0], back[1]]), np.vstack([forth[1], back[0]])
+        found = _reweighted(p, q, predict, prior, fixed, settings)
         if found is None:
             return agreed
-        fine = found
-    return fine
+        weights, inliers, predict = found
+    return replace(agreed, moving=p, fixed=q, weights=weights, inliers=inliers, transform=predict)
 
 
-def _reweighted(agreed: _Agreed, prior: _Prior, fixed: Keypoints, settings: EstimationSettings) -> _Agreed | None:
-    """Fit the transform to its places by iteratively reweighted least squares; None where too few agree with it."""
-    p, q, transform = agreed.moving, agreed.fixed, agreed.transform
+def _reweighted(
+    p: np.ndarray,
+    q: np.ndarray,
+    predict: Callable[[np.ndarray], np.ndarray],
+    prior: _Prior,
+    fixed: Keypoints,
+    settings: EstimationSettings,
+) -> tuple[np.ndarray, np.ndarray, Transform] | None:
+    """Fit a quadratic transform to places (M, 2) of both photographs by iteratively reweighted least squares.
+
+    Returns:
+        Weights, inliers and the transform; None where too few agree with it, `predict` being the first guess.
+    """
     for _ in range(5):
-        weights, _ = _tukey_weights(np.linalg.norm(transform(p) - q, axis=1) / fixed.scale, settings)
+        weights, _ = _tukey_weights(np.linalg.norm(predict(p) - q, axis=1) / fixed.scale, settings)
         if np.count_nonzero(weights) < settings.minimum_matches:
             return None
-        transform = _fit(Quadratic, p, q, weights, prior)
-    inliers = np.linalg.norm(transform(p) - q, axis=1) < settings.inlier_radius * fixed.scale
-    return replace(agreed, weights=weights, inliers=inliers, transform=transform)
+        predict = transform = _fit(Quadratic, p, q, weights, prior)
+    return weights, np.linalg.norm(transform(p) - q, axis=1) < settings.inlier_radius * fixed.scale, transform
 
 
 def _locate(
