@@ -91,8 +91,7 @@ def test_pixels_that_are_not_square(registrar, visits, across, down, overlap):
     assert found and found.evidence["start"] == "rotation of the eye"
     points = np.random.default_rng(0).uniform(0.3, 0.7, (60, 2)) * SIDE
     mapped = found.transform((points + 0.5) * size / SIDE - 0.5)
-    # Where the ellipse is cut off, the rotation of the eye that holds the transform does not know of it.
-    assert np.nanmedian(np.linalg.norm(mapped - visits.correspond(points), axis=1)) < (1.5 if overlap == 1 else 2.0)
+    assert np.nanmedian(np.linalg.norm(mapped - visits.correspond(points), axis=1)) < 1.0
     (a, _), (_, d) = keypoints[0].stretch
     assert a / d == pytest.approx(across / down, abs=0.03)
 

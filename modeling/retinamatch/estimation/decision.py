@@ -202,7 +202,7 @@ def _too_little_evidence(evidence: Evidence, settings: EstimationSettings) -> st
     return ""
 
 
-def hue_decides(evidence: Evidence, settings: EstimationSettings) -> bool:
+def color_decides(evidence: Evidence, settings: EstimationSettings) -> bool:
     """Say whether a transform that is believed otherwise may be that of a pattern fixed to the picture."""
     return not _too_little_evidence(evidence, settings) and _may_be_a_pattern(evidence, settings)
 
@@ -211,11 +211,11 @@ def _may_be_a_pattern(evidence: Evidence, settings: EstimationSettings) -> bool:
     """Say whether a transform hardly moves or scales the picture, and no count of keypoints excludes a pattern."""
     if evidence.departure is None or evidence.displacement is None:
         return False
-    few = few_keypoints(evidence, settings)
+    few = bool(few_keypoints(evidence, settings)) or evidence.agreeing < settings.doubtful_agreeing
     if evidence.departure >= (settings.doubtful_departure if few else settings.fixed_departure):
         return False
     same_place = evidence.displacement < settings.fixed_displacement
-    return same_place or bool(few) or not _beyond_a_pattern(evidence, settings)
+    return same_place or few or not _beyond_a_pattern(evidence, settings)
 
 
 def _fixed_to_picture(evidence: Evidence, settings: EstimationSettings) -> str:
@@ -223,20 +223,22 @@ def _fixed_to_picture(evidence: Evidence, settings: EstimationSettings) -> str:
     if not _may_be_a_pattern(evidence, settings):
         return ""
     assert evidence.departure is not None and evidence.displacement is not None and evidence.correlation is not None
+    few = bool(few_keypoints(evidence, settings))
     same_place = evidence.displacement < settings.fixed_displacement
+    mere_shift = evidence.departure < settings.fixed_departure
     foreign = evidence.foreign is not None and evidence.foreign >= settings.most_foreign
     if evidence.alike_in_hue is None:
         copied = evidence.correlation >= settings.copied_correlation
-        alone = bool(few_keypoints(evidence, settings)) and evidence.departure < settings.fixed_departure
-        bright = foreign and evidence.departure < settings.bright_departure
-        if (same_place or alone or bright) and not copied:
+        bright = foreign and (mere_shift or (few and evidence.departure < settings.bright_departure))
+        if (same_place or (few and mere_shift) or bright) and not copied:
             return f"{_FIXED}: it lies at the same places of both, and no color tells it from the retina"
         return ""
-    least = settings.minimum_alike_in_hue
     if same_place:
         least = settings.same_place_in_hue
-    elif few_keypoints(evidence, settings) and evidence.departure < settings.fixed_departure:
-        least = settings.doubtful_in_hue
+    elif mere_shift:
+        least = settings.doubtful_in_hue if few else settings.minimum_alike_in_hue
+    else:
+        least = settings.minimum_alike_in_hue if few else 0.0
     if evidence.alike_in_hue < least:
         return (
             f"{_FIXED}: at the same places of both, their colors look alike in only "
@@ -335,9 +337,9 @@ def _shape(transform: Transform, grid: np.ndarray, scale: float) -> tuple[float,
 
 __all__ = [
     "Evidence",
+    "color_decides",
     "few_keypoints",
     "gather_evidence",
-    "hue_decides",
     "impossible_shape",
     "overlap_grid",
     "reason_to_reject",

@@ -9,7 +9,8 @@ The way of a pair:
    predicts hold it.
 4. Dense refinement: every keypoint is looked for in the dense descriptors of the other photograph. Where matches are
    few and the photographs look alike all the same, the pictures themselves are aligned too. The prior points go where
-   the rotation of the eye does that these matches agree with, and weigh the more the worse the matches are.
+   the rotation of the eye does that these matches agree with, and weigh the more the worse the matches are; they weigh
+   less where it does not go with them.
 5. The class that was asked for, or with "auto" the richest one that the matches support.
 6. The decision, in `decision.py`.
 """
@@ -24,9 +25,9 @@ from numpy.typing import ArrayLike
 from ..keypoint_set import Keypoints
 from ..transforms import TRANSFORMS, Polynomial, Quadratic, Transform, UndeterminedError, transform_class
 from .decision import (
+    color_decides,
     few_keypoints,
     gather_evidence,
-    hue_decides,
     impossible_shape,
     overlap_grid,
     reason_to_reject,
@@ -178,14 +179,14 @@ def _estimate(
         places, _ = overlap_grid(moving, fixed, fine.transform)
         shift = picture_shift(places, fine.transform(places), moving, fixed)
         evidence = evidence.with_agreement(agreement, shift)
-        if hue_decides(evidence, settings):
+        if color_decides(evidence, settings):
             hues = hue_agreement(moving, fixed, fine.transform, settings)
             foreign = foreign_color(moving, fixed, fine.transform, agreement, settings, gray=hues is None)
             evidence = replace(evidence, alike_in_hue=hues, foreign=foreign)
     reason, rough = reason_to_reject(evidence, settings), False
     if not reason:
         grid, _ = overlap_grid(moving, fixed, fitted)
-        error = _standard_error(kind, fine, prior, grid)
+        error = _standard_error(kind, fine, base, prior, grid, fixed, settings)
         if not enough or len(fine.moving) < settings.plenty:
             error = float(np.hypot(error, _remaining_error(fine, grid, moving, fixed, settings)))
         error *= 1.0 if enough else settings.few_factor
@@ -394,10 +395,18 @@ def _follow_pictures(
 
 @dataclass(frozen=True)
 class _Eye:
-    """The rotation of the eye, or the homography, that matches agree with, and their noise in working pixels."""
+    """The rotation of the eye, or the homography, that matches agree with, in working pixels.
+
+    Attributes:
+        base: The hypothesis.
+        noise: Of the matches, in a coordinate.
+        misfit: How far it goes beside them beyond their noise, in a coordinate: pixels that are not square, or a lens
+            that distorts, it does not know of.
+    """
 
     base: Hypothesis
     noise: float
+    misfit: float
 
 
 def _eye_through(base: Hypothesis, agreed: _Agreed, fixed: Keypoints, settings: EstimationSettings) -> _Eye:
@@ -405,7 +414,9 @@ def _eye_through(base: Hypothesis, agreed: _Agreed, fixed: Keypoints, settings: 
     used = agreed.weights > 0
     p, q, weights = agreed.moving[used], agreed.fixed[used], agreed.weights[used]
     noise = _tukey_weights(np.linalg.norm(agreed.transform(p) - q, axis=1) / fixed.scale, settings)[1]
-    return _Eye(_refit(base, p, q, weights, noise), noise)
+    base = _refit(base, p, q, weights, noise)
+    beside, scatter = (_spread(np.linalg.norm(way(p) - q, axis=1) / fixed.scale) for way in (base, agreed.transform))
+    return _Eye(base, noise, float(np.sqrt(max(beside**2 - scatter**2, 0.0))))
 
 
 def _refit(base: Hypothesis, p: np.ndarray, q: np.ndarray, weights: np.ndarray, noise: float) -> Hypothesis:
@@ -415,8 +426,12 @@ def _refit(base: Hypothesis, p: np.ndarray, q: np.ndarray, weights: np.ndarray, 
 
 
 def _settled(prior: _Prior, eye: _Eye, settings: EstimationSettings) -> _Prior:
-    """Put the prior points where an eye goes; they are as good in any photograph, and poor matches weigh less."""
-    weight = settings.refined_prior_weight * (eye.noise / settings.noise[0]) ** 2
+    """Put the prior points where an eye goes; they are as good in any photograph, and poor matches weigh less.
+
+    Where the eye does not go with the matches, the prior points weigh less.
+    """
+    trust = min(1.0, settings.trusted_misfit / max(eye.misfit, 1e-9))
+    weight = settings.refined_prior_weight * (trust * eye.noise / settings.noise[0]) ** 2
     return _Prior(prior.moving, eye.base(prior.moving), weight)
 
 
@@ -494,10 +509,14 @@ def _locate(
 
 def _tukey_weights(distance: np.ndarray, settings: EstimationSettings) -> tuple[np.ndarray, float]:
     """Compute Tukey's biweight of distances in working pixels, and the noise of a coordinate behind it."""
-    # The median distance in the plane is 1.18 standard deviations of a coordinate.
-    noise = float(np.clip(np.median(distance) / 1.1774, *settings.noise)) if len(distance) else settings.noise[1]
+    noise = float(np.clip(_spread(distance), *settings.noise)) if len(distance) else settings.noise[1]
     weights = np.maximum(1 - (distance / (4.685 * noise)) ** 2, 0) ** 2
     return np.where(weights > 1e-6, weights, 0.0), noise
+
+
+def _spread(distance: np.ndarray) -> float:
+    """Give the standard deviation of a coordinate: the median distance in the plane is 1.18 of them."""
+    return float(np.median(distance) / 1.1774) if len(distance) else 0.0
 
 
 def _prior_points(base: Hypothesis, moving: Keypoints, fixed: Keypoints, settings: EstimationSettings) -> _Prior:
@@ -588,12 +607,31 @@ def _in_folds(agreed: _Agreed) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.n
     return p, q, weights, (blocks[:, 0] + 2 * blocks[:, 1]) % 5
 
 
-def _standard_error(kind: type[Transform], agreed: _Agreed, prior: _Prior, grid: np.ndarray) -> float:
-    """Give the standard error over places, (G, 2), in pixels of the fixed photograph, by the jackknife over blocks."""
+def _standard_error(
+    kind: type[Transform],
+    agreed: _Agreed,
+    base: Hypothesis,
+    prior: _Prior,
+    grid: np.ndarray,
+    fixed: Keypoints,
+    settings: EstimationSettings,
+) -> float:
+    """Give the standard error over places, (G, 2), in pixels of the fixed photograph, by the jackknife over blocks.
+
+    The prior points rest on the matches too: they move as the eye does that is fitted without a block.
+    """
     p, q, weights, fold = _in_folds(agreed)
+    eye = _eye_through(base, agreed, fixed, settings)
+
+    def fitted_without(block: int) -> np.ndarray:
+        kept = fold != block
+        other = _refit(eye.base, p[kept], q[kept], weights[kept], eye.noise)
+        moved = replace(prior, fixed=prior.fixed + other(prior.moving) - eye.base(prior.moving))
+        return _fit(kind, p[kept], q[kept], weights[kept], moved)(grid)
+
     folds = np.unique(fold)
     try:
-        left = [_fit(kind, p[fold != k], q[fold != k], weights[fold != k], prior)(grid) for k in folds]
+        left = [fitted_without(block) for block in folds]
     except ValueError:
         return float("inf")
     squares = ((np.array(left) - np.mean(left, axis=0)) ** 2).sum(2).sum(0) * (len(folds) - 1) / len(folds)

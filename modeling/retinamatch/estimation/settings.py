@@ -23,6 +23,8 @@ class EstimationSettings:
         refined_prior_weight: The same in the dense refinement, where matches are many and better than what the prior
             points rest on; and once these follow the matches, for matches of the least noise. It rises with the square
             of the noise.
+        trusted_misfit: Where the rotation of the eye goes farther beside the matches, beyond their noise, the weight of
+            the prior points falls with the square of that.
         refine_reaches: Half the side of the window of the dense refinement, one round each.
         wide_reaches: The same where there are too few keypoints, or where the refinement moved the transform far: a
             window may not have reached what it looked for.
@@ -42,7 +44,8 @@ class EstimationSettings:
             believed without.
         fixed_departure: A transform that departs from a shift of the picture by less, as a fraction of its width, may
             be that of a pattern that is fixed to the picture; see `fixed_pattern.py`.
-        doubtful_departure: One that departs by less, where the keypoints do not pass.
+        doubtful_departure: One that departs by less, where the keypoints do not pass, or are few.
+        doubtful_agreeing: So few of the given matches agree under a pattern that lies anywhere.
         fixed_displacement: One that displaces the picture by less lies at the very same place.
         minimum_alike_in_hue: Least share of places at which the hues look alike then.
         doubtful_in_hue: Least share of them where the keypoints do not pass, below `fixed_departure`.
@@ -74,6 +77,7 @@ class EstimationSettings:
     noise: tuple[float, float] = (0.5, 2.0)
     prior_weight: float = 30.0
     refined_prior_weight: float = 8.0
+    trusted_misfit: float = 0.7
     refine_reaches: tuple[float, ...] = (6.0, 4.0)
     wide_reaches: tuple[float, ...] = (12.0, 8.0, 6.0, 4.0)
     far_moved: float = 1.5
@@ -91,6 +95,7 @@ class EstimationSettings:
     unseen_share: float = 0.5
     fixed_departure: float = 0.004
     doubtful_departure: float = 0.1
+    doubtful_agreeing: int = 20
     fixed_displacement: float = 0.0015
     minimum_alike_in_hue: float = 0.25
     doubtful_in_hue: float = 0.4

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from retinamatch.estimation import EstimationSettings
-from retinamatch.estimation.decision import Evidence, hue_decides, reason_to_reject
+from retinamatch.estimation.decision import Evidence, color_decides, reason_to_reject
 
 
 SETTINGS = EstimationSettings()
@@ -142,16 +142,33 @@ def test_where_the_likeness_alone_is_believed_more_of_a_departure_is_doubted(few
     assert reason_to_reject(replace(CLEAR, **few, **far, alike_in_hue=0.2), SETTINGS) == ""
 
 
-@pytest.mark.parametrize("few", [{}, *FEW])
-def test_the_hue_is_asked_where_it_decides(few):
+@pytest.mark.parametrize("few", [{}, {"agreeing": 19}, *FEW])
+def test_colors_are_asked_where_they_decide(few):
     """Where all else is believed and the transform may be that of a pattern."""
     wanted = SETTINGS.doubtful_departure if few else SETTINGS.fixed_departure
     for displacement in (0.0005, 0.2):
         shifted = FIXED | {"agreeing": 30, "displacement": displacement, "departure": 0.99 * wanted} | few
-        assert hue_decides(replace(CLEAR, **shifted), SETTINGS)
-        assert not hue_decides(replace(CLEAR, **shifted | {"departure": wanted}), SETTINGS)
-        assert not hue_decides(replace(CLEAR, **shifted | UNLIKE), SETTINGS)
-    assert not hue_decides(replace(CLEAR, **few), SETTINGS)
+        assert color_decides(replace(CLEAR, **shifted), SETTINGS)
+        assert not color_decides(replace(CLEAR, **shifted | {"departure": wanted}), SETTINGS)
+        assert not color_decides(replace(CLEAR, **shifted | UNLIKE), SETTINGS)
+    assert not color_decides(replace(CLEAR, **few), SETTINGS)
+
+
+@pytest.mark.parametrize("departure", [0.005, 0.06])
+@pytest.mark.parametrize("few", [{"agreeing": 19}, *FEW])
+def test_foreign_colors_are_not_believed_where_as_few_keypoints_agree_as_with_a_pattern(few, departure):
+    shown = FIXED | {"displacement": 0.2, "departure": departure, "alike_in_hue": 0.6, "foreign": 1.01}
+    assert "colors of a retina" in reason_to_reject(replace(CLEAR, **shown | few), SETTINGS)
+    for change in ({"foreign": 0.99}, {"departure": 0.11}):
+        assert reason_to_reject(replace(CLEAR, **shown | few | change), SETTINGS) == ""
+    assert reason_to_reject(replace(CLEAR, **shown | {"agreeing": 20, "share": 0.3}), SETTINGS) == ""
+
+
+def test_small_files_of_one_eye_need_neither_agree_in_hue_nor_have_one():
+    shown = FIXED | {"displacement": 0.2, "departure": 0.005, "agreeing": 16, "foreign": 0.8}
+    for hue in (0.1, None):
+        assert reason_to_reject(replace(CLEAR, **shown, alike_in_hue=hue), SETTINGS) == ""
+    assert reason_to_reject(replace(CLEAR, **shown | {"foreign": 1.01}), SETTINGS) == ""  # in gray
 
 
 def test_in_gray_only_copies_are_believed_in_place():
