@@ -95,7 +95,7 @@ class EstimationSettings:
     unseen_share: float = 0.5
     fixed_departure: float = 0.004
     doubtful_departure: float = 0.1
-    doubtful_agreeing: int = 20
+    doubtful_agreeing: int = 30
     fixed_displacement: float = 0.0015
     minimum_alike_in_hue: float = 0.25
     doubtful_in_hue: float = 0.4

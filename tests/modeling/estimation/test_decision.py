@@ -142,7 +142,7 @@ def test_where_the_likeness_alone_is_believed_more_of_a_departure_is_doubted(few
     assert reason_to_reject(replace(CLEAR, **few, **far, alike_in_hue=0.2), SETTINGS) == ""
 
 
-@pytest.mark.parametrize("few", [{}, {"agreeing": 19}, *FEW])
+@pytest.mark.parametrize("few", [{}, {"agreeing": 29}, *FEW])
 def test_colors_are_asked_where_they_decide(few):
     """Where all else is believed and the transform may be that of a pattern."""
     wanted = SETTINGS.doubtful_departure if few else SETTINGS.fixed_departure
@@ -155,13 +155,13 @@ def test_colors_are_asked_where_they_decide(few):
 
 
 @pytest.mark.parametrize("departure", [0.005, 0.06])
-@pytest.mark.parametrize("few", [{"agreeing": 19}, *FEW])
+@pytest.mark.parametrize("few", [{"agreeing": 29}, *FEW])
 def test_foreign_colors_are_not_believed_where_as_few_keypoints_agree_as_with_a_pattern(few, departure):
     shown = FIXED | {"displacement": 0.2, "departure": departure, "alike_in_hue": 0.6, "foreign": 1.01}
     assert "colors of a retina" in reason_to_reject(replace(CLEAR, **shown | few), SETTINGS)
     for change in ({"foreign": 0.99}, {"departure": 0.11}):
         assert reason_to_reject(replace(CLEAR, **shown | few | change), SETTINGS) == ""
-    assert reason_to_reject(replace(CLEAR, **shown | {"agreeing": 20, "share": 0.3}), SETTINGS) == ""
+    assert reason_to_reject(replace(CLEAR, **shown | {"agreeing": 30, "share": 0.3}), SETTINGS) == ""
 
 
 def test_small_files_of_one_eye_need_neither_agree_in_hue_nor_have_one():
