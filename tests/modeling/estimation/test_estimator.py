@@ -292,6 +292,27 @@ def test_precision_is_in_pixels_of_the_fixed_photograph(visits):
     assert rough.accepted and rough.rough and str(rough).startswith("registered roughly")
 
 
+@pytest.mark.parametrize("noise", [1.0, 2.0])
+@pytest.mark.parametrize(
+    "number, keep",
+    [
+        (250, lambda points: points[:, 0] < 400),
+        (120, lambda points: points[:, 0] < 300),
+        (150, lambda points: np.linalg.norm(points - 383.5, axis=1) < 150),
+    ],
+    ids=["half", "third", "middle"],
+)
+def test_precision_tells_the_error_where_matches_hold_a_part_of_the_field(number, keep, noise):
+    """What lies beyond them rests on prior points, and these on the matches."""
+    ratios = []
+    for seed in range(6):
+        pair = visits(np.random.default_rng(seed), turned, number, noise, keep=keep)
+        found = run(*pair, "quadratic")
+        if found.accepted:
+            ratios.append(np.sqrt((error(found, turned) ** 2).mean()) / found.evidence["precision"])
+    assert len(ratios) >= 5 and 0.5 < np.median(ratios) < 3 and max(ratios) < 6
+
+
 def test_where_keypoints_are_too_few_the_precision_does_not_rest_on_their_scatter_alone(visits):
     pair = with_pictures(visits)
     enough, few = run(*pair), run(*pair, minimum_agreeing=10**6)
@@ -350,6 +371,29 @@ def test_beyond_poor_matches_the_transform_goes_as_an_eye_does(visits, network_k
     errors = [np.linalg.norm(f.transform(points) - truth, axis=1)[~near].mean() / fixed.scale for f in (loose, fine)]
     assert errors[1] < 0.6 * errors[0]
     assert settled.weight == settings.refined_prior_weight * (eye.noise / settings.noise[0]) ** 2
+
+
+@pytest.mark.parametrize("squeeze", [0.0, 0.03, 0.1])
+@pytest.mark.parametrize("noise", [0.3, 1.8])
+def test_prior_points_weigh_less_where_no_eye_goes_with_the_matches(rng, noise, squeeze):
+    """As where pixels are not square in a field of which the shape is cut off."""
+
+    def truth(points):
+        return turned(points) * [1 - squeeze, 1]
+
+    settings, (moving, fixed) = EstimationSettings(), visits(rng, turned)
+    points = in_field(rng, 400)
+    base = hypothesis_from_points(moving, fixed, np.hstack([points, turned(points)]))
+    matches = np.hstack([points, truth(points) + rng.normal(0, noise, points.shape)])
+    agreed = replace(_rest_on(matches, _Prior(points, truth(points), 1.0)), transform=truth)
+    eye = _eye_through(base, agreed, fixed, settings)
+    full = settings.refined_prior_weight * (eye.noise / settings.noise[0]) ** 2
+    weight = _settled(_Prior(points, points, 1.0), eye, settings).weight
+    if squeeze == 0:
+        assert weight == full
+    else:
+        assert weight == pytest.approx(full * (settings.trusted_misfit / eye.misfit) ** 2)
+        assert weight < {0.03: 0.3, 0.1: 0.03}[squeeze] * full
 
 
 class TestSlivers:
