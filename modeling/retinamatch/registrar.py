@@ -303,8 +303,8 @@ class Registrar:
             return self._seen(one, moving), self._seen(other, fixed)
 
         if not registration:
-            registration = yield from self._view_steps(registration, sides, (moving, fixed), transform, settings)
-        return (yield from self._closer_steps(registration, sides, (moving, fixed), transform, settings))
+            registration = yield from self._view_steps(registration, sides, (moving, fixed), transform, ratio, settings)
+        return (yield from self._closer_steps(registration, sides, (moving, fixed), transform, ratio, settings))
 
     def views(self, photograph: np.ndarray, keypoints: Keypoints | None = None) -> PhotographViews:
         """Prepare a photograph of many pairs for `register_keypoints`: each view of it is looked at once.
@@ -324,6 +324,7 @@ class Registrar:
         sides: Callable[[], Sides],
         keypoints: tuple[Keypoints, Keypoints],
         transform: str,
+        ratio: float | None,
         settings: EstimationSettings | None,
     ) -> Generator[Step, None, Registration]:
         """Look again at a pair that matches although it is turned or shows fields of different width.
@@ -342,7 +343,7 @@ class Registrar:
                 given if view == AS_GIVEN else side.find(view)
                 for given, side, view in zip(keypoints, sides(), (proposal.moving, proposal.fixed), strict=True)
             )
-            again = self.register_keypoints(one, other, transform=transform, settings=settings)
+            again = self.register_keypoints(one, other, transform, ratio, settings)
         found.timings["views"] = found.timings.get("views", 0.0) + timings["views"]
         if not again and min(view.zoom for view in found.views) < 1:
             # Found by small views alone, and not confirmed at full size: the place may be right, pixels are not.
@@ -356,7 +357,8 @@ class Registrar:
     ) -> Registration:
         """Say in a registration of other views which ones they are, and measure the overlap of the whole fields."""
         assert found.transform is not None
-        found.estimate = replace(found.estimate, overlap=overlap_grid(*keypoints, found.transform)[1])
+        overlap = overlap_grid(*keypoints, found.transform)[1]
+        found.estimate = replace(found.estimate, overlap=overlap, evidence={**found.evidence, "overlap": overlap})
         found.views, found.timings = (proposal.moving, proposal.fixed), timings
         return found
 
@@ -366,6 +368,7 @@ class Registrar:
         sides: Callable[[], Sides],
         keypoints: tuple[Keypoints, Keypoints],
         transform: str,
+        ratio: float | None,
         settings: EstimationSettings | None,
     ) -> Generator[Step, None, Registration]:
         """Try other views of a pair that does not match as it was given.
@@ -387,7 +390,7 @@ class Registrar:
         def look(proposal: Proposal, moving: PhotographViews) -> Registration:
             looked.update(enumerate((proposal.moving, proposal.fixed)))
             pair = moving.find(proposal.moving), other.find(proposal.fixed)
-            return self.register_keypoints(*pair, transform=transform, settings=settings)
+            return self.register_keypoints(*pair, transform, ratio, settings)
 
         for number, proposal in enumerate(proposals):
             if sum(min(view.zoom, 1) ** 2 for _, view in looked) >= _MOST_VIEWS:

@@ -142,14 +142,19 @@ def closer_views(
     other = replace(views[1], zoom=1.0, center=(0.0, 0.0))
     # The wider field is cut to the part of it that both show.
     if ratio < 1 / near_zoom:
-        x, y = fixed.normalize(transform(place))[0]
-        other = replace(other, zoom=1 / ratio, center=(float(x), float(y)))
+        other = replace(other, zoom=1 / ratio / fixed.part, center=_in_circle(transform(place)[0], fixed))
     elif ratio > near_zoom:
-        x, y = moving.normalize(place)[0]
-        one = replace(one, zoom=ratio, center=(float(x), float(y)))
+        one = replace(one, zoom=ratio / moving.part, center=_in_circle(place[0], moving))
     proposal = Proposal(one, other, 0.0)
     exact = min(view.zoom for view in views) >= 1  # not seen smaller than need be
     return None if exact and _near(proposal, Proposal(*views, 0.0), True, near_turn, near_zoom) else proposal
+
+
+def _in_circle(place: np.ndarray, keypoints: Keypoints) -> tuple[float, float]:
+    """Give a place (x, y) in radii of the whole field of view from its middle, cut off or not; see `View.center`."""
+    *middle, radius = keypoints.camera or (*keypoints.middle, keypoints.radius)
+    x, y = (place - middle) / radius
+    return float(x), float(y)
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,16 @@ the photographs alone leave no doubt: `sufficient_alike` of at least `minimum_ce
 be compared at all, because one photograph lies behind a haze, keypoints are believed alone when most matches agree.
 
 What is fixed to the picture can make both agree, where it is faint and everywhere; see `fixed_pattern.py`. A transform
-that may be that of such a pattern is believed where the hues of the photographs look alike as well, at
-`minimum_alike_in_hue` of the places, and what they share has the colors of a retina.
+that may be that of such a pattern, because a plane explains the matches as well as a curved retina does or because it
+hardly departs from a shift, is believed where the hues of the photographs look alike as well, at `minimum_alike_in_hue`
+of the places, and what they share has the colors of a retina.
 
 Beside that, the transform has to be one that two photographs of an eye can have: no mirror image, no fold, no wild
 scale. `evaluation/impostors.py` says where the thresholds come from.
 """
 
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -32,7 +34,7 @@ import numpy as np
 from ..keypoint_set import Keypoints
 from ..transforms import Transform
 from .dense_agreement import DenseAgreement
-from .fixed_pattern import PictureShift
+from .fixed_pattern import PictureShift, SharedDetail
 from .guided_matching import guided_matches
 from .settings import EstimationSettings
 
@@ -67,12 +69,17 @@ class Evidence:
         displacement: How far the transform moves the picture as such, as a fraction of its width; see `PictureShift`.
             None, like the next one, when the photographs were not compared.
         departure: The same beside a shift and a scale of the whole picture.
+        plane_error: Held-out error of the best class that maps planes to planes, relative to that of the best class of
+            all; None where matches are too few to hold any out.
         alike_in_hue: Share of places at which the hues look alike; None unless all else is believed, the transform may
-            be that of a pattern, and both photographs are in color.
+            be that of a pattern, and both photographs have a hue in enough places.
         foreign: How far the color of what both photographs show is from that of a retina, 1 being the limit; see
-            `foreign_color`. Known where `alike_in_hue` is, and in gray.
-        precision: Standard error of the transform over the overlap, in pixels of the fixed photograph; None unless it
-            is believed.
+            `SharedDetail`. Known where `alike_in_hue` is, and in gray.
+        skewness: Of what both photographs show, above 0 where it is brighter than its surround, as no vessel is. Known
+            where `foreign` is, like the next one.
+        like_vessels: Whether it is as dark and as colored as vessels are.
+        precision: Standard error of the transform over the overlap, in pixels of the fixed photograph; None where
+            something else speaks against it, or nothing tells the error.
     """
 
     agreeing: int
@@ -92,9 +99,16 @@ class Evidence:
     correlation: float | None = None
     displacement: float | None = None
     departure: float | None = None
+    plane_error: float | None = None
     alike_in_hue: float | None = None
     foreign: float | None = None
+    skewness: float | None = None
+    like_vessels: bool | None = None
     precision: float | None = None
+
+    def with_shape(self, moving: Keypoints, fixed: Keypoints, transform: Transform) -> "Evidence":
+        """Replace overlap, scales, stretch and folds by those of another transform."""
+        return replace(self, **_shape(moving, fixed, transform))
 
     def with_agreement(self, agreement: DenseAgreement, shift: PictureShift) -> "Evidence":
         """Add what the photographs themselves say."""
@@ -106,6 +120,18 @@ class Evidence:
             correlation=agreement.median,
             displacement=shift.displacement,
             departure=shift.departure,
+        )
+
+    def with_colors(self, alike_in_hue: float | None, shared: SharedDetail | None) -> "Evidence":
+        """Add what the colors say; without a hue they are judged as those of gray photographs."""
+        if shared is None:
+            return replace(self, alike_in_hue=alike_in_hue)
+        return replace(
+            self,
+            alike_in_hue=alike_in_hue,
+            foreign=shared.foreign_color(gray=alike_in_hue is None),
+            skewness=shared.skewness,
+            like_vessels=shared.like_vessels,
         )
 
     def to_dict(self) -> dict:
@@ -144,8 +170,6 @@ def gather_evidence(
     if len(inliers) > 2:
         hull = cv2.convexHull(fixed.normalize(fixed.points[inliers[:, 1]]).astype(np.float32))
         span = float(cv2.contourArea(hull) / np.pi)
-    grid, overlap = overlap_grid(moving, fixed, transform)
-    smallest, largest, stretch, folded = _shape(transform, grid, moving.scale / fixed.scale)
     excess = (number - chance) / np.sqrt(chance + 1)
     return Evidence(
         agreeing=agreeing,
@@ -154,11 +178,7 @@ def gather_evidence(
         chance=chance,
         excess=float(excess),
         span=span,
-        overlap=overlap,
-        smallest_scale=smallest,
-        largest_scale=largest,
-        stretch=stretch,
-        folded=folded,
+        **_shape(moving, fixed, transform),
     )
 
 
@@ -208,14 +228,20 @@ def color_decides(evidence: Evidence, settings: EstimationSettings) -> bool:
 
 
 def _may_be_a_pattern(evidence: Evidence, settings: EstimationSettings) -> bool:
-    """Say whether a transform hardly moves or scales the picture, and no count of keypoints excludes a pattern."""
+    """Say whether a transform can be that of a pattern: one that shifts and scales the picture, or any of a plane.
+
+    The fewer keypoints agree, the less it has to be one.
+    """
     if evidence.departure is None or evidence.displacement is None:
         return False
-    few = bool(few_keypoints(evidence, settings)) or evidence.agreeing < settings.doubtful_agreeing
-    if evidence.departure >= (settings.doubtful_departure if few else settings.fixed_departure):
-        return False
-    same_place = evidence.displacement < settings.fixed_displacement
-    return same_place or few or not _beyond_a_pattern(evidence, settings)
+    doubtful = bool(few_keypoints(evidence, settings)) or evidence.agreeing < settings.doubtful_agreeing
+    shifts = evidence.departure < (settings.doubtful_departure if doubtful else settings.fixed_departure)
+    return shifts or _is_planar(evidence, settings)
+
+
+def _is_planar(evidence: Evidence, settings: EstimationSettings) -> bool:
+    """Say whether nothing tells that the matches lie on a curved retina and not on a page."""
+    return evidence.plane_error is None or evidence.plane_error < settings.planar
 
 
 def _fixed_to_picture(evidence: Evidence, settings: EstimationSettings) -> str:
@@ -224,33 +250,41 @@ def _fixed_to_picture(evidence: Evidence, settings: EstimationSettings) -> str:
         return ""
     assert evidence.departure is not None and evidence.displacement is not None and evidence.correlation is not None
     few = bool(few_keypoints(evidence, settings))
+    many = not few and _beyond_a_pattern(evidence, settings)
     same_place = evidence.displacement < settings.fixed_displacement
-    mere_shift = evidence.departure < settings.fixed_departure
+    mere_shift, planar = evidence.departure < settings.fixed_departure, _is_planar(evidence, settings)
     foreign = evidence.foreign is not None and evidence.foreign >= settings.most_foreign
     if evidence.alike_in_hue is None:
         copied = evidence.correlation >= settings.copied_correlation
-        bright = foreign and (mere_shift or (few and evidence.departure < settings.bright_departure))
-        if (same_place or (few and mere_shift) or bright) and not copied:
-            return f"{_FIXED}: it lies at the same places of both, and no color tells it from the retina"
+        bright = mere_shift or planar or (few and evidence.departure < settings.bright_departure)
+        if (same_place or (few and (mere_shift or planar)) or (foreign and bright and not many)) and not copied:
+            return f"{_FIXED}: no color tells it from the retina"
         return ""
     if same_place:
         least = settings.same_place_in_hue
+    elif many:
+        least = settings.many_in_hue
+    elif planar and _brighter(evidence, settings.bright):
+        least = settings.bright_in_hue
     elif mere_shift:
         least = settings.doubtful_in_hue if few else settings.minimum_alike_in_hue
     else:
-        least = settings.minimum_alike_in_hue if few else 0.0
-    if evidence.alike_in_hue < least:
-        return (
-            f"{_FIXED}: at the same places of both, their colors look alike in only "
-            f"{100 * evidence.alike_in_hue:.0f} per cent of them"
-        )
+        least = settings.minimum_alike_in_hue if few or planar else 0.0
+    if evidence.alike_in_hue < least and not evidence.like_vessels:
+        return f"{_FIXED}: their colors look alike in only {100 * evidence.alike_in_hue:.0f} per cent of the places"
+    if planar and _brighter(evidence, settings.glaring):
+        return f"{_FIXED}: it is bright, as vessels are not"
     if foreign:
-        return f"{_FIXED}: it lies at the same places of both and does not have the colors of a retina"
+        return f"{_FIXED}: it does not have the colors of a retina"
     return ""
 
 
+def _brighter(evidence: Evidence, skewness: float) -> bool:
+    return evidence.skewness is not None and evidence.skewness >= skewness
+
+
 def _beyond_a_pattern(evidence: Evidence, settings: EstimationSettings) -> bool:
-    """Say whether more keypoints agree than those of a pattern that lies shifted by a tile or scaled ever did."""
+    """Say whether more keypoints agree than those of letters that lie shifted by a tile or scaled ever did."""
     return evidence.agreeing >= settings.doubtless_agreeing and evidence.share >= settings.doubtless_share
 
 
@@ -324,15 +358,20 @@ def _in_picture(points: np.ndarray, keypoints: Keypoints) -> np.ndarray:
     return (points >= -0.5).all(1) & (points[:, 0] <= width - 0.5) & (points[:, 1] <= height - 0.5)
 
 
-def _shape(transform: Transform, grid: np.ndarray, scale: float) -> tuple[float, float, float, bool]:
-    """Compute the smallest and largest magnification, the largest stretch, and whether the transform folds anywhere."""
+def _shape(moving: Keypoints, fixed: Keypoints, transform: Transform) -> dict[str, Any]:
+    """Compute overlap, smallest and largest magnification, largest stretch, and whether it folds anywhere."""
+    grid, overlap = overlap_grid(moving, fixed, transform)
     if len(grid) == 0:
-        return 0.0, 0.0, 0.0, True
-    jacobian = transform.jacobian(grid) * scale
+        return {"overlap": overlap, "smallest_scale": 0.0, "largest_scale": 0.0, "stretch": 0.0, "folded": True}
+    jacobian = transform.jacobian(grid) * moving.scale / fixed.scale
     values = np.linalg.svd(jacobian, compute_uv=False)
-    folded = bool((np.linalg.det(jacobian) <= 0).any())
-    stretch = float((values[:, 0] / np.maximum(values[:, 1], 1e-9)).max())
-    return float(values[:, 1].min()), float(values[:, 0].max()), stretch, folded
+    return {
+        "overlap": overlap,
+        "smallest_scale": float(values[:, 1].min()),
+        "largest_scale": float(values[:, 0].max()),
+        "stretch": float((values[:, 0] / np.maximum(values[:, 1], 1e-9)).max()),
+        "folded": bool((np.linalg.det(jacobian) <= 0).any()),
+    }
 
 
 __all__ = [

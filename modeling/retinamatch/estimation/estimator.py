@@ -34,7 +34,7 @@ from .decision import (
     too_rough,
 )
 from .dense_agreement import DenseAgreement, dense_agreement
-from .fixed_pattern import foreign_color, hue_agreement, picture_shift
+from .fixed_pattern import hue_agreement, picture_shift, shared_detail
 from .guided_matching import guided_matches
 from .hypotheses import Hypothesis, find_hypothesis, hypothesis_from_points
 from .image_alignment import align_where_better
@@ -44,6 +44,9 @@ from .settings import EstimationSettings
 
 # So few of them, of more than a hundred, do not determine a transform.
 _FEW_PRIOR_POINTS = 10
+# Twice what the squared distances of a quadratic transform's matches are below those of an eye's, of a square of the
+# noise, times their number.
+_BY_CHANCE = 6.0
 # So far beyond the field of the moving photograph the fixed one may reach, in radii.
 _BEYOND = 2.5
 # One camera's field is much narrower than the other's below this ratio of their radii.
@@ -171,18 +174,18 @@ def _estimate(
     if not impossible_shape(evidence, settings):
         fine, prior, agreement = _look_closer(agreed, base, prior, moving, fixed, enough, settings)
     prior = _extended(prior, base, fine, moving, fixed, settings)
-    held_out: dict[str, float] = {}
-    if kind is None:
-        kind, held_out = _richest_class(fine, prior)
+    held_out = _held_out_errors(fine, prior)
+    kind = kind or _richest_class(held_out)
     fitted = _fit(kind, fine.moving, fine.fixed, fine.weights, prior)
+    evidence = replace(evidence.with_shape(moving, fixed, fitted), plane_error=_plane_error(held_out))
     if agreement is not None:
         places, _ = overlap_grid(moving, fixed, fine.transform)
         shift = picture_shift(places, fine.transform(places), moving, fixed)
         evidence = evidence.with_agreement(agreement, shift)
         if color_decides(evidence, settings):
             hues = hue_agreement(moving, fixed, fine.transform, settings)
-            foreign = foreign_color(moving, fixed, fine.transform, agreement, settings, gray=hues is None)
-            evidence = replace(evidence, alike_in_hue=hues, foreign=foreign)
+            shared = shared_detail(moving, fixed, fine.transform, agreement, settings)
+            evidence = evidence.with_colors(hues, shared)
     reason, rough = reason_to_reject(evidence, settings), False
     if not reason:
         grid, _ = overlap_grid(moving, fixed, fitted)
@@ -192,15 +195,15 @@ def _estimate(
         error *= 1.0 if enough else settings.few_factor
         evidence = replace(evidence, precision=error if np.isfinite(error) else None)
         reason = too_rough(evidence, fixed, settings)
-        rough = not reason and error > settings.roughly * fixed.scale
-    distances = np.linalg.norm(fitted(fine.moving) - fine.fixed, axis=1)
+        rough = not reason and not error <= settings.roughly * fixed.scale
+    distances = np.linalg.norm(fitted(agreed.moving) - agreed.fixed, axis=1)
     return Estimate(
         accepted=not reason,
         candidate=fitted,
         matches=agreed.matches,
         scores=agreed.scores,
         inliers=agreed.inliers,
-        residual=float(np.median(distances[fine.inliers])) if fine.inliers.any() else float("nan"),
+        residual=float(np.median(distances[agreed.inliers])) if agreed.inliers.any() else float("nan"),
         overlap=evidence.overlap,
         reason=reason,
         evidence={
@@ -358,9 +361,10 @@ def _follow_keypoints(
         fine = _refine_densely(fine, prior, moving, fixed, wide)
     # The rotation of the eye does not know the scale of a much narrower field well enough to hold what was found.
     narrow = not _NARROW < _field_ratio(base, moving, fixed) < 1 / _NARROW
-    if fine is agreed or narrow or not _determine(prior):
+    settled = _settled(prior, _eye_through(base, fine, fixed, settings), settings)
+    if fine is agreed or narrow or not _determine(settled):
         return fine, prior
-    prior = _settled(prior, _eye_through(base, fine, fixed, settings), settings)
+    prior = settled
     if len(fine.moving) < settings.plenty:
         return _refine_densely(_displace(fine, prior), prior, moving, fixed, wide), prior
     found = _reweighted(fine.moving, fine.fixed, fine.transform, prior, fixed, settings)
@@ -385,9 +389,13 @@ def _follow_pictures(
     aligned = align(fine.transform)
     eye = _eye_through(base, fine, fixed, settings)
     if aligned is not None:
-        eye = replace(eye, base=_refit(base, prior.moving, aligned(prior.moving), np.ones(len(prior)), eye.noise))
-    for _ in range(settings.settling_rounds if _determine(prior) else 0):
-        prior = _settled(prior, eye, settings)
+        moved = _refit(base, prior.moving, aligned(prior.moving), np.ones(len(prior)), eye.noise)
+        eye = replace(eye, base=moved, misfit=0.0)
+    for _ in range(settings.settling_rounds):
+        settled = _settled(prior, eye, settings)
+        if not _determine(settled):
+            break
+        prior = settled
         fine = _refine_densely(_displace(fine, prior), prior, moving, fixed, settings)
         eye = _eye_through(base, fine, fixed, settings)
     return fine, prior
@@ -395,13 +403,13 @@ def _follow_pictures(
 
 @dataclass(frozen=True)
 class _Eye:
-    """The rotation of the eye, or the homography, that matches agree with, in working pixels.
+    """The rotation of the eye, or the homography, that matches agree with.
 
     Attributes:
         base: The hypothesis.
-        noise: Of the matches, in a coordinate.
-        misfit: How far it goes beside them beyond their noise, in a coordinate: pixels that are not square, or a lens
-            that distorts, it does not know of.
+        noise: Of the matches, in a coordinate and working pixels.
+        misfit: How far it goes beside them, in the same, where that is more than noise makes by chance: pixels that are
+            not square, or a lens that distorts, it does not know of.
     """
 
     base: Hypothesis
@@ -413,10 +421,13 @@ def _eye_through(base: Hypothesis, agreed: _Agreed, fixed: Keypoints, settings: 
     """Fit a hypothesis anew to all matches that count."""
     used = agreed.weights > 0
     p, q, weights = agreed.moving[used], agreed.fixed[used], agreed.weights[used]
-    noise = _tukey_weights(np.linalg.norm(agreed.transform(p) - q, axis=1) / fixed.scale, settings)[1]
+    distance = np.linalg.norm(agreed.transform(p) - q, axis=1) / fixed.scale
+    noise, scatter = _tukey_weights(distance, settings)[1], _spread(distance)
     base = _refit(base, p, q, weights, noise)
-    beside, scatter = (_spread(np.linalg.norm(way(p) - q, axis=1) / fixed.scale) for way in (base, agreed.transform))
-    return _Eye(base, noise, float(np.sqrt(max(beside**2 - scatter**2, 0.0))))
+    beside = _spread(np.linalg.norm(base(p) - q, axis=1) / fixed.scale)
+    # A transform of more free numbers lies nearer to few matches by chance.
+    misfit = beside**2 - (1 + _BY_CHANCE / max(len(p), 1)) * scatter**2
+    return _Eye(base, noise, float(np.sqrt(max(misfit, 0.0))) if np.isfinite(misfit) else float("inf"))
 
 
 def _refit(base: Hypothesis, p: np.ndarray, q: np.ndarray, weights: np.ndarray, noise: float) -> Hypothesis:
@@ -428,11 +439,13 @@ def _refit(base: Hypothesis, p: np.ndarray, q: np.ndarray, weights: np.ndarray, 
 def _settled(prior: _Prior, eye: _Eye, settings: EstimationSettings) -> _Prior:
     """Put the prior points where an eye goes; they are as good in any photograph, and poor matches weigh less.
 
-    Where the eye does not go with the matches, the prior points weigh less.
+    Where the eye does not go with the matches, the prior points weigh less; a homography may map some nowhere.
     """
+    places = eye.base(prior.moving)
+    somewhere = np.isfinite(places).all(1)
     trust = min(1.0, settings.trusted_misfit / max(eye.misfit, 1e-9))
     weight = settings.refined_prior_weight * (trust * eye.noise / settings.noise[0]) ** 2
-    return _Prior(prior.moving, eye.base(prior.moving), weight)
+    return _Prior(prior.moving[somewhere], places[somewhere], weight)
 
 
 def _determine(prior: _Prior) -> bool:
@@ -572,8 +585,8 @@ def _fit(kind: type[Transform], p: np.ndarray, q: np.ndarray, weights: np.ndarra
     return kind.fit(p, q, weights)
 
 
-def _richest_class(agreed: _Agreed, prior: _Prior) -> tuple[type[Transform], dict[str, float]]:
-    """Choose the richest class of which the held-out error is not above the smallest one; return those errors too.
+def _held_out_errors(agreed: _Agreed, prior: _Prior) -> dict[str, float]:
+    """Give the error of each class in matches that it was not fitted to, in pixels of the fixed photograph.
 
     Matches are held out in blocks of the plane, one fifth at a time, because a match hardly tests a transform that was
     fitted to its neighbors.
@@ -592,11 +605,22 @@ def _richest_class(agreed: _Agreed, prior: _Prior) -> tuple[type[Transform], dic
         except ValueError:
             continue
         errors[name] = float(np.sqrt(np.average(squares, weights=weights)))
+    return errors
+
+
+def _richest_class(errors: dict[str, float]) -> type[Transform]:
+    """Choose the richest class of which the held-out error is not above the smallest one."""
     if not errors:
-        return TRANSFORMS["similarity"], errors
+        return TRANSFORMS["similarity"]
     # One per cent is far below what the errors vary by; of equals the richest is taken.
     good = [name for name, error in errors.items() if error <= 1.01 * min(errors.values())]
-    return TRANSFORMS[good[-1]], errors
+    return TRANSFORMS[good[-1]]
+
+
+def _plane_error(errors: dict[str, float]) -> float | None:
+    """Give the held-out error of the best class that maps planes to planes, relative to the best of all."""
+    planes = [error for name, error in errors.items() if not issubclass(TRANSFORMS[name], Polynomial)]
+    return min(planes) / max(min(errors.values()), 1e-9) if planes else None
 
 
 def _in_folds(agreed: _Agreed) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -630,6 +654,8 @@ def _standard_error(
         return _fit(kind, p[kept], q[kept], weights[kept], moved)(grid)
 
     folds = np.unique(fold)
+    if len(folds) < 2:  # nothing is left without it
+        return float("inf")
     try:
         left = [fitted_without(block) for block in folds]
     except ValueError:
@@ -658,6 +684,8 @@ def _remaining_error(
             looks.append(_refine_densely(_displace(agreed, prior), prior, moving, fixed, settings))
         except ValueError:  # hardly any overlap
             return float("inf")
+    if looks[0].moving is agreed.moving:  # nothing was found
+        return float("inf")
     ends = [look.transform(grid) for look in looks]
     move = np.sqrt(((ends[0] - mapped) ** 2).sum(1).mean())
     kept = np.mean([np.median(ends[1 + axis][:, axis] - ends[0][:, axis]) / step for axis in (0, 1)])

@@ -121,7 +121,7 @@ def hypothesis_from_points(moving: Keypoints, fixed: Keypoints, points: np.ndarr
     starts = []
     for one, other in _shapes(moving, fixed):
         pair = one.to_camera(points[:, :2]), other.to_camera(points[:, 2:])
-        rotation = find_rotation(*pair, _BY_HAND * 2 / WORKING_SIZE, 200)
+        rotation = find_rotation(*pair, _BY_HAND * 2 / WORKING_SIZE * other.part, 200)
         if rotation is None:
             continue
         start = _Rotation(one, other, rotation, "points set by hand")

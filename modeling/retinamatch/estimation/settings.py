@@ -47,14 +47,21 @@ class EstimationSettings:
         doubtful_departure: One that departs by less, where the keypoints do not pass, or are few.
         doubtful_agreeing: So few of the given matches agree under a pattern that lies anywhere.
         fixed_displacement: One that displaces the picture by less lies at the very same place.
+        planar: One of matches that a plane explains with an error smaller than so many times that of the best class may
+            be that of a pattern as well, however it lies.
         minimum_alike_in_hue: Least share of places at which the hues look alike then.
+        bright: Skewness from which on what both photographs show is bright, as no vessel is.
+        bright_in_hue: Least share of places at which the hues look alike where it lies in a plane.
+        glaring: Skewness from which on it is not believed there, whatever its hue.
         doubtful_in_hue: Least share of them where the keypoints do not pass, below `fixed_departure`.
         same_place_in_hue: Least share of them at the very same place.
-        most_foreign: What both photographs show must have the colors of a retina as well: the most that `foreign_color`
-            may say.
-        bright_departure: In gray, what both photographs show must be dark below it.
-        doubtless_agreeing: Elsewhere, so many of the given matches agree for no pattern: the hue is not asked.
+        most_foreign: What both photographs show must have the colors of a retina as well: the most that
+            `SharedDetail.foreign_color` may say.
+        bright_departure: In gray, what both photographs show must be dark below it, where the keypoints do not pass;
+            elsewhere below `fixed_departure`.
+        doubtless_agreeing: Elsewhere, so many of the given matches agree for no letters, and less of the hue must.
         doubtless_share: And such a fraction of them.
+        many_in_hue: Least share of places at which the hues look alike then.
         copied_correlation: In gray, the least median of the correlations then: that of copies of one photograph.
         settling_rounds: Dense refinements, one after the other, where there are too few keypoints.
         plenty: Number of located matches from which on their scatter alone tells the precision.
@@ -97,13 +104,18 @@ class EstimationSettings:
     doubtful_departure: float = 0.1
     doubtful_agreeing: int = 30
     fixed_displacement: float = 0.0015
+    planar: float = 1.15
     minimum_alike_in_hue: float = 0.25
+    bright: float = 0.4
+    bright_in_hue: float = 0.6
+    glaring: float = 1.0
     doubtful_in_hue: float = 0.4
-    same_place_in_hue: float = 0.5
+    same_place_in_hue: float = 0.6
     most_foreign: float = 1.0
     bright_departure: float = 0.01
     doubtless_agreeing: int = 40
     doubtless_share: float = 0.35
+    many_in_hue: float = 0.22
     copied_correlation: float = 0.97
     settling_rounds: int = 3
     plenty: int = 350

@@ -6,7 +6,7 @@ from datasets_scripts.rendering.eye import draw_eye
 from datasets_scripts.rendering.fundus import render
 from retinamatch.estimation import EstimationSettings
 from retinamatch.estimation.dense_agreement import dense_agreement
-from retinamatch.estimation.fixed_pattern import _from_retina, foreign_color, hue_agreement, picture_shift
+from retinamatch.estimation.fixed_pattern import SharedDetail, hue_agreement, picture_shift, shared_detail
 from retinamatch.evaluation.conditions import SHARED_BY_BOTH, AnnotatedPair, marked
 from retinamatch.evaluation.degradation import degrade
 from retinamatch.keypoint_set import Keypoints
@@ -108,10 +108,14 @@ def test_gray_and_tinted_photographs_have_no_hue(visits, tint, quality):
     assert hue(photo, visits.fixed.image) is None
 
 
-def foreign(moving, fixed):
+def detail(moving, fixed):
     sides = keypoints(moving), keypoints(fixed)
     agreement = dense_agreement(sides[0].picture, sides[1].picture, identity())
-    return foreign_color(*sides, identity(), agreement, SETTINGS)
+    return shared_detail(*sides, identity(), agreement, SETTINGS)
+
+
+def foreign(moving, fixed):
+    return detail(moving, fixed).foreign_color()
 
 
 @pytest.mark.parametrize("opacity", [0.2, 0.5])
@@ -120,8 +124,8 @@ def foreign(moving, fixed):
 )
 def test_what_colored_tiles_add_is_no_color_of_a_retina(others, color, opacity):
     both = marked(others, "SAMPLE", opacity, 0.05, tiles=9, color=color, angle=-30, along=True)
-    found = foreign(both.moving, both.fixed)
-    assert found is None or found > 1.2 * SETTINGS.most_foreign  # None: strong letters are left out of the pictures
+    found = detail(both.moving, both.fixed)  # None: strong letters are left out of the pictures
+    assert found is None or found.foreign_color() > 1.2 * SETTINGS.most_foreign
 
 
 @pytest.mark.parametrize("color_map", [cv2.COLORMAP_JET, cv2.COLORMAP_HSV, cv2.COLORMAP_RAINBOW])
@@ -143,6 +147,25 @@ def test_one_retina_has_the_colors_of_a_retina(seed, level):
     assert foreign(degrade(photo, level), photo) < 0.9 * SETTINGS.most_foreign
 
 
+@pytest.mark.parametrize("seed", [3, 5, 6, 8])
+@pytest.mark.parametrize("level", [0, 2, 4])
+def test_what_photographs_of_one_eye_share_is_like_vessels(seed, level):
+    photo = render(draw_eye(seed), 512).image
+    shared = detail(degrade(photo, level), photo)
+    assert shared.like_vessels and shared.skewness < SETTINGS.bright
+
+
+@pytest.mark.parametrize(
+    "text, size, angle", [("COPY", 0.05, 20), ("NOT FOR DIAGNOSIS", 0.04, -35), ("x + x", 0.08, 0)]
+)
+@pytest.mark.parametrize("gray", [0, 90, 255])
+@pytest.mark.parametrize("opacity", [0.15, 0.3])
+def test_what_gray_tiles_add_is_not(others, text, size, angle, gray, opacity):
+    both = marked(others, text, opacity, size, tiles=9, color=(gray,) * 3, angle=angle, along=True)
+    shared = detail(both.moving, both.fixed)
+    assert shared is None or not shared.like_vessels
+
+
 @pytest.mark.parametrize("red", [0.0, 0.3, 0.8])
 @pytest.mark.parametrize("blue", [0.0, 0.2, 0.6])
 @pytest.mark.parametrize("own", [0.2, 0.6])
@@ -151,15 +174,15 @@ def test_channels_that_change_alone_are_those_of_a_map(red, blue, own):
     shared = np.array([[red**2 + own, red, red * blue], [red, 1.0, blue], [red * blue, blue, blue**2 + own]])
     directions = np.linalg.eigvalsh(shared)
     scattered = 1 - directions[-1] / directions.sum()
-    assert _from_retina(shared, 0.0) < 1 or scattered > 0.5 or (red + blue < 0.15 and scattered > 0.35)
+    assert SharedDetail(shared, 0.0).foreign_color() < 1 or scattered > 0.5 or (red + blue < 0.15 and scattered > 0.35)
     alone = np.diag([own + 0.2, 1.0, own + 0.2])
-    assert _from_retina(alone, 0.0) > 1
-    assert _from_retina(shared, 0.5) > 1 or blue > 0.1  # bright lines without blue
+    assert SharedDetail(alone, 0.0).foreign_color() > 1
+    assert SharedDetail(shared, 0.5).foreign_color() > 1 or blue > 0.1  # bright lines without blue
 
 
 def test_where_hardly_anything_looks_alike_no_color_is_compared(others, rng):
     noise = rng.integers(0, 255, others.moving.shape).astype(np.uint8)
-    assert foreign(others.moving, noise) is None
+    assert detail(others.moving, noise) is None
 
 
 def sized(width, height):
