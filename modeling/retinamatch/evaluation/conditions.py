@@ -50,6 +50,9 @@ class AnnotatedPair:
         return cls(pair.name, *photographs, pair.moving_points, pair.fixed_points)
 
 
+Condition = Callable[[AnnotatedPair], AnnotatedPair]
+
+
 def _generator(pair: AnnotatedPair, condition: str) -> np.random.Generator:
     return np.random.default_rng(zlib.crc32(f"{condition} {pair.name}".encode()))
 
@@ -215,12 +218,53 @@ def marked(
         angle: Degrees by which the lines are turned.
         along: Repeat the text along the lines.
     """
+    letters = partial(_letters, text=text, height=height, tiles=tiles, angle=angle, along=along)
+    return printed(pair, letters, opacity, color)
+
+
+def printed(
+    pair: AnnotatedPair,
+    pattern: Callable[[tuple[int, int]], np.ndarray],
+    opacity: float,
+    color: int | tuple[int, int, int] = 255,
+) -> AnnotatedPair:
+    """Print the same pattern across both photographs, at the same place of the picture.
+
+    Args:
+        pair: The pair.
+        pattern: Gives a pattern of a size (height, width): (H, W) float32 from 0 to 1.
+        opacity: 0 to 1.
+        color: Gray level or RGB of the pattern.
+    """
 
     def mark(photo: np.ndarray) -> np.ndarray:
-        weight = opacity * _letters(photo.shape[:2], text, height, tiles, angle, along)[..., None]
+        weight = opacity * pattern(photo.shape[:2])[..., None]
         return (photo * (1 - weight) + np.array(color) * weight).round().astype(np.uint8)
 
     return replace(pair, moving=mark(pair.moving), fixed=mark(pair.fixed))
+
+
+def askew(pair: AnnotatedPair, pattern: Condition, degrees: float = 8.0, tilt: float = 0.05) -> AnnotatedPair:
+    """Photograph or scan both prints of a pattern askew: each is turned and tilted by itself, and so is what it shows.
+
+    Args:
+        pair: The pair; its name seeds both ways of lying, and its control points are not carried along.
+        pattern: Put on both before that.
+        degrees: Largest turn either way.
+        tilt: How far a corner is moved inward at most, as a fraction of the picture's sides.
+    """
+    both, rng = pattern(pair), _generator(pair, "askew")
+
+    def lay(photo: np.ndarray) -> np.ndarray:
+        height, width = photo.shape[:2]
+        corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * (width - 1, height - 1)
+        inward = np.sign((width / 2, height / 2) - corners) * rng.uniform(0, tilt, (4, 2)) * (width, height)
+        tilted = cv2.getPerspectiveTransform(corners.astype(np.float32), (corners + inward).astype(np.float32))
+        middle = (width - 1) / 2, (height - 1) / 2
+        turn = np.vstack([cv2.getRotationMatrix2D(middle, rng.uniform(-degrees, degrees), 1.0), [0, 0, 1]])
+        return cv2.warpPerspective(photo, turn @ tilted, (width, height), flags=cv2.INTER_LINEAR)
+
+    return replace(both, moving=lay(both.moving), fixed=lay(both.fixed))
 
 
 def mapped_in_color(pair: AnnotatedPair, opacity: float) -> AnnotatedPair:
@@ -277,7 +321,31 @@ def _letters(size: tuple[int, int], text: str, height: float, tiles: int, angle:
     return drawn.astype(np.float32) / 255
 
 
-Condition = Callable[[AnnotatedPair], AnnotatedPair]
+def _rules(size: tuple[int, int], step: float) -> np.ndarray:
+    """Draw the lines of graph paper, every fifth one broader; `step` is a fraction of the width."""
+    drawn: np.ndarray = np.zeros(size, np.uint8)
+    for number, place in enumerate(np.arange(0, max(size), step * size[1]).astype(int).tolist()):
+        thickness = max(1, round((0.004 if number % 5 == 0 else 0.002) * size[1]))
+        cv2.line(drawn, (place, 0), (place, size[0]), 255, thickness)
+        cv2.line(drawn, (0, place), (size[1], place), 255, thickness)
+    return drawn.astype(np.float32) / 255
+
+
+def _guilloche(size: tuple[int, int]) -> np.ndarray:
+    """Draw the curved net of banknotes and certificates."""
+    y, x = 2 * np.pi * np.mgrid[: size[0], : size[1]].astype(np.float32) / size[1]
+    wave = np.sin(9 * x + 3.8 * np.sin(3.1 * y)) * np.sin(8 * y + 4.4 * np.sin(2.3 * x + 1))
+    drawn: np.ndarray = (np.abs(wave) < 0.12).astype(np.float32)
+    return drawn
+
+
+def _dots(size: tuple[int, int], number: int = 400) -> np.ndarray:
+    """Draw equal dots at random places."""
+    drawn: np.ndarray = np.zeros(size, np.uint8)
+    for x, y in (np.random.default_rng(5).uniform(0, 1, (number, 2)) * size[::-1]).astype(int).tolist():
+        cv2.circle(drawn, (x, y), max(2, round(0.008 * size[1])), 255, -1, cv2.LINE_AA)
+    return drawn.astype(np.float32) / 255
+
 
 CONDITIONS: dict[str, Condition] = {
     "clean": lambda pair: pair,
@@ -316,6 +384,18 @@ SHARED_BY_BOTH: dict[str, Condition] = {
         for name, color in {"red": (255, 0, 0), "green": (0, 200, 0), "yellow": (255, 230, 0)}.items()
     },
     "color map": partial(mapped_in_color, opacity=0.3),
+    **{
+        f"{name} askew": partial(askew, pattern=pattern)
+        for name, pattern in {
+            "tiles": partial(marked, text="DO NOT COPY", opacity=0.25, height=0.05, tiles=9, along=True, angle=20),
+            "dark tiles": partial(
+                marked, text="DO NOT COPY", opacity=0.35, height=0.05, tiles=9, color=0, along=True, angle=20
+            ),
+            "graph paper": partial(printed, pattern=partial(_rules, step=0.04), opacity=0.45, color=230),
+            "guilloche": partial(printed, pattern=_guilloche, opacity=0.3),
+            "pale dots": partial(printed, pattern=_dots, opacity=0.9, color=(235, 220, 170)),
+        }.items()
+    },
 }
 
 

@@ -1,3 +1,6 @@
+from dataclasses import replace
+from functools import partial
+
 import cv2
 import numpy as np
 import pytest
@@ -7,7 +10,7 @@ from datasets_scripts.rendering.fundus import render
 from retinamatch.estimation import EstimationSettings
 from retinamatch.estimation.dense_agreement import dense_agreement
 from retinamatch.estimation.fixed_pattern import SharedDetail, hue_agreement, picture_shift, shared_detail
-from retinamatch.evaluation.conditions import SHARED_BY_BOTH, AnnotatedPair, marked
+from retinamatch.evaluation.conditions import SHARED_BY_BOTH, AnnotatedPair, askew, marked
 from retinamatch.evaluation.degradation import degrade
 from retinamatch.keypoint_set import Keypoints
 from retinamatch.normalized_picture import NormalizedPicture
@@ -255,6 +258,38 @@ def test_different_eyes_are_not_registered(strangers, registrar, name, gray):
 def test_different_eyes_under_one_colored_pattern_are_not_registered(others, registrar, name):
     both = SHARED_BY_BOTH[name](others)
     assert not registrar.register(both.moving, both.fixed)
+
+
+ASKEW = [name for name in SHARED_BY_BOTH if name.endswith("askew")]
+
+
+@pytest.mark.parametrize("name", ASKEW)
+@pytest.mark.parametrize("seed", range(3))
+def test_different_eyes_on_pages_that_are_scanned_askew_are_not_registered(others, registrar, name, seed):
+    both = SHARED_BY_BOTH[name](replace(others, name=f"{seed}"))
+    assert not registrar.register(both.moving, both.fixed)
+
+
+def test_some_of_them_would_be_if_no_color_were_asked(others, registrar):
+    """So the test above tells something."""
+    blind = replace(SETTINGS, planar=0.0, fixed_departure=0.0, doubtful_departure=0.0)
+    accepted = 0
+    for name in ASKEW:
+        both = SHARED_BY_BOTH[name](replace(others, name="0"))
+        accepted += bool(registrar.register_keypoints(*registrar.keypoints([both.moving, both.fixed]), settings=blind))
+    assert accepted >= 2
+
+
+@pytest.mark.parametrize("name", ["graph paper askew", "guilloche askew"])
+def test_two_visits_on_such_pages_are_registered_rightly_or_not_at_all(visits, registrar, name):
+    pair = AnnotatedPair("visits", visits.moving.image, visits.fixed.image, NOWHERE, NOWHERE)
+    both = SHARED_BY_BOTH[name](pair)
+    clean = partial(askew, pattern=lambda pair: pair)(pair)
+    found, right = registrar.register(both.moving, both.fixed), registrar.register(clean.moving, clean.fixed)
+    assert right
+    if found:
+        points = visits.shared_keypoints()[0]
+        assert np.median(np.linalg.norm(found.transform(points) - right.transform(points), axis=1)) < 3
 
 
 @pytest.mark.parametrize("shift", [0, 30])
