@@ -13,11 +13,13 @@ from datasets_scripts.rendering.eye import draw_eye
 from datasets_scripts.rendering.fundus import render
 from retinamatch import registrar as registrar_module
 from retinamatch.cli import app
+from retinamatch.keypoint_set import WORKING_SIZE, Keypoints
 from retinamatch.normalized_picture import NormalizedPicture
 from retinamatch.photograph_views import AS_GIVEN, PhotographViews, View
 from retinamatch.registrar import Registrar, UnknownNameError, register
 from retinamatch.results import read_points
-from retinamatch.view_search import ViewSearch, vessel_contrast
+from retinamatch.transforms import Homography, Inverse
+from retinamatch.view_search import ViewSearch, closer_views, vessel_contrast
 
 
 def turn(photograph, degrees):
@@ -122,6 +124,23 @@ class TestRegistrar:
         points = 512 * np.random.default_rng(0).uniform(0.4, 0.6, (50, 2))
         mapped = found.transform(points @ matrix[:, :2].T + matrix[:, 2] - corner)
         assert np.nanmedian(np.linalg.norm(mapped - visits.correspond(points), axis=1)) < 1.5
+
+    @pytest.mark.parametrize("cut", [(0.0, 0.0, 0.6, 1.0), (0.0, 0.45, 1.0, 1.0), (0.0, 0.0, 0.55, 0.55), None])
+    @pytest.mark.parametrize("narrow", ["moving", "fixed"])
+    def test_the_part_that_both_show_is_looked_at_in_a_cut_field_too(self, registrar, visits, cut, narrow):
+        left, top, right, bottom = (np.array(cut or (0.0, 0.0, 1.0, 1.0)) * 512).round().astype(int)
+        whole = np.ascontiguousarray(visits.fixed.image[top:bottom, left:right])
+        views = registrar.views(whole)
+        # Of the narrow photograph, in pixels of the whole one.
+        place, width = np.array(whole.shape[1::-1]) / 2 + (10, -15), 140
+        part = Keypoints(np.zeros((0, 2)), np.zeros((0, 0)), np.zeros(0), (512, 512), 512 / WORKING_SIZE)
+        scale = width / 512
+        into = Homography(np.array([[scale, 0, place[0] - width / 2], [0, scale, place[1] - width / 2], [0, 0, 1.0]]))
+        pair = (part, views.find(AS_GIVEN)) if narrow == "moving" else (views.find(AS_GIVEN), part)
+        proposal = closer_views(*pair, into if narrow == "moving" else Inverse(into), (AS_GIVEN, AS_GIVEN))
+        found = views.find(proposal.fixed if narrow == "moving" else proposal.moving)
+        assert found.middle == pytest.approx(place, abs=0.12 * width)
+        assert found.radius == pytest.approx(width / 2, rel=0.15)
 
     @pytest.mark.parametrize(
         "which, share, where",

@@ -4,15 +4,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from retinamatch.estimation import EstimationSettings, estimate
+from retinamatch.estimation import EstimationSettings, decision, estimate
 from retinamatch.estimation.estimator import (
     _displace,
     _eye_through,
     _look_closer,
     _Prior,
+    _remaining_error,
     _rest_on,
     _reweighted,
     _settled,
+    _standard_error,
 )
 from retinamatch.estimation.eye_model import EyeModel
 from retinamatch.estimation.hypotheses import hypothesis_from_points
@@ -20,7 +22,7 @@ from retinamatch.keypoint_set import Keypoints
 from retinamatch.matching import match_keypoints
 from retinamatch.registrar import Registrar
 from retinamatch.rootsift import rootsift_keypoints
-from retinamatch.transforms import TRANSFORMS, Homography, Similarity
+from retinamatch.transforms import TRANSFORMS, Homography, Quadratic, Similarity
 from tests.helpers.keypoint_sets import keypoints
 
 
@@ -394,6 +396,58 @@ def test_prior_points_weigh_less_where_no_eye_goes_with_the_matches(rng, noise, 
     else:
         assert weight == pytest.approx(full * (settings.trusted_misfit / eye.misfit) ** 2)
         assert weight < {0.03: 0.3, 0.1: 0.03}[squeeze] * full
+
+
+@pytest.mark.parametrize("number", [12, 20, 60])
+@pytest.mark.parametrize("noise", [0.5, 2.0])
+def test_few_poor_matches_of_an_eye_do_not_lose_their_prior_by_chance(number, noise):
+    settings, weights = EstimationSettings(), []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        moving, fixed = visits(rng, turned)
+        points = in_field(rng, number)
+        places = np.hstack([points, turned(points) + rng.normal(0, noise, points.shape)])
+        base = hypothesis_from_points(moving, fixed, places)
+        agreed = _rest_on(places, _Prior(points, turned(points), 1.0))
+        agreed = replace(agreed, transform=Quadratic.fit(agreed.moving, agreed.fixed))
+        eye = _eye_through(base, agreed, fixed, settings)
+        full = settings.refined_prior_weight * (eye.noise / settings.noise[0]) ** 2
+        weights.append(_settled(_Prior(points, points, 1.0), eye, settings).weight / full)
+    assert np.median(weights) == 1
+
+
+@pytest.mark.parametrize("spread, known", [(1.0, True), (0.0, False)])
+def test_matches_of_one_block_tell_no_precision(rng, spread, known):
+    """The jackknife would leave the same transform out of nothing."""
+    settings, (moving, fixed) = EstimationSettings(), visits(rng, turned)
+    points = in_field(rng, 60)
+    base = hypothesis_from_points(moving, fixed, np.hstack([points, turned(points)]))
+    chosen = 383.5 + spread * (points - 383.5) + rng.uniform(0, 1e-3, points.shape)
+    chosen = chosen if known else np.repeat(chosen[:1], 60, axis=0)
+    prior = _Prior(points, turned(points), 8.0)
+    agreed = _rest_on(np.hstack([chosen, turned(chosen)]), prior)
+    error = _standard_error(Quadratic, agreed, base, prior, points, fixed, settings)
+    assert np.isfinite(error) == known
+
+
+def test_where_nothing_is_found_no_precision_is_known(visits, network_keypoints):
+    moving, fixed = network_keypoints
+    points, truth = visits.shared_keypoints()
+    settings = replace(EstimationSettings(), minimum_similarity=1.1)
+    agreed = _rest_on(np.hstack([points, truth]), _Prior(points, truth, 8.0))
+    assert _remaining_error(agreed, points, moving, fixed, settings) == float("inf")
+    assert _remaining_error(agreed, points, moving, fixed, EstimationSettings()) < 5
+
+
+@pytest.mark.parametrize("transform", ["auto", "similarity", "cubic"])
+def test_residual_and_shape_are_of_the_transform_that_is_given(network_keypoints, transform):
+    moving, fixed = network_keypoints
+    found = run(moving, fixed, transform)
+    p, q = moving.points[found.matches[:, 0]], fixed.points[found.matches[:, 1]]
+    distance = np.linalg.norm(found.transform(p) - q, axis=1)[found.inliers]
+    assert found.residual == pytest.approx(np.median(distance))
+    _, overlap = decision.overlap_grid(moving, fixed, found.transform)
+    assert found.overlap == found.evidence["overlap"] == overlap
 
 
 class TestSlivers:
