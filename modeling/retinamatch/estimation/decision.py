@@ -248,35 +248,46 @@ def _fixed_to_picture(evidence: Evidence, settings: EstimationSettings) -> str:
     """Give why what the photographs share seems to be fixed to the picture, in words; empty when it does not."""
     if not _may_be_a_pattern(evidence, settings):
         return ""
-    assert evidence.departure is not None and evidence.displacement is not None and evidence.correlation is not None
-    few = bool(few_keypoints(evidence, settings))
-    many = not few and _beyond_a_pattern(evidence, settings)
-    same_place = evidence.displacement < settings.fixed_displacement
-    mere_shift, planar = evidence.departure < settings.fixed_departure, _is_planar(evidence, settings)
-    foreign = evidence.foreign is not None and evidence.foreign >= settings.most_foreign
     if evidence.alike_in_hue is None:
-        copied = evidence.correlation >= settings.copied_correlation
-        bright = mere_shift or planar or (few and evidence.departure < settings.bright_departure)
-        if (same_place or (few and (mere_shift or planar)) or (foreign and bright and not many)) and not copied:
-            return f"{_FIXED}: no color tells it from the retina"
-        return ""
-    if same_place:
-        least = settings.same_place_in_hue
-    elif many:
-        least = settings.many_in_hue
-    elif planar and _brighter(evidence, settings.bright):
-        least = settings.bright_in_hue
-    elif mere_shift:
-        least = settings.doubtful_in_hue if few else settings.minimum_alike_in_hue
-    else:
-        least = settings.minimum_alike_in_hue if few or planar else 0.0
-    if evidence.alike_in_hue < least and not evidence.like_vessels:
+        return _pattern_in_gray(evidence, settings)
+    if evidence.alike_in_hue < _least_in_hue(evidence, settings) and not evidence.like_vessels:
         return f"{_FIXED}: their colors look alike in only {100 * evidence.alike_in_hue:.0f} per cent of the places"
-    if planar and _brighter(evidence, settings.glaring):
+    if _is_planar(evidence, settings) and _brighter(evidence, settings.glaring):
         return f"{_FIXED}: it is bright, as vessels are not"
-    if foreign:
+    if _is_foreign(evidence, settings):
         return f"{_FIXED}: it does not have the colors of a retina"
     return ""
+
+
+def _pattern_in_gray(evidence: Evidence, settings: EstimationSettings) -> str:
+    assert evidence.departure is not None and evidence.displacement is not None and evidence.correlation is not None
+    few = bool(few_keypoints(evidence, settings))
+    flat = evidence.departure < settings.fixed_departure or _is_planar(evidence, settings)
+    bright = _is_foreign(evidence, settings) and (flat or (few and evidence.departure < settings.bright_departure))
+    same_place = evidence.displacement < settings.fixed_displacement
+    suspected = same_place or (few and flat) or (bright and not _beyond_a_pattern(evidence, settings))
+    if suspected and evidence.correlation < settings.copied_correlation:
+        return f"{_FIXED}: no color tells it from the retina"
+    return ""
+
+
+def _least_in_hue(evidence: Evidence, settings: EstimationSettings) -> float:
+    """Give the share of places at which the hues have to look alike."""
+    assert evidence.departure is not None and evidence.displacement is not None
+    planar, few = _is_planar(evidence, settings), bool(few_keypoints(evidence, settings))
+    if evidence.displacement < settings.fixed_displacement:
+        return settings.same_place_in_hue
+    if _beyond_a_pattern(evidence, settings):
+        return settings.many_in_hue
+    if planar and _brighter(evidence, settings.bright):
+        return settings.bright_in_hue
+    if evidence.departure < settings.fixed_departure:
+        return settings.doubtful_in_hue if few else settings.minimum_alike_in_hue
+    return settings.minimum_alike_in_hue if few or planar else 0.0
+
+
+def _is_foreign(evidence: Evidence, settings: EstimationSettings) -> bool:
+    return evidence.foreign is not None and evidence.foreign >= settings.most_foreign
 
 
 def _brighter(evidence: Evidence, skewness: float) -> bool:
@@ -284,14 +295,15 @@ def _brighter(evidence: Evidence, skewness: float) -> bool:
 
 
 def _beyond_a_pattern(evidence: Evidence, settings: EstimationSettings) -> bool:
-    """Say whether more keypoints agree than those of letters that lie shifted by a tile or scaled ever did."""
-    return evidence.agreeing >= settings.doubtless_agreeing and evidence.share >= settings.doubtless_share
+    """Say whether the keypoints pass, and more agree than those of letters that are shifted by a tile or scaled."""
+    many = evidence.agreeing >= settings.doubtless_agreeing and evidence.share >= settings.doubtless_share
+    return many and not few_keypoints(evidence, settings)
 
 
 def _needs_no_likeness(evidence: Evidence, settings: EstimationSettings) -> bool:
     """Say whether keypoints alone are believed where hardly any place can be compared, such as behind a haze.
 
-    Most matches must agree, as those of no impostor ever did, and not on a transform that a pattern could have.
+    Most matches must agree, as those of no impostor ever did, and not on a mere shift of the picture.
     """
     hardly = evidence.cells is not None and evidence.cells < settings.minimum_cells
     moved = evidence.departure is not None and evidence.departure >= settings.fixed_departure
