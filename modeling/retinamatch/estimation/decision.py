@@ -72,9 +72,9 @@ class Evidence:
         plane_error: Held-out error of the best class that maps planes to planes, relative to that of the best class of
             all; None where matches are too few to hold any out.
         alike_in_hue: Share of places at which the hues look alike; None unless all else is believed, the transform may
-            be that of a pattern, and both photographs have a hue in enough places.
+            be that of a pattern, what both show is not like vessels, and both have a hue in enough places.
         foreign: How far the color of what both photographs show is from that of a retina, 1 being the limit; see
-            `SharedDetail`. Known where `alike_in_hue` is, and in gray.
+            `SharedDetail`. None unless the transform may be that of a pattern.
         skewness: Of what both photographs show, above 0 where it is brighter than its surround, as no vessel is. Known
             where `foreign` is, like the next one.
         like_vessels: Whether it is as dark and as colored as vessels are.
@@ -248,10 +248,11 @@ def _fixed_to_picture(evidence: Evidence, settings: EstimationSettings) -> str:
     """Give why what the photographs share seems to be fixed to the picture, in words; empty when it does not."""
     if not _may_be_a_pattern(evidence, settings):
         return ""
-    if evidence.alike_in_hue is None:
-        return _pattern_in_gray(evidence, settings)
-    if evidence.alike_in_hue < _least_in_hue(evidence, settings) and not evidence.like_vessels:
-        return f"{_FIXED}: their colors look alike in only {100 * evidence.alike_in_hue:.0f} per cent of the places"
+    if not evidence.like_vessels:
+        if evidence.alike_in_hue is None:
+            return _pattern_in_gray(evidence, settings)
+        if evidence.alike_in_hue < _least_in_hue(evidence, settings):
+            return f"{_FIXED}: their colors look alike in only {100 * evidence.alike_in_hue:.0f} per cent of the places"
     if _is_planar(evidence, settings) and _brighter(evidence, settings.glaring):
         return f"{_FIXED}: it is bright, as vessels are not"
     if _is_foreign(evidence, settings):

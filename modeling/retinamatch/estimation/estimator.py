@@ -183,8 +183,9 @@ def _estimate(
         shift = picture_shift(places, fine.transform(places), moving, fixed)
         evidence = evidence.with_agreement(agreement, shift)
         if color_decides(evidence, settings):
-            hues = hue_agreement(moving, fixed, fine.transform, settings)
             shared = shared_detail(moving, fixed, fine.transform, agreement, settings)
+            asked = shared is None or not shared.like_vessels
+            hues = hue_agreement(moving, fixed, fine.transform, settings) if asked else None
             evidence = evidence.with_colors(hues, shared)
     reason, rough = reason_to_reject(evidence, settings), False
     if not reason:
@@ -649,7 +650,7 @@ def _standard_error(
 
     def fitted_without(block: int) -> np.ndarray:
         kept = fold != block
-        other = _refit(eye.base, p[kept], q[kept], weights[kept], eye.noise)
+        other = eye.base.refit(p[kept], q[kept], weights[kept], eye.noise)
         moved = replace(prior, fixed=prior.fixed + other(prior.moving) - eye.base(prior.moving))
         return _fit(kind, p[kept], q[kept], weights[kept], moved)(grid)
 
