@@ -253,7 +253,8 @@ def _fixed_to_picture(evidence: Evidence, settings: EstimationSettings) -> str:
             return _pattern_in_gray(evidence, settings)
         if evidence.alike_in_hue < _least_in_hue(evidence, settings):
             return f"{_FIXED}: their colors look alike in only {100 * evidence.alike_in_hue:.0f} per cent of the places"
-    if _is_planar(evidence, settings) and _brighter(evidence, settings.glaring):
+    glaring = _is_planar(evidence, settings) and _brighter(evidence, settings.glaring)
+    if glaring and evidence.share < settings.copied_share:
         return f"{_FIXED}: it is bright, as vessels are not"
     if _is_foreign(evidence, settings):
         return f"{_FIXED}: it does not have the colors of a retina"

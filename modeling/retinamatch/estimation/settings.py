@@ -52,7 +52,8 @@ class EstimationSettings:
         minimum_alike_in_hue: Least share of places at which the hues look alike then.
         bright: Skewness from which on what both photographs show is bright, as no vessel is.
         bright_in_hue: Least share of places at which the hues look alike where it lies in a plane.
-        glaring: Skewness from which on it is not believed there, whatever its hue.
+        glaring: Skewness from which on it is not believed there, whatever its hue, but for copies.
+        copied_share: Least fraction of the given matches that agree between copies of one photograph.
         doubtful_in_hue: Least share of them where the keypoints do not pass, below `fixed_departure`.
         same_place_in_hue: Least share of them at the very same place.
         most_foreign: What both photographs show must have the colors of a retina as well: the most that
@@ -109,6 +110,7 @@ class EstimationSettings:
     bright: float = 0.4
     bright_in_hue: float = 0.6
     glaring: float = 1.0
+    copied_share: float = 0.9
     doubtful_in_hue: float = 0.4
     same_place_in_hue: float = 0.6
     most_foreign: float = 1.0

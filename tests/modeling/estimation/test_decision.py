@@ -142,6 +142,8 @@ def test_what_lies_in_a_plane_is_known_by_its_colors(few, departure, plane_error
     glaring = {"skewness": 1.0, "alike_in_hue": 0.99}
     assert "as vessels are not" in reason_to_reject(replace(CLEAR, **shown | few | glaring), SETTINGS)
     assert reason_to_reject(replace(CLEAR, **shown | few | glaring | {"skewness": 0.9}), SETTINGS) == ""
+    copies = {"share": 0.9, "agreeing": 60, "inliers": 300, "excess": 9.0, "span": 0.5}
+    assert reason_to_reject(replace(CLEAR, **shown | few | glaring | copies), SETTINGS) == ""
     bright = shown | few | {"skewness": 0.4}
     assert (reason_to_reject(replace(CLEAR, **bright, alike_in_hue=0.59), SETTINGS) == "") == (not few)  # many agree
     assert reason_to_reject(replace(CLEAR, **bright, alike_in_hue=0.6), SETTINGS) == ""
