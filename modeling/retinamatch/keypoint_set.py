@@ -102,15 +102,20 @@ class Keypoints:
         """Width of what is looked at, as a fraction of the camera's field of view."""
         return 1.0 if self.camera is None else self.radius / self.camera[2]
 
+    @property
+    def circle(self) -> tuple[float, float, float]:
+        """Circle (x, y, radius) of the whole field of view in pixels, cut off or not."""
+        return self.camera or (*self.middle, self.radius)
+
     def to_camera(self, pixels: np.ndarray) -> np.ndarray:
         """Bring pixels, (N, 2), to places in the camera's field of view: from its center, in units of its radius."""
-        *center, radius = self.camera or (*self.middle, self.radius)
+        *center, radius = self.circle
         places = (pixels - center) / radius
         return places if self.stretch is None else places @ np.linalg.inv(self.stretch).T
 
     def from_camera(self, points: np.ndarray) -> np.ndarray:
         """Compute the pixels, (N, 2), of places in the camera's field of view: the inverse of `to_camera`."""
-        *center, radius = self.camera or (*self.middle, self.radius)
+        *center, radius = self.circle
         places = points if self.stretch is None else points @ np.transpose(self.stretch)
         return places * radius + center
 

@@ -151,8 +151,8 @@ def closer_views(
 
 
 def _in_circle(place: np.ndarray, keypoints: Keypoints) -> tuple[float, float]:
-    """Give a place (x, y) in radii of the whole field of view from its middle, cut off or not; see `View.center`."""
-    *middle, radius = keypoints.camera or (*keypoints.middle, keypoints.radius)
+    """Give a place (x, y) in radii of the whole field of view from its middle; see `View.center`."""
+    *middle, radius = keypoints.circle
     x, y = (place - middle) / radius
     return float(x), float(y)
 

@@ -123,7 +123,11 @@ class Evidence:
         )
 
     def with_colors(self, alike_in_hue: float | None, shared: SharedDetail | None) -> "Evidence":
-        """Add what the colors say; without a hue they are judged as those of gray photographs."""
+        """Add what the colors say.
+
+        Without a hue they are judged as those of gray photographs, which differs for what is bright alone: what is like
+        vessels, of which no hue is asked, is dark.
+        """
         if shared is None:
             return replace(self, alike_in_hue=alike_in_hue)
         return replace(

@@ -362,8 +362,10 @@ def _follow_keypoints(
         fine = _refine_densely(fine, prior, moving, fixed, wide)
     # The rotation of the eye does not know the scale of a much narrower field well enough to hold what was found.
     narrow = not _NARROW < _field_ratio(base, moving, fixed) < 1 / _NARROW
+    if fine is agreed or narrow:
+        return fine, prior
     settled = _settled(prior, _eye_through(base, fine, fixed, settings), settings)
-    if fine is agreed or narrow or not _determine(settled):
+    if not _determine(settled):
         return fine, prior
     prior = settled
     if len(fine.moving) < settings.plenty:

@@ -68,7 +68,7 @@ _RED, _BLUE, _ONE_DIRECTION = (-0.4, 2.8), (-0.1, 1.25), 0.65
 # does, which those of a map of colors do not. Then less of the power has to lie in one direction.
 _TOGETHER, _SCATTERED_TOGETHER = 0.15, 0.5
 # Exudates are bright, and yellow letters are: the skewness of the detail is at most this where blue is less than that.
-_BRIGHT, _WITHOUT_BLUE = 0.4, 0.1
+_BRIGHT, _WITHOUT_BLUE = EstimationSettings.bright, 0.1
 # Vessels are dark lines, in which red changes by so small a part of itself, relative to green, and blue by so many
 # times what green does. A black veil changes every channel by the same part; under a white one blue changes more.
 _DARK, _VESSEL_RED, _VESSEL_BLUE = -0.05, (0.0, 0.8), (0.0, 0.95)

@@ -365,6 +365,8 @@ CONDITIONS: dict[str, Condition] = {
     "JPEG 30 at 256": partial(compressed, quality=30, width=256),
 }
 
+_TILES = partial(marked, text="DO NOT COPY", height=0.05, tiles=9, along=True, angle=20)
+
 # What both photographs of a pair show that is not retina: nothing of it may make different eyes agree.
 SHARED_BY_BOTH: dict[str, Condition] = {
     **{
@@ -376,7 +378,7 @@ SHARED_BY_BOTH: dict[str, Condition] = {
     "watermark": partial(marked, text="SPECIMEN COPY", opacity=0.35, height=0.12, tiles=3),
     "faint watermark": partial(marked, text="SPECIMEN COPY", opacity=0.2, height=0.12, tiles=3),
     "small lines": partial(marked, text="EYE CLINIC 2024-03-11 PATIENT 4711", opacity=0.5, height=0.03, tiles=6),
-    "tiles": partial(marked, text="DO NOT COPY", opacity=0.15, height=0.05, tiles=9, along=True, angle=20),
+    "tiles": partial(_TILES, opacity=0.15),
     **{
         f"{name} tiles": partial(
             marked, text="SAMPLE CLINIC", opacity=0.25, height=0.05, tiles=9, color=color, along=True, angle=-30
@@ -387,10 +389,8 @@ SHARED_BY_BOTH: dict[str, Condition] = {
     **{
         f"{name} askew": partial(askew, pattern=pattern)
         for name, pattern in {
-            "tiles": partial(marked, text="DO NOT COPY", opacity=0.25, height=0.05, tiles=9, along=True, angle=20),
-            "dark tiles": partial(
-                marked, text="DO NOT COPY", opacity=0.35, height=0.05, tiles=9, color=0, along=True, angle=20
-            ),
+            "tiles": partial(_TILES, opacity=0.25),
+            "dark tiles": partial(_TILES, opacity=0.35, color=0),
             "graph paper": partial(printed, pattern=partial(_rules, step=0.04), opacity=0.45, color=230),
             "guilloche": partial(printed, pattern=_guilloche, opacity=0.3),
             "pale dots": partial(printed, pattern=_dots, opacity=0.9, color=(235, 220, 170)),
