@@ -97,7 +97,7 @@ def history_tab() -> None:
         **NETWORK,
     )
     shown.stop_ends([running])
-    others = [photographs.change, photographs.clear, examples.dataset.click]  # another order is a change, too
+    others = [photographs.change, photographs.clear, examples.dataset.select]  # another order is a change, too
     shown.clear_on([*others, number.change, model.change, transform.change], ends=[running])
     private = {"api_visibility": "private", **DECODE}
     photographs.upload(cleaned_visits, [photographs, known], [photographs, known], **private)

@@ -57,7 +57,7 @@ def identity_tab() -> None:
     )
     shown.stop_ends([running])
     others = [event for place in (first, second) for event in (place.upload, place.clear)]
-    shown.clear_on([*others, examples.dataset.click, model.change], ends=[running])
+    shown.clear_on([*others, examples.dataset.select, model.change], ends=[running])
     for place in (first, second):
         place.upload(cleaned, place, place, api_visibility="private", **DECODE)
 

@@ -175,7 +175,7 @@ def pair_tab(page: gr.Blocks, key: gr.State) -> None:
     shown.stop_ends([running, by_hand, again])
     # Another pair or model: nothing of the former one stays, and the thresholds do not go on with it.
     others = [event for place in (moving, fixed) for event in (place.upload, place.clear)]
-    shown.clear_on([*others, examples.dataset.click, model.change], ends=[running, by_hand, again], forget=key)
+    shown.clear_on([*others, examples.dataset.select, model.change], ends=[running, by_hand, again], forget=key)
     for place in (moving, fixed):
         place.upload(cleaned, place, place, api_visibility="private", **DECODE)
     page.load(PACE.words, None, pace, api_visibility="private", queue=False)

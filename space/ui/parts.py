@@ -25,6 +25,7 @@ STYLE = SPACE / "style.css"
 HEIGHT = "clamp(150px, 44vw, 230px)"
 DROP = "Drop a photograph here or choose one"
 WORKING = "Working: the answer comes here."
+HIDDEN, SEEN = ({"__type__": "update", "visible": visible} for visible in ("hidden", True))
 
 
 def photograph(label: str, elem_id: str) -> Photograph:
@@ -110,29 +111,27 @@ class Shown:
     rest: list[gr.components.Component]
     blank: list
 
-    def clear_on(self, triggers: list, words: str | None = None, ends: Sequence = (), forget: gr.State | None = None):
+    def clear_on(self, triggers: list, first: str | None = None, ends: Sequence = (), forget: gr.State | None = None):
         """Let events clear all that belonged to the former result, at once and in the browser alone.
+
+        gradio takes what an event sets off one after the other, and waits for the server each time. So what ends former
+        work must not follow anything that asks the server: arriving late, it would end what has begun since. Give it
+        the `select` of examples, whose `click` asks for the photographs first.
 
         Args:
             triggers: Events such as `button.click`.
-            words: What stands in the place of the answer; what stood there first when None.
+            first: What then stands in the place of the answer, as HTML; what stood there at the beginning when None.
             ends: Runs that end with it.
             forget: What the server remembers of the former result.
         """
-        first = self.blank[0] if words is None else answer_html(words)
-        js = f"() => {json.dumps([first, *self.blank[1:]])}"
-        gr.on(triggers, None, None, [self.status, *self.rest], js=js, api_visibility="private")
+        values = [self.blank[0] if first is None else first, *self.blank[1:]]
+        outputs = [self.status, *self.rest]
         if ends:
-            hidden = gr.update(visible="hidden")
-            gr.on(
-                triggers,
-                lambda: hidden if forget is None else (hidden, None),
-                None,
-                [self.stop, *([] if forget is None else [forget])],
-                cancels=list(ends),
-                queue=False,
-                api_visibility="private",
-            )
+            values, outputs = [*values, HIDDEN], [*outputs, self.stop]
+        js = f"() => {json.dumps(values)}"
+        gr.on(triggers, None, None, outputs, js=js, cancels=list(ends), api_visibility="private")
+        if forget is not None:
+            gr.on(triggers, lambda: None, None, forget, queue=False, api_visibility="private")
 
     def begin_on(self, buttons: list[gr.Button]) -> None:
         """Let runs begin with nothing of the former result, and where it is seen; before the runs themselves are added.
@@ -140,34 +139,22 @@ class Shown:
         gradio takes the events of one click in the order in which they were added.
         """
         clicks = [button.click for button in buttons]
-        self.clear_on(clicks, WORKING)
+        self.clear_on(clicks, answer_html(WORKING))
         place = f"document.getElementById({json.dumps(self.status.elem_id)})"
         look = f"const box = {place}.getBoundingClientRect(); if (box.top > innerHeight - 200 || box.top < 0) "
         look += f"{place}.scrollIntoView({{ block: 'start' }});"
-        shown = json.dumps({"__type__": "update", "visible": True})
-        gr.on(clicks, None, None, self.stop, js=f"() => {{ {look} return {shown}; }}", api_visibility="private")
+        js = f"() => {{ {look} return {json.dumps(SEEN)}; }}"
+        gr.on(clicks, None, None, self.stop, js=js, api_visibility="private")
 
     def stop_ends(self, running: list[gr.events.Dependency]) -> None:
         """Let the button end what runs, and hide it when nothing does."""
         private = {"api_visibility": "private"}
-        hidden = {"__type__": "update", "visible": "hidden"}
         words = answer_html("Not done: the server did not take this request; please try again.", "not done")
-        left = f"(now) => now.includes({json.dumps(WORKING)}) ? {json.dumps(words)} : now"
+        left = f"(now) => [now.includes({json.dumps(WORKING)}) ? {json.dumps(words)} : now, {json.dumps(HIDDEN)}]"
         for one in running:
-            one.failure(None, self.status, self.status, js=left, **private)
-            one.then(None, None, self.stop, js=f"() => ({json.dumps(hidden)})", **private)
-        self.stop.click(
-            lambda: (
-                answer_html("Stopped. Nothing was kept.", "not done"),
-                *self.blank[1:],
-                gr.update(visible="hidden"),
-            ),
-            None,
-            [self.status, *self.rest, self.stop],
-            cancels=running,
-            queue=False,
-            **private,
-        )
+            one.failure(None, self.status, [self.status, self.stop], js=left, **private)
+            one.success(None, None, self.stop, js=f"() => ({json.dumps(HIDDEN)})", **private)
+        self.clear_on([self.stop.click], answer_html("Stopped. Nothing was kept.", "not done"), ends=running)
 
 
 def with_answer(work: Generator, progress: gr.Progress, blank: Sequence) -> Generator:

@@ -280,6 +280,73 @@ def test_same_eye_by_keyboard_alone(page):
     nothing_left(page, "#identity-answer", "#rule")
 
 
+# What the browser asks of the server takes a while to arrive, as over a telephone.
+FAR_AWAY = """() => {
+  const near = window.fetch;
+  window.fetch = async (...asked) => {
+    if (asked[1]?.method === "POST" && !String(asked[0]).includes("/upload")) await new Promise((arrived) => setTimeout(arrived, 700));
+    return near(...asked);
+  };
+}"""
+
+
+@pytest.mark.parametrize(
+    ("tab", "example", "shown", "button", "stop", "place", "words"),
+    [
+        (None, "another eye", "#fixed img", "#register", "#stop", "#answer", "Not aligned"),
+        ("Same eye?", "two eyes", "#second img", "#compare", "#stop-compare", "#identity-answer", "No reliable match"),
+        (
+            "A history",
+            "three visits and another eye",
+            "#order li",
+            "#register-all",
+            "#stop-all",
+            "#history-answer",
+            "2 of 3 photographs are registered",
+        ),
+    ],
+)
+@pytest.mark.parametrize("page", [pytest.param(DESK, id="desk")], indirect=True)
+def test_what_ends_former_work_does_not_end_what_begins_next(page, tab, example, shown, button, stop, place, words):
+    if tab:
+        open_tab(page, "#tabs", tab)
+    page.evaluate(FAR_AWAY)
+    page.get_by_role("button", name=example).click()
+    expect(page.locator(shown).first).to_be_visible(timeout=PATIENCE)
+    page.locator(button).click()
+    page.wait_for_timeout(2500)
+    answer = page.locator(place)
+    assert "Not done" not in answer.inner_text()
+    assert page.locator(stop).is_visible() or words in answer.inner_text()
+    expect(answer).to_contain_text(words, timeout=PATIENCE)
+    expect(page.locator(stop)).not_to_be_visible(timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("page", [pytest.param(DESK, id="desk")], indirect=True)
+def test_a_request_that_is_not_taken_can_be_made_again(page):
+    page.get_by_role("button", name="the second visit").click()
+    expect(page.locator("#fixed img").first).to_be_visible(timeout=PATIENCE)
+    page.route("**/queue/join*", lambda route: route.fulfill(status=503, json={"detail": "Queue is full."}))
+    page.locator("#register").click()
+    expect(page.locator("#answer")).to_contain_text("Not done: the server did not take", timeout=PATIENCE)
+    expect(page.locator("#stop")).not_to_be_visible(timeout=10_000)
+    page.unroute("**/queue/join*")
+    page.errors.clear()  # the status 503
+    page.locator("#register").click()
+    expect(page.locator("#answer")).to_contain_text("Well aligned", timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("page", [pytest.param(DESK, id="desk")], indirect=True)
+def test_visits_are_registered_when_they_are_ready(page):
+    open_tab(page, "#tabs", "A history")
+    page.evaluate(FAR_AWAY)
+    visits = [str(EXAMPLES / f"visit_{number}.jpg") for number in (1, 2, 3)]
+    page.locator("#visits input[type=file]").set_input_files(visits)
+    expect(page.locator("#visits")).to_contain_text("visit_3", timeout=PATIENCE)
+    page.locator("#register-all").click()
+    expect(page.locator("#history-answer")).to_contain_text("2 of 2 photographs are registered", timeout=PATIENCE)
+
+
 # Every text that is seen with its contrast, where that is below 4.5; every control smaller than 24 pixels.
 LOOKS = """() => {
   const parse = (text) => {
