@@ -284,7 +284,8 @@ def test_same_eye_by_keyboard_alone(page):
 FAR_AWAY = """() => {
   const near = window.fetch;
   window.fetch = async (...asked) => {
-    if (asked[1]?.method === "POST" && !String(asked[0]).includes("/upload")) await new Promise((arrived) => setTimeout(arrived, 700));
+    const late = asked[1]?.method === "POST" && !String(asked[0]).includes("/upload");
+    if (late) await new Promise((arrived) => setTimeout(arrived, 700));
     return near(...asked);
   };
 }"""
