@@ -25,7 +25,8 @@ Beside that, the transform has to be one that two photographs of an eye can have
 scale. `evaluation/impostors.py` says where the thresholds come from.
 """
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import cv2
@@ -139,7 +140,17 @@ class Evidence:
         )
 
     def to_dict(self) -> dict:
+        """Return the figures by name, for JSON."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, figures: Mapping[str, Any]) -> "Evidence":
+        """Take the figures out of `Registration.evidence`, which holds more.
+
+        Raises:
+            TypeError: One is missing: there was no transform to gather evidence for.
+        """
+        return cls(**{field.name: figures[field.name] for field in fields(cls) if field.name in figures})
 
 
 def gather_evidence(
@@ -189,8 +200,8 @@ def gather_evidence(
 def reason_to_reject(evidence: Evidence, settings: EstimationSettings) -> str:
     """Say why there is no reliable match, in words; empty when nothing speaks against the transform."""
     return (
-        _too_little_evidence(evidence, settings)
-        or _fixed_to_picture(evidence, settings)
+        too_little_evidence(evidence, settings)
+        or fixed_to_picture(evidence, settings)
         or impossible_shape(evidence, settings)
     )
 
@@ -204,7 +215,7 @@ def too_rough(evidence: Evidence, fixed: Keypoints, settings: EstimationSettings
     return f"the photographs look alike, but few keypoints match, and the transform is known {known}"
 
 
-def _too_little_evidence(evidence: Evidence, settings: EstimationSettings) -> str:
+def too_little_evidence(evidence: Evidence, settings: EstimationSettings) -> str:
     """Give what keypoints and photographs lack to be believed, in words; empty when they lack nothing."""
     few = few_keypoints(evidence, settings)
     cells, correlation = evidence.cells, evidence.correlation
@@ -228,7 +239,7 @@ def _too_little_evidence(evidence: Evidence, settings: EstimationSettings) -> st
 
 def color_decides(evidence: Evidence, settings: EstimationSettings) -> bool:
     """Say whether a transform that is believed otherwise may be that of a pattern fixed to the picture."""
-    return not _too_little_evidence(evidence, settings) and _may_be_a_pattern(evidence, settings)
+    return not too_little_evidence(evidence, settings) and _may_be_a_pattern(evidence, settings)
 
 
 def _may_be_a_pattern(evidence: Evidence, settings: EstimationSettings) -> bool:
@@ -248,7 +259,7 @@ def _is_planar(evidence: Evidence, settings: EstimationSettings) -> bool:
     return evidence.plane_error is None or evidence.plane_error < settings.planar
 
 
-def _fixed_to_picture(evidence: Evidence, settings: EstimationSettings) -> str:
+def fixed_to_picture(evidence: Evidence, settings: EstimationSettings) -> str:
     """Give why what the photographs share seems to be fixed to the picture, in words; empty when it does not."""
     if not _may_be_a_pattern(evidence, settings):
         return ""

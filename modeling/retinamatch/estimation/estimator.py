@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..keypoint_set import Keypoints
-from ..transforms import TRANSFORMS, Polynomial, Quadratic, Transform, UndeterminedError, transform_class
+from ..transforms import TRANSFORMS, Cubic, Polynomial, Quadratic, Transform, UndeterminedError, transform_class
 from .decision import (
+    Evidence,
     color_decides,
     few_keypoints,
     gather_evidence,
@@ -34,7 +35,7 @@ from .decision import (
     too_rough,
 )
 from .dense_agreement import DenseAgreement, dense_agreement
-from .fixed_pattern import hue_agreement, picture_shift, shared_detail
+from .fixed_pattern import PictureShift, hue_agreement, picture_shift, shared_detail
 from .guided_matching import guided_matches
 from .hypotheses import Hypothesis, find_hypothesis, hypothesis_from_points
 from .image_alignment import align_where_better
@@ -49,6 +50,12 @@ _FEW_PRIOR_POINTS = 10
 _BY_CHANCE = 6.0
 # So far beyond the field of the moving photograph the fixed one may reach, in radii.
 _BEYOND = 2.5
+# Held-out errors that differ by less than one per cent, far below what they vary by: of equals the richest is taken.
+_EQUAL = 1.01
+# So many matches for each that determines a cubic transform bend it without prior points.
+_TO_BEND = 10
+# The share of places that look alike may fall so far by chance.
+_AS_ALIKE = 0.03
 # One camera's field is much narrower than the other's below this ratio of their radii.
 _NARROW = 0.8
 
@@ -174,14 +181,11 @@ def _estimate(
     if not impossible_shape(evidence, settings):
         fine, prior, agreement = _look_closer(agreed, base, prior, moving, fixed, enough, settings)
     prior = _extended(prior, base, fine, moving, fixed, settings)
-    held_out = _held_out_errors(fine, prior)
-    kind = kind or _richest_class(held_out)
-    fitted = _fit(kind, fine.moving, fine.fixed, fine.weights, prior)
-    evidence = replace(evidence.with_shape(moving, fixed, fitted), plane_error=_plane_error(held_out))
+    fitted = _fitted(kind, agreed, fine, prior)
+    shaped = evidence.with_shape(moving, fixed, fitted.transform)
+    evidence = replace(shaped, plane_error=_plane_error(fitted.held_out))
     if agreement is not None:
-        places, _ = overlap_grid(moving, fixed, fine.transform)
-        shift = picture_shift(places, fine.transform(places), moving, fixed)
-        evidence = evidence.with_agreement(agreement, shift)
+        evidence = evidence.with_agreement(agreement, _shift(fine.transform, moving, fixed))
         if color_decides(evidence, settings):
             shared = shared_detail(moving, fixed, fine.transform, agreement, settings)
             asked = shared is None or not shared.like_vessels
@@ -189,18 +193,17 @@ def _estimate(
             evidence = evidence.with_colors(hues, shared)
     reason, rough = reason_to_reject(evidence, settings), False
     if not reason:
-        grid, _ = overlap_grid(moving, fixed, fitted)
-        error = _standard_error(kind, fine, base, prior, grid, fixed, settings)
-        if not enough or len(fine.moving) < settings.plenty:
-            error = float(np.hypot(error, _remaining_error(fine, grid, moving, fixed, settings)))
-        error *= 1.0 if enough else settings.few_factor
+        if enough:
+            fitted, evidence, agreement = _follow_lens(fitted, kind, evidence, agreement, moving, fixed, settings)
+        error = _error(fitted, base, enough, moving, fixed, settings)
         evidence = replace(evidence, precision=error if np.isfinite(error) else None)
         reason = too_rough(evidence, fixed, settings)
         rough = not reason and not error <= settings.roughly * fixed.scale
-    distances = np.linalg.norm(fitted(agreed.moving) - agreed.fixed, axis=1)
+    agreed = fitted.agreed
+    distances = np.linalg.norm(fitted.transform(agreed.moving) - agreed.fixed, axis=1)
     return Estimate(
         accepted=not reason,
-        candidate=fitted,
+        candidate=fitted.transform,
         matches=agreed.matches,
         scores=agreed.scores,
         inliers=agreed.inliers,
@@ -211,8 +214,8 @@ def _estimate(
             **evidence.to_dict(),
             "given": len(matches),
             "start": base.name,
-            "located": len(fine.moving),
-            "held_out": held_out,
+            "located": len(fitted.fine.moving),
+            "held_out": fitted.held_out,
         },
         rough=rough,
         agreement=None if agreement is None else agreement.correlation,
@@ -263,6 +266,9 @@ class _Prior:
         return len(self.moving)
 
 
+_NO_PRIOR = _Prior(np.zeros((0, 2)), np.zeros((0, 2)), 0.0)
+
+
 @dataclass(frozen=True)
 class _Agreed:
     """The matches of the last guided search, their weights, and the quadratic transform that they agree with."""
@@ -276,14 +282,45 @@ class _Agreed:
     transform: Transform
 
 
+@dataclass(frozen=True)
+class _Fitted:
+    """A transform, and what it rests on.
+
+    Attributes:
+        agreed: The matches by keypoints.
+        fine: Those of the dense refinement.
+        prior: What holds it beside them.
+        held_out: The error of each class; see `_held_out_errors`.
+        kind: The class that was asked for, or the richest one that the matches support.
+        transform: Of this class.
+    """
+
+    agreed: _Agreed
+    fine: _Agreed
+    prior: _Prior
+    held_out: dict[str, float]
+    kind: type[Transform]
+    transform: Transform
+
+
+def _fitted(kind: type[Transform] | None, agreed: _Agreed, fine: _Agreed, prior: _Prior) -> _Fitted:
+    held_out = _held_out_errors(fine, prior)
+    kind = kind or _richest_class(held_out)
+    return _Fitted(agreed, fine, prior, held_out, kind, _fit(kind, fine.moving, fine.fixed, fine.weights, prior))
+
+
 def _agree(
-    base: Hypothesis, prior: _Prior, moving: Keypoints, fixed: Keypoints, settings: EstimationSettings
+    predict: Callable[[np.ndarray], np.ndarray],
+    prior: _Prior,
+    moving: Keypoints,
+    fixed: Keypoints,
+    settings: EstimationSettings,
+    kind: type[Transform] = Quadratic,
 ) -> _Agreed | None:
-    predict: Callable[[np.ndarray], np.ndarray] = base
     for radius in settings.final_radii:
         matches, scores = guided_matches(predict(moving.points), moving, fixed, radius, settings.ratio)
         p, q = moving.points[matches[:, 0]], fixed.points[matches[:, 1]]
-        found = _reweighted(p, q, predict, prior, fixed, settings)
+        found = _reweighted(p, q, predict, prior, fixed, settings, kind)
         if found is None:
             return None
         weights, inliers, transform = found
@@ -377,6 +414,72 @@ def _follow_keypoints(
     return replace(fine, weights=weights, inliers=inliers, transform=transform), prior
 
 
+def _follow_lens(
+    fitted: _Fitted,
+    kind: type[Transform] | None,
+    evidence: Evidence,
+    agreement: DenseAgreement | None,
+    moving: Keypoints,
+    fixed: Keypoints,
+    settings: EstimationSettings,
+) -> tuple[_Fitted, Evidence, DenseAgreement | None]:
+    """Look again around a cubic transform, where one lens distorts more than the other.
+
+    What a quadratic transform predicts goes wrong toward the rim there, until nothing is found any more: what is found
+    looks good, and the transform may be far off beside it. The eye knows of no lens, so no prior point holds the cubic
+    one. It is kept where the matches are more, the classes differ clearly in matches held out, and the photographs look
+    alike under it in hardly fewer places.
+    """
+    kept = fitted, evidence, agreement
+    fine = fitted.fine
+    if len(fine.moving) < _TO_BEND * Cubic.minimum_points or not _asks_for_cubic(fitted.held_out, 1.0):
+        return kept
+    try:
+        agreed = _grow(_fit(Cubic, fine.moving, fine.fixed, fine.weights, _NO_PRIOR), moving, fixed, settings)
+        if agreed is None or not _asks_for_cubic(_held_out_errors(agreed, _NO_PRIOR), settings.distorted):
+            return kept
+        wide = replace(settings, refine_reaches=settings.wide_reaches)
+        fine = _refine_densely(agreed, _NO_PRIOR, moving, fixed, wide, Cubic)
+        found = _fitted(kind, agreed, fine, _NO_PRIOR)
+    except UndeterminedError:
+        return kept
+    shaped = evidence.with_shape(moving, fixed, found.transform)
+    more = np.count_nonzero(fine.weights) > np.count_nonzero(fitted.fine.weights)
+    if not more or not _asks_for_cubic(found.held_out, settings.distorted) or impossible_shape(shaped, settings):
+        return kept
+    if agreement is not None:
+        assert moving.picture is not None and fixed.picture is not None
+        anew = dense_agreement(moving.picture, fixed.picture, fine.transform)
+        if anew.share < agreement.share - _AS_ALIKE:
+            return kept
+        agreement = anew
+        shaped = shaped.with_agreement(anew, _shift(fine.transform, moving, fixed))
+    return found, shaped, agreement
+
+
+def _grow(predict: Transform, moving: Keypoints, fixed: Keypoints, settings: EstimationSettings) -> _Agreed | None:
+    """Agree on a cubic transform; what is found near the border of what was found before carries it farther."""
+    around = replace(settings, final_radii=settings.search_radii)
+    best, number = None, 0
+    for _ in range(settings.lens_rounds):
+        agreed = _agree(predict, _NO_PRIOR, moving, fixed, around, Cubic)
+        if agreed is None or np.count_nonzero(agreed.weights) <= number:
+            break
+        best, number, predict = agreed, int(np.count_nonzero(agreed.weights)), agreed.transform
+    return best
+
+
+def _asks_for_cubic(held_out: dict[str, float], below: float) -> bool:
+    """Say whether a cubic transform has an error so many times that of a quadratic one in matches held out."""
+    cubic, quadratic = (held_out.get(kind.name) for kind in (Cubic, Quadratic))
+    return cubic is not None and quadratic is not None and cubic < below * quadratic
+
+
+def _shift(transform: Transform, moving: Keypoints, fixed: Keypoints) -> PictureShift:
+    places, _ = overlap_grid(moving, fixed, transform)
+    return picture_shift(places, transform(places), moving, fixed)
+
+
 def _follow_pictures(
     agreed: _Agreed,
     base: Hypothesis,
@@ -468,7 +571,12 @@ def _displace(agreed: _Agreed, prior: _Prior) -> _Agreed:
 
 
 def _refine_densely(
-    agreed: _Agreed, prior: _Prior, moving: Keypoints, fixed: Keypoints, settings: EstimationSettings
+    agreed: _Agreed,
+    prior: _Prior,
+    moving: Keypoints,
+    fixed: Keypoints,
+    settings: EstimationSettings,
+    kind: type[Transform] = Quadratic,
 ) -> _Agreed:
     """Look for every keypoint of either photograph in the dense descriptors of the other one, and fit again.
 
@@ -481,7 +589,7 @@ def _refine_densely(
         forth = _locate(moving, fixed, predict(moving.points), reach, settings)
         back = _locate(fixed, moving, predict.inverse(fixed.points), reach, settings)
         p, q = np.vstack([forth[0], back[1]]), np.vstack([forth[1], back[0]])
-        found = _reweighted(p, q, predict, prior, fixed, settings)
+        found = _reweighted(p, q, predict, prior, fixed, settings, kind)
         if found is None:
             return agreed
         weights, inliers, predict = found
@@ -495,8 +603,9 @@ def _reweighted(
     prior: _Prior,
     fixed: Keypoints,
     settings: EstimationSettings,
+    kind: type[Transform] = Quadratic,
 ) -> tuple[np.ndarray, np.ndarray, Transform] | None:
-    """Fit a quadratic transform to places (M, 2) of both photographs by iteratively reweighted least squares.
+    """Fit a transform to places (M, 2) of both photographs by iteratively reweighted least squares.
 
     Returns:
         Weights, inliers and the transform; None where too few agree with it, `predict` being the first guess.
@@ -505,7 +614,7 @@ def _reweighted(
         weights, _ = _tukey_weights(np.linalg.norm(predict(p) - q, axis=1) / fixed.scale, settings)
         if np.count_nonzero(weights) < settings.minimum_matches:
             return None
-        predict = transform = _fit(Quadratic, p, q, weights, prior)
+        predict = transform = _fit(kind, p, q, weights, prior)
     return weights, np.linalg.norm(transform(p) - q, axis=1) < settings.inlier_radius * fixed.scale, transform
 
 
@@ -615,8 +724,7 @@ def _richest_class(errors: dict[str, float]) -> type[Transform]:
     """Choose the richest class of which the held-out error is not above the smallest one."""
     if not errors:
         return TRANSFORMS["similarity"]
-    # One per cent is far below what the errors vary by; of equals the richest is taken.
-    good = [name for name, error in errors.items() if error <= 1.01 * min(errors.values())]
+    good = [name for name, error in errors.items() if error <= _EQUAL * min(errors.values())]
     return TRANSFORMS[good[-1]]
 
 
@@ -632,6 +740,31 @@ def _in_folds(agreed: _Agreed) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.n
     p, q, weights = agreed.moving[used], agreed.fixed[used], agreed.weights[used]
     blocks = np.floor((p - p.min(0)) / np.maximum(np.ptp(p, axis=0).max() / 6, 1e-9)).astype(int)
     return p, q, weights, (blocks[:, 0] + 2 * blocks[:, 1]) % 5
+
+
+def _error(
+    fitted: _Fitted,
+    base: Hypothesis,
+    enough: bool,
+    moving: Keypoints,
+    fixed: Keypoints,
+    settings: EstimationSettings,
+) -> float:
+    """State the error of a transform over the overlap, in pixels of the fixed photograph; infinite when unknown."""
+    grid, _ = overlap_grid(moving, fixed, fitted.transform)
+    error = _standard_error(fitted.kind, fitted.fine, base, fitted.prior, grid, fixed, settings)
+    if not enough or len(fitted.fine.moving) < settings.plenty:
+        error = float(np.hypot(error, _remaining_error(fitted.fine, grid, moving, fixed, settings)))
+    error = float(np.hypot(error, _lack_of_fit(fitted)))
+    return error if enough else settings.few_factor * error
+
+
+def _lack_of_fit(fitted: _Fitted) -> float:
+    """Give what the class misses of the matches that the best one does not, in pixels of the fixed photograph."""
+    if fitted.kind.name not in fitted.held_out:
+        return 0.0
+    excess = fitted.held_out[fitted.kind.name] ** 2 - (_EQUAL * min(fitted.held_out.values())) ** 2
+    return float(np.sqrt(max(excess, 0.0)))
 
 
 def _standard_error(

@@ -185,6 +185,36 @@ def squeezed(pair: AnnotatedPair, fraction: float) -> AnnotatedPair:
     return _at_size(pair, width, max(1, round(fraction * height)))
 
 
+def distorted(pair: AnnotatedPair, strength: float) -> AnnotatedPair:
+    """Show the moving photograph through a lens that distorts.
+
+    Args:
+        pair: The pair.
+        strength: A place at a distance d from the center of the field, the rim being at 1, is shown at
+            d (1 + strength d^2) / (1 + strength): a barrel below 0, a pincushion above.
+    """
+    view = find_field_of_view(pair.moving)
+    x0, y0, x1, y1 = view.box
+    center = np.array(view.center or ((x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2))
+    radius = view.radius or (x1 - x0) / 2
+
+    def through(distance: np.ndarray) -> np.ndarray:
+        return distance * (1 + strength * np.minimum(distance, 1.2) ** 2) / (1 + strength)
+
+    height, width = pair.moving.shape[:2]
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    x, y = (x - center[0]) / radius, (y - center[1]) / radius
+    known = np.linspace(0, 3, 3001)
+    seen = np.hypot(x, y)
+    factor = np.interp(seen, through(known), known) / np.maximum(seen, 1e-6) * radius
+    x, y = ((middle + axis * factor).astype(np.float32) for middle, axis in zip(center, (x, y)))
+    moving = cv2.remap(pair.moving, x, y, cv2.INTER_CUBIC)
+    beside = (pair.moving_points - center) / radius
+    distance = np.linalg.norm(beside, axis=1, keepdims=True)
+    points = center + beside * through(distance) / np.maximum(distance, 1e-6) * radius
+    return replace(pair, moving=moving, moving_points=points)
+
+
 def surrounded(pair: AnnotatedPair, color: tuple[int, int, int], rim: float = 0.0) -> AnnotatedPair:
     """Give both photographs a surround of one color.
 
@@ -355,6 +385,10 @@ CONDITIONS: dict[str, Condition] = {
     **{f"field {fraction} %": partial(narrowed, fraction=fraction / 100) for fraction in (70, 50)},
     "cut to 60 %": partial(cut_off, fraction=0.6),
     "squeezed to 80 %": partial(squeezed, fraction=0.8),
+    **{
+        f"{name} {percent} %": partial(distorted, strength=sign * percent / 100)
+        for name, sign, percent in (("barrel", -1, 5), ("barrel", -1, 15), ("pincushion", 1, 10))
+    },
     "red channel": partial(single_channel, channel=0),
     "blue channel": partial(single_channel, channel=2),
     "reversed contrast": reversed_contrast,
@@ -450,6 +484,7 @@ __all__ = [
     "compressed",
     "cut_off",
     "degraded",
+    "distorted",
     "find_keypoints_under",
     "haze",
     "marked",

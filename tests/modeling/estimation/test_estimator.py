@@ -18,6 +18,7 @@ from retinamatch.estimation.estimator import (
 )
 from retinamatch.estimation.eye_model import EyeModel
 from retinamatch.estimation.hypotheses import hypothesis_from_points
+from retinamatch.evaluation.conditions import AnnotatedPair, distorted
 from retinamatch.keypoint_set import Keypoints
 from retinamatch.matching import match_keypoints
 from retinamatch.registrar import Registrar
@@ -448,6 +449,51 @@ def test_residual_and_shape_are_of_the_transform_that_is_given(network_keypoints
     assert found.residual == pytest.approx(np.median(distance))
     _, overlap = decision.overlap_grid(moving, fixed, found.transform)
     assert found.overlap == found.evidence["overlap"] == overlap
+
+
+def through_a_lens(visits, strength):
+    """The visits, and places of both, with the moving one seen through a lens."""
+    points, truth = visits.shared_keypoints()
+    return distorted(AnnotatedPair("lens", visits.moving.image, visits.fixed.image, points, truth), strength)
+
+
+@pytest.mark.parametrize("model", ["lk-superretina-small", "rootsift"])
+@pytest.mark.parametrize("strength", [-0.15, -0.05, 0.1])
+def test_a_lens_that_distorts_is_followed(visits, model, strength):
+    """Toward the rim matches lie beyond what is looked for around a quadratic transform."""
+    pair = through_a_lens(visits, strength)
+    moving, fixed = Registrar(model).keypoints([pair.moving, pair.fixed])
+    found, before = run(moving, fixed), run(moving, fixed, distorted=0.0)
+    assert found.accepted and found.transform.name == "cubic"
+
+    def off(one):
+        return np.linalg.norm(one.transform(pair.moving_points) - pair.fixed_points, axis=1).mean()
+
+    assert off(found) < 1.5 and off(found) < off(before) + 0.1
+    if strength == -0.15:
+        assert off(before) > 3 * off(found)
+        assert found.inliers.sum() > before.inliers.sum()
+    assert off(found) < 3 * found.evidence["precision"] + 1
+
+
+@pytest.mark.parametrize("transform", ["similarity", "homography", "quadratic"])
+def test_what_a_class_cannot_follow_counts_in_its_precision(visits, transform):
+    pair = through_a_lens(visits, -0.15)
+    moving, fixed = Registrar().keypoints([pair.moving, pair.fixed])
+    found, best = run(moving, fixed, transform), run(moving, fixed)
+    assert found.accepted and found.transform.name == transform
+    off = np.linalg.norm(found.transform(pair.moving_points) - pair.fixed_points, axis=1)
+    assert 0.4 < np.sqrt((off**2).mean()) / found.evidence["precision"] < 2.5
+    assert found.evidence["precision"] > 3 * best.evidence["precision"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_without_a_lens_nothing_is_looked_for_again(seed):
+    pair = visits(np.random.default_rng(seed), turned)
+    plain = run(*pair)
+    again = run(*pair, distorted=0.0)
+    assert np.array_equal(plain.matches, again.matches)
+    assert np.allclose(plain.transform(pair[0].points), again.transform(pair[0].points))
 
 
 class TestSlivers:
