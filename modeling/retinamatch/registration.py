@@ -13,7 +13,7 @@ import numpy as np
 from .estimation import Estimate
 from .keypoint_set import Keypoints
 from .photograph_views import AS_GIVEN, View, views_in_words
-from .photographs import PhotographError, PhotographLike, read_photograph
+from .photographs import PhotographError, PhotographLike, check_size, read_photograph
 from .transforms import Transform, read_record
 
 
@@ -30,7 +30,7 @@ class Registration:
             `warp` when it was last called.
         views: How the moving and the fixed photograph were looked at when they matched; the transform maps pixels of
             the photographs as they were given all the same.
-        fixed_spacing: Millimeters a pixel of the fixed photograph, down and across; None where it is not known.
+        fixed_spacing: Millimeters per pixel of the fixed photograph, down and across; None where it is not known.
     """
 
     estimate: Estimate
@@ -112,13 +112,29 @@ class Registration:
         return float(np.degrees(np.angle(np.vdot(*ends))))
 
     @property
+    def precision(self) -> float | None:
+        """The standard error of the transform over the overlap, in pixels of the fixed photograph; None if unknown."""
+        return self.evidence.get("precision")
+
+    @property
+    def rough(self) -> bool:
+        """Whether the place is right and single pixels are not: the precision is poor, or not known."""
+        return self.estimate.rough
+
+    @property
     def overlap(self) -> float:
         """Fraction of the fixed photograph's field of view that the moving one covers, 0 to 1."""
         return self.estimate.overlap
 
     @property
     def evidence(self) -> dict:
-        """The figures behind the decision."""
+        """The figures behind the decision, by name.
+
+        Those of `estimation.decision.Evidence`, `precision` in pixels of the fixed photograph among them; and `given`,
+        the number of matches that were given; `start`, what the search started from; `located`, the number of matches
+        located in the dense descriptors; `held_out`, the held-out error of each class of transforms. Where no search
+        could start, `given` alone.
+        """
         return self.estimate.evidence
 
     @property
@@ -164,6 +180,9 @@ class Registration:
 
         Args:
             matches: Add the table of all matches, `match_table`, so that `from_dict` can read the outcome again.
+
+        Returns:
+            What `registration.json` holds: `status`, `reason`, `transform`, `residual`, `overlap` and so on.
         """
         if self.transform is None:
             return {"status": self.status, "reason": self.reason}
@@ -188,7 +207,12 @@ class Registration:
         }
 
     def match_table(self) -> list[tuple[float, ...]]:
-        """Give a row per match: x and y moving, x and y fixed in pixels, score, and inlier (1 or 0)."""
+        """Put the matches into a table.
+
+        Returns:
+            A row per match, in the order of `matches`: x and y in pixels of the moving photograph, x and y in pixels of
+            the fixed one, score, and 1 for an inlier, else 0.
+        """
         return [
             (*(round(float(value), 3) for value in (*moving, *fixed)), round(float(score), 5), int(inlier))
             for moving, fixed, score, inlier in zip(
@@ -199,6 +223,12 @@ class Registration:
     @classmethod
     def from_dict(cls, data: dict) -> "Registration":
         """Build the outcome again that `to_dict(matches=True)` gave; its keypoints are the matched ones alone.
+
+        Args:
+            data: What `to_dict(matches=True)` gave, or `to_dict()` of a pair that is not registered.
+
+        Returns:
+            The outcome; that of a pair that is not registered has no keypoints.
 
         Raises:
             ValueError: Something is missing, such as the table of matches.
@@ -218,21 +248,28 @@ class Registration:
                 data["evidence"],
                 data["rough"],
             )
-            sizes = [(data[name]["height"], data[name]["width"]) for name in ("moving", "fixed")]
+            sizes = read_sizes(data)
+            timings = dict(data["timings"])
             views = View.from_dict(data["views"]["moving"]), View.from_dict(data["views"]["fixed"])
             row, column = data.get("fixed_spacing_mm", (None, None))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"This is no whole record of a registration: {error}.") from None
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+            raise ValueError(f"This is no whole record of a registration: {str(error).rstrip('.')}.") from None
         first, second = (
             Keypoints(places, np.zeros((len(places), 0), np.float32), table[:, 4].astype(np.float32), size)
             for places, size in zip((table[:, :2], table[:, 2:4]), sizes)
         )
         spacing = None if row is None else (row, column)
-        return cls(estimate, first, second, dict(data["timings"]), views, spacing)
+        return cls(estimate, first, second, timings, views, spacing)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Registration":
         """Read the outcome from a `registration.json`; see `from_dict`.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The outcome.
 
         Raises:
             ValueError: The file holds no whole record of a registration.
@@ -278,6 +315,29 @@ def timed(timings: dict[str, float], step: str) -> Iterator[None]:
     timings[step] = timings.get(step, 0.0) + time.perf_counter() - start
 
 
+def read_sizes(record: dict) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Read from a record of a registration how large the photographs are.
+
+    Args:
+        record: What `Registration.to_dict` gave of a registered pair.
+
+    Returns:
+        (height, width) of the moving photograph and of the fixed one.
+
+    Raises:
+        ValueError: No sizes stand in it, or none that a photograph can have.
+    """
+    try:
+        moving, fixed = ((record[name]["height"], record[name]["width"]) for name in ("moving", "fixed"))
+    except (KeyError, TypeError):
+        raise ValueError("It does not say how large the two photographs are; a registration does.") from None
+    for name, size in (("moving", moving), ("fixed", fixed)):
+        if not all(type(side) is int for side in size):
+            raise ValueError(f"The size of the {name} photograph is two whole numbers, got {size[1]} x {size[0]}.")
+        check_size(*size, f"The {name} photograph")
+    return moving, fixed
+
+
 def _matches_of(table: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Give matches, scores and inliers of a table of matches, each match of keypoints of its own."""
     table = np.asarray(table, dtype=np.float64).reshape(-1, 6)
@@ -302,4 +362,4 @@ def _plain(value: Any) -> Any:
     return value
 
 
-__all__ = ["FailedRegistration", "Registration", "timed"]
+__all__ = ["FailedRegistration", "Registration", "read_sizes", "timed"]

@@ -3,6 +3,7 @@
 import math
 
 from retinamatch.estimation import EstimationSettings
+from retinamatch.estimation.decision import Evidence, fixed_to_picture, impossible_shape, too_little_evidence
 from retinamatch.registration import Registration
 from retinamatch.series import Series
 
@@ -113,7 +114,8 @@ def pair_status(outcome: Outcome) -> str:
     if registration.registered:
         kind = registration.transform.to_dict()["class"]
         text = (
-            f"Registered. {registration.inliers.sum()} of {len(registration.matches)} matches agree on one {kind} "
+            f"{'Registered roughly' if registration.rough else 'Registered'}. "
+            f"{registration.inliers.sum()} of {len(registration.matches)} matches agree on one {kind} "
             f"transform, half of them within {registration.residual:.2f} pixels; the moving photograph covers "
             f"{registration.overlap:.0%} of the fixed one."
         )
@@ -143,6 +145,8 @@ def pair_numbers(outcome: Outcome) -> dict:
         "inliers": int(registration.inliers.sum()),
         "residual_pixels": round(float(registration.residual), 3) if found else None,
         "overlap": round(float(registration.overlap), 3) if found else None,
+        "precision_pixels": round(registration.precision, 3) if found and registration.precision is not None else None,
+        "rough": registration.rough if found else None,
         "default_thresholds": outcome.choices.measured,
         "seconds": {step: round(seconds, 3) for step, seconds in registration.timings.items()},
     }
@@ -172,7 +176,7 @@ def history_table(series: Series) -> str:
 def identity_status(outcome: Outcome) -> str:
     """Write the answer to "same eye?" in plain words."""
     if outcome.registration.registered:
-        return "Same eye: the vessels of the two photographs agree far beyond chance."
+        return "Same eye: the two photographs agree far beyond chance."
     return (
         f"No reliable match: {outcome.registration.reason}. This may be one eye all the same: little overlap, blur "
         "or disease can hide it. It does not prove that the eyes differ."
@@ -218,17 +222,30 @@ def identity_rule(outcome: Outcome) -> list[dict]:
             "met": alike is not None and alike >= least,
         }
     )
-    shape = outcome.registration.registered or all(one["met"] for one in rule)
-    plausible = outcome.registration.registered
-    rule.append(
+    return [*rule, *_what_may_speak_against(outcome)]
+
+
+def _what_may_speak_against(outcome: Outcome) -> list[dict]:
+    """Collect what the rule asks of a transform that keypoints or photographs speak for."""
+    registration, settings = outcome.registration, EstimationSettings()
+    evidence = Evidence.from_dict(registration.evidence) if "agreeing" in registration.evidence else None
+    asked = evidence is not None and not too_little_evidence(evidence, settings)
+    printed = asked and bool(fixed_to_picture(evidence, settings))
+    shaped = asked and not printed
+    known = shaped and not impossible_shape(evidence, settings)
+    return [
         {
-            "condition": "The transform neither mirrors, folds nor magnifies beyond 0.5 to 2, and spans the field",
+            "condition": words,
             "at_least": "yes",
-            "found": "yes" if plausible else ("no" if shape else "not looked at"),
-            "met": plausible,
+            "found": ("yes" if met else "no") if asked else "not looked at",
+            "met": met,
         }
-    )
-    return rule
+        for words, asked, met in (
+            ("What both show is not fixed to the picture, such as a watermark or print", asked, shaped),
+            ("The transform neither mirrors nor folds, and magnifies and stretches as photographs may", shaped, known),
+            ("It is known well enough to be one", known, known and registration.registered),
+        )
+    ]
 
 
 def identity_table(outcome: Outcome) -> str:

@@ -13,7 +13,7 @@ from .text import NOT_MEASURED, history_status, identity_status, pair_numbers, s
 
 MEANINGS = {
     "agree": "Places found in both photographs by what is around them. They agree when they lie on each other "
-    "under the transform; ten at least have to.",
+    "under the transform; ten at least have to, unless the photographs look alike beyond doubt.",
     "alike": "The photographs are compared square by square where both show retina; a square counts when its vessels "
     f"look alike; {EstimationSettings.minimum_alike:.0%} have to. The view Agreement shows where.",
     "transform": "How the moving photograph may be bent to fit: from similarity (turned, shifted, one zoom) to "
@@ -52,7 +52,7 @@ def pair_verdict(outcome: Outcome) -> str:
     if outcome.pair.points is not None:
         sentence += f" It started from {len(outcome.pair.points)} places set by hand."
     kind, verdict = "registered", "Well aligned"
-    if found.estimate.rough:
+    if found.rough:
         kind, verdict = "rough", "Roughly aligned"
         sentence = "The place is right; do not trust single pixels, least of all away from the places that agree."
     sentence += seen_in_words(found)

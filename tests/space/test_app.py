@@ -3,6 +3,7 @@ import io
 import json
 import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from retinamatch.estimation import EstimationSettings
+from retinamatch.estimation.decision import Evidence, reason_to_reject, too_rough
 from retinamatch.registrar import Registrar
 from retinamatch.transforms import Transform
 
@@ -27,6 +30,7 @@ from space.service.session import Memory, Pair, SessionError
 from space.ui import text
 from space.ui.order import cleaned_visits, order_html
 from space.ui.parts import EXAMPLES
+from space.ui.text import identity_rule
 from tests.helpers.space_server import client, serving
 
 
@@ -169,8 +173,40 @@ def test_same_eye_tells_the_rule(address, photographs):
     assert answer.startswith("Same eye") and figures["same_eye"] and all(one["met"] for one in figures["rule"])
     answer, figures = visitor.predict(photographs["other"], photographs["fixed"], ROOTSIFT, api_name="/same_eye")
     assert answer.startswith("No reliable match") and "does not prove" in answer and not figures["same_eye"]
-    assert [one["at_least"] for one in figures["rule"]] == ["10", "12%", "3.0", "45%", "yes"]
+    assert [one["at_least"] for one in figures["rule"]] == ["10", "12%", "3.0", "45%", "yes", "yes", "yes"]
     assert not all(one["met"] for one in figures["rule"])
+
+
+@pytest.mark.parametrize(
+    "changed, wrong",
+    [
+        ({}, None),
+        ({"agreeing": 3, "alike": 0.2}, "agree on one transform"),
+        ({"share": 0.05, "alike": 0.2}, "share among the matches"),
+        ({"alike": 0.2}, "look alike"),
+        ({"plane_error": 1.0, "alike_in_hue": 0.1, "like_vessels": False}, "fixed to the picture"),
+        ({"folded": True}, "neither mirrors nor folds"),
+        ({"stretch": 3.0}, "neither mirrors nor folds"),
+        ({"agreeing": 3, "precision": 1e4}, "known well enough"),
+    ],
+)
+def test_the_rule_names_what_speaks_against_a_pair(visits, changed, wrong):
+    """Whatever a pair is refused for, the first condition after those that others make up for says so."""
+    registrar = Registrar(ROOTSIFT, effort="fast")
+    found = registrar.register(visits.moving.image, visits.fixed.image, "quadratic")
+    evidence = Evidence.from_dict({**found.evidence, **changed})
+    settings = EstimationSettings()
+    reason = reason_to_reject(evidence, settings) or too_rough(evidence, found.fixed_keypoints, settings)
+    assert bool(reason) == (wrong is not None)
+    judged = replace(found.estimate, accepted=not reason, reason=reason, evidence=evidence.to_dict())
+    rule = identity_rule(SimpleNamespace(registration=replace(found, estimate=judged)))
+    if wrong is None:
+        assert all(one["met"] for one in rule)
+        return
+    against = [one["condition"] for one in rule if not one["met"] and one["found"] != "not looked at"]
+    assert any(wrong in condition for condition in against)
+    if "agreeing" not in changed and "share" not in changed:
+        assert len(against) == 1
 
 
 def test_endpoints_are_named_and_documented(address):
