@@ -1,12 +1,14 @@
 """The command line: words to the functions of the library, and their outcome to exit codes; see `commands.options`."""
 
 import json
+import signal
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -132,7 +134,7 @@ def match(
     engine: Engine = AUTO,
 ) -> None:
     """Print the matches of two photographs: x_moving, y_moving, x_fixed, y_fixed, score, inlier."""
-    with bad_input():
+    with bad_input(ValueError, OSError):
         if out is not None:
             check_output_file(out, [moving, fixed, *files_of(model)])
         with _progress() as show:
@@ -163,7 +165,7 @@ def series(
     engine: Engine = AUTO,
 ) -> None:
     """Register a history to one photograph: aligned images, strip, animation, series.json; what fails is named."""
-    with bad_input(SeriesError):
+    with bad_input(ValueError, OSError):
         photographs = list_photographs(folder)
         number = _position(fixed, photographs) if fixed else 0
         if out.resolve() == folder.resolve():
@@ -243,7 +245,7 @@ def impostors(
     condition: Annotated[
         list[str], typer.Option("--condition", help=f"Names of conditions of {', '.join(IMPOSTOR_CONDITIONS)}.")
     ] = DEFAULT_CONDITIONS,
-    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw.")] = 0,
     processes: Annotated[int, typer.Option(min=1, help="How many processes share the work.")] = 1,
     model: Model = DEFAULT_MODEL,
     dtype: Dtype = AUTO,
@@ -259,7 +261,7 @@ def impostors(
         eyes = list_eyes(folders, every)
         inputs = [*(one.photograph for one in eyes), *(path for folder in genuine or () for path in folder.glob("*/*"))]
         _check_json(json_file, inputs, model)
-        _check_json(summary, inputs, model)
+        _check_json(summary, [*inputs, *([json_file] if json_file else [])], model)
         rows = judge_impostors(
             eyes,
             model,
@@ -283,7 +285,7 @@ def impostors(
 def agreement(
     root: Annotated[Path, typer.Argument(help="Folder in FIRE's layout: the right pairs.")],
     folders: Annotated[list[Path], typer.Argument(help="Photographs or folders of them, each of another eye.")],
-    pairs: Annotated[int, typer.Option(help="How many pairs of different eyes to draw for each condition.")] = 200,
+    pairs: Annotated[int, typer.Option(min=1, help="Pairs of different eyes to draw for each condition.")] = 200,
     every: Annotated[int, typer.Option(min=1, help="Take every n-th photograph of a folder.")] = 1,
     condition: Annotated[
         list[str] | None, typer.Option("--condition", help="Names of conditions of right and wrong pairs; else all.")
@@ -347,7 +349,7 @@ def stress(
     condition: Annotated[
         list[str] | None, typer.Option("--condition", help="Names of conditions, such as 'degraded 5'; else all.")
     ] = None,
-    transform: TransformName = "quadratic",
+    transform: TransformName = "auto",
     effort: Effort = THOROUGH,
     json_file: JsonFile = None,
 ) -> None:
@@ -365,7 +367,7 @@ def stress(
 def surrounds(
     folders: Annotated[list[Path], typer.Argument(help="Photographs with round fields of view, or folders of them.")],
     photographs: Annotated[int, typer.Option(min=1, help="How many photographs to take, evenly over all.")] = 30,
-    seed: Annotated[int, typer.Option(help="Of the pictures made from them.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the pictures made from them.")] = 0,
     model: Model = DEFAULT_MODEL,
     dtype: Dtype = AUTO,
     engine: Engine = AUTO,
@@ -384,10 +386,23 @@ def surrounds(
 
 def main() -> None:
     """Run the command line; the entry point `retinamatch`."""
+    _end_in_order()
     keep_freed_memory()
     warnings.formatwarning = lambda message, *place, **line: f"retinamatch: {message}\n"
     with standard_output("retinamatch"):
         app()
+
+
+def _end_in_order() -> None:
+    """Let a request to end clean up on its way, as Ctrl-C does; what `nohup` ignores stays ignored."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, end)
 
 
 @contextmanager

@@ -112,7 +112,7 @@ def list_photographs(folder: str | os.PathLike) -> list[Path]:
 
 
 def _natural_order(path: Path) -> list:
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", path.name.lower())]
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path.name.lower())]
 
 
 def register_visits(
@@ -130,6 +130,9 @@ def register_visits(
         registrar: What registers them.
         names: What they are called; the names of the files when None.
         **choices: For `Registrar.register_keypoints`: transform, settings.
+
+    Yields:
+        A visit for each photograph.
 
     Raises:
         SeriesError: There are fewer than three, or no such fixed one.
@@ -163,12 +166,34 @@ def register_visits(
 def register_series(
     photographs: Sequence, fixed: int = 0, registrar: Registrar | None = None, names: Sequence[str] | None = None
 ) -> Series:
-    """Register photographs of one eye to one of them; see `register_visits`."""
+    """Register photographs of one eye to one of them.
+
+    Args:
+        photographs: Three or more, as for `register_visits`.
+        fixed: Which one the others are registered to, from 0.
+        registrar: What registers them; one with the default model when None.
+        names: What they are called; the names of the files when None.
+
+    Returns:
+        The visits in the order of the photographs; what could not be registered is named in `failed`.
+
+    Raises:
+        SeriesError: There are fewer than three, or no such fixed one.
+        PhotographError: The fixed one cannot be read.
+    """
     return gather(register_visits(photographs, fixed, registrar or Registrar(), names), fixed)
 
 
 def gather(visits: Iterable[Visit], fixed: int) -> Series:
-    """Put the visits that `register_visits` gives into the order of the photographs."""
+    """Put the visits that `register_visits` gives into the order of the photographs.
+
+    Args:
+        visits: The fixed one first, then the others in order.
+        fixed: Which photograph is the fixed one, from 0.
+
+    Returns:
+        All visits in order.
+    """
     first, *others = visits
     return Series([*others[:fixed], first, *others[fixed:]], fixed)
 

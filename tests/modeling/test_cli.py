@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from retinamatch import cli
 from retinamatch.extractor import DEFAULT_MODEL
 from retinamatch.transforms import TRANSFORMS
+from tests.helpers.paths import REPOSITORY
 
 
 PICTURES = {"aligned.png", "overlay.png", "checkerboard.png", "difference.png", "matches.png"}
@@ -354,3 +356,29 @@ def test_export_writes_a_repository_with_code(tmp_path):
     assert "auto_map" in json.loads((tmp_path / "repository" / "config.json").read_text())
     assert run("export", "no-such-model", tmp_path / "other").exit_code == 2
     assert "has no network" in one_sentence(run("export", "rootsift", tmp_path / "other"))
+
+
+@pytest.mark.parametrize("request_to_end", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_request_to_end_leaves_nothing_half_written(tmp_path, request_to_end):
+    """The program is ended while its results lie beside their place."""
+    program = (
+        "import pathlib, sys, time; from retinamatch import cli, files, results\n"
+        "def write(*_):\n"
+        "    with files.written_aside(pathlib.Path(sys.argv[-1])) as aside:\n"
+        "        (aside / 'aligned.png').write_text('half'); print('at work', flush=True); time.sleep(60)\n"
+        "results.write_registration = write; cli.main()\n"
+    )
+    words = [
+        "register",
+        *[str(REPOSITORY / "modeling/retinamatch/examples" / f"{name}.jpg") for name in ("moving", "fixed")],
+        "--effort",
+        "fast",
+    ]
+    command = [sys.executable, "-c", program, *words, "--model", "rootsift", "--out", str(tmp_path / "out")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as run:
+        assert run.stdout is not None and run.stdout.readline().strip() == "at work"
+        run.send_signal(getattr(signal, request_to_end))
+        run.communicate(timeout=60)
+    assert run.returncode not in (0, 1, 2)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()] and not list(tmp_path.glob("out/.*"))

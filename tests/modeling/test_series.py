@@ -43,6 +43,12 @@ def test_order_of_names_counts_numbers_by_value(folder):
     assert [path.stem for path in list_photographs(folder)] == ["visit_2", "visit_9", "visit_10", "visit_11"]
 
 
+def test_names_in_any_digits_are_sorted(tmp_path):
+    for name in ("5²3", "٣", "53", "5"):
+        (tmp_path / f"{name}.jpg").write_bytes(b"")
+    assert len(list_photographs(tmp_path)) == 4
+
+
 def test_failures_are_named_and_the_rest_goes_on(series):
     assert [visit.name for visit in series.registered] == ["visit_10.png"]
     assert [visit.name for visit in series.failed] == ["visit_9.png", "visit_11.png"]

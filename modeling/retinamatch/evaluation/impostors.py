@@ -40,6 +40,7 @@ from .identity import read_people
 FIGURES = ("agreeing", "share", "excess", "alike", "correlation")
 # What is recorded beside them.
 MORE = ("cells", "displacement", "departure", "alike_in_hue", "foreign")
+_ROW = {"kind", "condition", "moving", "fixed", "accepted", *FIGURES, *MORE}
 # Photographs of a unit: 1,128 pairs, some minutes, keypoints of half a gigabyte.
 TOGETHER = 48
 # A model, the precision of its network, what runs it, and the effort, as for `Registrar`.
@@ -339,7 +340,8 @@ def _read_record(record: Path | None, command: dict) -> dict[str, list[dict]]:
     try:
         written = json.loads(record.read_text(encoding="utf-8"))
         same, units = written["command"] == command, written["units"]
-    except (OSError, ValueError, TypeError, KeyError):
+        same = same and all(_ROW <= row.keys() for judged in units.values() for row in judged)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         same, units = False, {}
     if not same:
         raise ValueError(f"{record} was not written by this command; name another file, or delete it to begin anew.")

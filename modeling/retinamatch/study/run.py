@@ -20,7 +20,7 @@ from .identity import MIX_UPS, MixUp, find_mix_ups, write_mix_ups
 from .journal import ROWS, TABLE, Journal
 from .report import REPORT, Summary, thumbnail_name, write_report
 from .table import Pair, Photograph, StudyError, import_parquet, read_table
-from .units import FIRST, plan_units
+from .units import FIRST, check_choice, plan_units
 from .work import REGISTERED, Outcome, Settings, begin, fingerprint, work_on
 
 
@@ -116,6 +116,7 @@ def run_study(
     """
     folder = Path(folder)
     import_parquet()
+    check_choice(to)
     photographs, pairs = read_table(table)
     check_output_folder(folder, _inputs(table, photographs, pairs), (RECORD, ROWS, TABLE, REPORT, MIX_UPS))
     settings = replace(settings, images=folder / IMAGES if images else None, thumbnails=thumbnails > 0)

@@ -90,7 +90,7 @@ def days_between(earlier: str, later: str) -> int | None:
 def visit_order(visit: str) -> tuple:
     """Sort visits: dates by the calendar, numbers by value (in any text), 2 before 10."""
     parts = re.split(r"(\d+)", visit.lower())
-    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part)
+    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part)
 
 
 def read_table(path: str | os.PathLike) -> tuple[list[Photograph], list[Pair]]:
@@ -108,17 +108,24 @@ def read_table(path: str | os.PathLike) -> tuple[list[Photograph], list[Pair]]:
         raise StudyError(f"{path} has no rows; a photograph or a pair a row is wanted.")
     columns = set(rows[0])
     if set(PAIR_COLUMNS) <= columns:
-        return [], [_pair(row, number, path) for number, row in enumerate(rows, 1)]
+        pairs = [_pair(row, number, path) for number, row in enumerate(rows, 1)]
+        _check_once((pair.key for pair in pairs), path, "hold the pair")
+        return [], pairs
     if missing := [name for name in PHOTOGRAPH_COLUMNS if name not in columns]:
         raise StudyError(
             f"{path} has no column {missing[0]}; a table has {', '.join(PHOTOGRAPH_COLUMNS)}, or moving and fixed."
         )
     photographs = [_photograph(row, number, path) for number, row in enumerate(rows, 1)]
-    known: dict[str, int] = {}
-    for number, photograph in enumerate(photographs, 1):
-        if (first := known.setdefault(photograph.name, number)) != number:
-            raise StudyError(f"{path}, rows {first} and {number}: both are called {photograph.name}.")
+    _check_once((photograph.name for photograph in photographs), path, "are called")
     return photographs, []
+
+
+def _check_once(keys: Iterable[str], path: Path, words: str) -> None:
+    known: dict[str, int] = {}
+    for number, key in enumerate(keys, 1):
+        if (first := known.setdefault(key, number)) != number:
+            names = " and ".join(key.splitlines())
+            raise StudyError(f"{path}, rows {first} and {number}: both {words} {names}.")
 
 
 def write_table(photographs: Sequence[Photograph], path: str | os.PathLike) -> None:

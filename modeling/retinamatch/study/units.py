@@ -38,6 +38,16 @@ def group_eyes(photographs: Iterable[Photograph]) -> dict[tuple[str, str], list[
     return {whose: sorted(eyes[whose], key=lambda one: (visit_order(one.visit), one.name)) for whose in sorted(eyes)}
 
 
+def check_choice(to: str) -> None:
+    """Say in words that a choice of the fixed photograph is not one of `CHOICES`.
+
+    Raises:
+        StudyError: It is not.
+    """
+    if to not in CHOICES:
+        raise StudyError(f"Unknown choice {to!r} of the fixed photograph; known are: {', '.join(CHOICES)}.")
+
+
 def plan_units(
     photographs: Sequence[Photograph], pairs: Sequence[Pair], to: str, done: frozenset[str] = frozenset()
 ) -> Iterator[Unit]:
@@ -52,8 +62,7 @@ def plan_units(
     Raises:
         StudyError: The choice is not known.
     """
-    if to not in CHOICES:
-        raise StudyError(f"Unknown choice {to!r} of the fixed photograph; known are: {', '.join(CHOICES)}.")
+    check_choice(to)
     if pairs:
         yield from _pieces([pair for pair in pairs if pair.key not in done])
         return
@@ -85,4 +94,15 @@ def _pieces(pairs: Sequence[Pair]) -> Iterator[Unit]:
         yield Unit(tuple(pairs[start : start + _PAIRS]))
 
 
-__all__ = ["BEST", "CHOICES", "FIRST", "PREVIOUS", "Unit", "group_eyes", "pairs_of", "pairs_onto", "plan_units"]
+__all__ = [
+    "BEST",
+    "CHOICES",
+    "FIRST",
+    "PREVIOUS",
+    "Unit",
+    "check_choice",
+    "group_eyes",
+    "pairs_of",
+    "pairs_onto",
+    "plan_units",
+]

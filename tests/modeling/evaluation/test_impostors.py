@@ -97,6 +97,25 @@ def test_the_same_command_goes_on(folders, tmp_path, monkeypatch):
     assert work and not set(work) & set(done)
 
 
+@pytest.mark.parametrize("units", [[], {"plain, 0": 5}, {"plain, 0": [{}]}, {"plain, 0": [[]]}, None])
+def test_a_damaged_record_is_refused(folders, tmp_path, units):
+    eyes, record = list_eyes([folders / "single"]), tmp_path / "record.json"
+    options = {"model": "rootsift", "conditions": ["plain"], "record": record}
+    judge_impostors(eyes, **options)
+    record.write_text(json.dumps({**json.loads(record.read_text()), "units": units}))
+    text = record.read_text()
+    with pytest.raises(ValueError, match="not written by this command"):
+        judge_impostors(eyes, **options)
+    assert record.read_text() == text
+
+
+def test_record_and_summary_are_two_files(folders, tmp_path):
+    words = ["evaluate", "impostors", str(folders / "single"), "--condition", "plain", "--model", "rootsift"]
+    record = tmp_path / "both.json"
+    result = CliRunner().invoke(app, [*words, "--json", str(record), "--summary", str(tmp_path / "." / "both.json")])
+    assert result.exit_code == 2 and not record.exists()
+
+
 @pytest.mark.parametrize("other", [{"seed": 1}, {"model": "lk-superretina-small"}])
 def test_a_record_of_another_command_is_refused(folders, tmp_path, other):
     eyes, record = list_eyes([folders / "single"]), tmp_path / "record.json"

@@ -18,7 +18,7 @@ from retinamatch.files import OutputError
 from retinamatch.processes import ProcessDiedError
 from retinamatch.study import StudyError, plan_from_names, read_table, run_study, write_table
 from retinamatch.study.journal import Journal
-from retinamatch.study.table import Pair, Photograph
+from retinamatch.study.table import Pair, Photograph, visit_order
 from retinamatch.study.units import BEST, FIRST, PREVIOUS, Unit, plan_units
 from retinamatch.study.work import register_pair, work_on
 from retinamatch.transforms import Transform
@@ -94,6 +94,10 @@ class TestPlan:
             ("path,patient,eye,visit,spacing_mm\na.png,1,OD,1,0.1;x\n", "row 1: spacing_mm"),
             ("path,patient,eye,visit\na.png,1,OD,1\na.png,1,OD,2\n", "rows 1 and 2"),
             ("moving,fixed\na.png,\n", "no fixed photograph"),
+            (
+                "moving,fixed\na.png,b.png\nb.png,a.png\na.png,b.png\n",
+                "rows 1 and 3: both hold the pair a.png and b.png",
+            ),
         ],
     )
     def test_bad_tables_are_named(self, tmp_path, text, words):
@@ -101,6 +105,17 @@ class TestPlan:
         done = CliRunner().invoke(cli.app, ["study", "run", str(tmp_path / "t.csv"), "--out", str(tmp_path / "out")])
         assert done.exit_code == 2 and words in done.stderr and len(done.stderr.splitlines()) == 1
         assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize("option", ["--to", "--model", "--transform", "--effort"])
+    def test_a_choice_that_is_not_known_leaves_no_study(self, table, tmp_path, option):
+        words = ["study", "run", str(table), "--out", str(tmp_path / "out"), option, "nonsense"]
+        done = CliRunner().invoke(cli.app, words)
+        assert done.exit_code == 2 and "nonsense" in done.stderr and len(done.stderr.splitlines()) == 1
+        assert not list(tmp_path.glob("out/[!.]*"))
+
+    @pytest.mark.parametrize("visits", [["1²", "1"], ["٣", "2"], ["5²3", "53"]])
+    def test_visits_in_any_digits_are_sorted(self, visits):
+        assert len(sorted(visits, key=visit_order)) == len(visits)
 
     @pytest.mark.parametrize("name", ["missing.csv", "missing.parquet", "."])
     def test_a_table_that_is_not_there_is_one_sentence(self, tmp_path, name):
