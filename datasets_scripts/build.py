@@ -205,10 +205,10 @@ def main(
     test_fraction: Annotated[
         float, typer.Option(help="Of each source's persons, for the test.", rich_help_panel=_SPLITS)
     ] = _DEFAULTS.test_fraction,
-    seed: Annotated[int, _count("Of the splits, the pairs and the rendered eyes.", _SPLITS)] = _DEFAULTS.seed,
+    seed: Annotated[int, _count("Seed of the splits, the pairs and the rendered eyes.", _SPLITS)] = _DEFAULTS.seed,
     size: Annotated[int, typer.Option(help="Side of the canvas in pixels.")] = _DEFAULTS.size,
     png: Annotated[bool, typer.Option("--png", help="Store images without loss.")] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="one a core")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="one per core")] = None,
 ) -> None:
     """Turn photographs, their vessel maps and rendered eyes into a data set, split by patient."""
     try:

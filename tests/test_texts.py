@@ -131,7 +131,7 @@ RUN = """
 import json, sys
 
 for part in json.load(sys.stdin):
-    names = {"repository": "repository"}
+    names = {}
     exec(part, names)
     assert names.get("registration", True) and ("aligned" in names or "if registration" not in part)
 """

@@ -41,7 +41,7 @@ def main(
 
 
 def curves_table(runs: list[dict]) -> str:
-    """Write the validations of runs as Markdown, one a row."""
+    """Write the validations of runs as Markdown, one per row."""
     columns = {**FIGURES, "median error": "error"}
     lines = ["| run | step | " + " | ".join(columns) + " |", "| --- | --- |" + " --- |" * len(columns)]
     for run in runs:

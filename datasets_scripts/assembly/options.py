@@ -20,7 +20,7 @@ class BuildOptions:
         rendered: Number of rendered eyes with labels.
         unlabeled: Number of rendered eyes whose labels are withheld, for semi-supervised training without a download.
         warped: Largest number of test photographs of each source, rendered eyes among them, that are made into warped
-            pairs, one pair a category; 0 for none.
+            pairs, one pair per category; 0 for none.
         visits: Number of rendered pairs of visits.
         modalities: Number of rendered pairs of two modalities, every two in turn; `None` for as many as `visits`.
         people: Number of rendered persons of the identity set.

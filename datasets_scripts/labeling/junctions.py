@@ -239,7 +239,7 @@ def _cross(one: tuple[Stub, Stub], other: tuple[Stub, Stub]) -> tuple[np.ndarray
 def _meeting_point(stubs: list[Stub], place: np.ndarray, reach: float) -> np.ndarray:
     """Find the point nearest to the lines of all stubs, by least squares, not further than `reach` from the node.
 
-    The skeleton's own node is pulled towards the narrow side of a fork by up to half a width; the lines of the vessels
+    The skeleton's own node is pulled toward the narrow side of a fork by up to half a width; the lines of the vessels
     are not.
     """
     matrix, right = 0.05 * np.eye(2), 0.05 * place

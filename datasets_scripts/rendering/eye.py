@@ -138,7 +138,7 @@ def rendered_person(number: int, seed: int) -> str:
 
 
 def side_of(eye) -> str:
-    """Tell the side of a rendered eye, "left" or "right": the disc lies towards the nose."""
+    """Tell the side of a rendered eye, "left" or "right": the disc lies toward the nose."""
     return "right" if eye.disc[0] > 0 else "left"
 
 

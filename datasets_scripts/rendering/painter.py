@@ -240,7 +240,7 @@ def paint_eyelashes(image: np.ndarray, hidden: np.ndarray, view: RetinaView, rng
         tip = root + radius * np.array([0.5 * place + rng.normal(0, 0.12), -rng.uniform(0.3, 0.75)])
         bend = (root + tip) / 2 + radius * rng.normal(0, 0.06, 2)
         line = root * (1 - along) ** 2 + 2 * bend * along * (1 - along) + tip * along**2
-        for piece in range(0, 23, 4):  # thinner towards the tip
+        for piece in range(0, 23, 4):  # thinner toward the tip
             thickness = max(1, round((5 - 0.18 * piece) * scale))
             points = np.round(line[piece : piece + 5] * 16).astype(np.int32)
             cv2.polylines(lashes, [points], False, 255, thickness, cv2.LINE_AA, 4)

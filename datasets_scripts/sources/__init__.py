@@ -1,4 +1,4 @@
-"""Data sets of other people, one adapter a file: what lies where, who is who, and what may be done with it."""
+"""Data sets of other people, one adapter per file: what lies where, who is who, and what may be done with it."""
 
 import os
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""DRIVE: 40 photographs of a Dutch screening programme, half of them for training, with vessel maps by hand."""
+"""DRIVE: 40 photographs of a Dutch screening program, half of them for training, with vessel maps by hand."""
 
 from pathlib import Path
 
