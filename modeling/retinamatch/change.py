@@ -56,7 +56,15 @@ class Region:
     strength: float
 
     def to_dict(self, spacing: tuple[float, float] | None = None) -> dict[str, Any]:
-        """Put the region into numbers and strings; with a spacing, millimeters down and across, its area in mm2 too."""
+        """Put the region into numbers and strings, ready for JSON.
+
+        Args:
+            spacing: Millimeters per pixel of the fixed photograph, down and across; None where it is not known.
+
+        Returns:
+            `kind`; `x` and `y`, the mean of the outline's corners in pixels of the fixed photograph; `area_px`;
+            `area_mm2`, None without a spacing; `strength`.
+        """
         x, y = self.fixed_outline.mean(0)
         return {
             "kind": self.kind,
@@ -77,7 +85,7 @@ class Change:
         difference: (H, W) float32, moving less fixed in units of the noise; 0 where they cannot be compared.
         compared: (H, W) bool, where they can.
         scale: Pixels of the fixed photograph per pixel of these two.
-        spacing: Millimeters a pixel of the fixed photograph, down and across; None where it is not known.
+        spacing: Millimeters per pixel of the fixed photograph, down and across; None where it is not known.
     """
 
     regions: list[Region]
@@ -114,6 +122,9 @@ def find_change(registration: Registration, moving: np.ndarray, fixed: np.ndarra
         registration: Of the two; with a `fixed_spacing` areas are given in mm2 too.
         moving: (H, W, 3) uint8 RGB, the moving photograph.
         fixed: (H', W', 3) uint8 RGB, the fixed photograph.
+
+    Returns:
+        The regions, and the difference they were found in, on the grid of the fixed photograph or a smaller copy of it.
 
     Raises:
         ValueError: The pair is not registered.
@@ -231,6 +242,9 @@ def draw_regions(photograph: np.ndarray, outlines: list[np.ndarray], kinds: list
         photograph: (H, W, 3) uint8 RGB.
         outlines: (K, 2) each, pixels of it.
         kinds: "darker" or "brighter" for each.
+
+    Returns:
+        (H, W, 3) uint8 RGB, a copy with the outlines.
     """
     drawn = photograph.copy()
     width = max(1, round(max(drawn.shape) / 700))
@@ -243,7 +257,14 @@ def draw_regions(photograph: np.ndarray, outlines: list[np.ndarray], kinds: list
 
 
 def draw_difference(change: Change) -> np.ndarray:
-    """Draw the difference: gray is equal, blue darker in the moving photograph, orange brighter."""
+    """Draw the difference: gray is equal, blue darker in the moving photograph, orange brighter.
+
+    Args:
+        change: What `find_change` gave.
+
+    Returns:
+        (H, W, 3) uint8 RGB of the size of `change.difference`; black where the photographs cannot be compared.
+    """
     strength = np.clip(change.difference / _STANDS_OUT, -1, 1)[..., None]
     gray, darker, brighter = (np.array(color, np.float32) for color in ((110, 110, 110), (86, 180, 233), (230, 159, 0)))
     drawn = gray + np.abs(strength) * (np.where(strength < 0, darker, brighter) - gray)
@@ -258,7 +279,7 @@ class MaskGrowth:
         fixed_area: In pixels of the fixed photograph.
         moving_area: The same, of the moving mask.
         overlap: Area that both have in common, over the area that either has (Jaccard); 1 where both are empty.
-        spacing: Millimeters a pixel, down and across; None where it is not known.
+        spacing: Millimeters per pixel, down and across; None where it is not known.
         days: From the fixed visit to the moving one; None where they are not known.
     """
 
@@ -269,7 +290,7 @@ class MaskGrowth:
     days: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Put areas, overlap and growth a year into numbers, ready for JSON."""
+        """Put areas, overlap and growth per year into numbers, ready for JSON."""
         pixel = None if self.spacing is None else self.spacing[0] * self.spacing[1]
         growth = (self.moving_area - self.fixed_area) * 365.25 / self.days if self.days else None
         return {
@@ -286,14 +307,23 @@ class MaskGrowth:
 def compare_masks(
     moving: np.ndarray, fixed: np.ndarray, spacing: tuple[float, float] | None = None, days: int | None = None
 ) -> MaskGrowth:
-    """Compare two masks on the grid of the fixed photograph, (H, W) each; what is not 0 belongs to them.
+    """Compare two masks on the grid of the fixed photograph; what is not 0 belongs to them.
+
+    Args:
+        moving: (H, W), the mask of the moving photograph, warped onto the fixed one.
+        fixed: (H, W), the mask of the fixed photograph.
+        spacing: Millimeters per pixel, down and across; None where it is not known.
+        days: From the fixed visit to the moving one; None where they are not known.
+
+    Returns:
+        Areas, overlap and growth.
 
     Raises:
         ValueError: They differ in size.
     """
     if moving.shape != fixed.shape:
         raise ValueError(f"Two masks of one size are compared, got {moving.shape} and {fixed.shape}.")
-    one, other = moving > 0, fixed > 0
+    one, other = moving != 0, fixed != 0
     either = int((one | other).sum())
     overlap = float((one & other).sum() / either) if either else 1.0
     return MaskGrowth(int(other.sum()), int(one.sum()), overlap, spacing, days)

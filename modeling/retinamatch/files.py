@@ -4,6 +4,7 @@ Everything is written aside, in the place where it will stay, and renamed when i
 through; what is no regular file, a device or a pipe, is written to and never replaced.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -63,7 +64,8 @@ def check_holds_no_input(folder: str | os.PathLike, inputs: Iterable[str | os.Pa
 
 def _each_file(paths: Iterable[str | os.PathLike]) -> Iterator[Path]:
     for path in map(Path, paths):
-        yield from (entry for entry in path.iterdir() if entry.is_file()) if path.is_dir() else [path]
+        # Not `Path.is_dir`, which raises where a name is too long: that is said when the input is read.
+        yield from (entry for entry in path.iterdir() if entry.is_file()) if os.path.isdir(path) else [path]
 
 
 def _identities(path: str | os.PathLike) -> set:
@@ -89,6 +91,7 @@ def check_output_folder(
         OutputError: It cannot be written to, or a result would take the place of an input.
     """
     folder = Path(folder)
+    _check_names(folder)
     existing = folder.absolute()
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
@@ -101,12 +104,41 @@ def check_output_folder(
     except OSError as error:
         raise OutputError(f"The output folder {folder} cannot be written to: {error.strerror}.") from error
     check_inputs_stay([folder / name for name in (present if names is None else names)], inputs)
+    _check_no_folders(folder, names or ())
     return folder
 
 
+def _check_names(path: Path) -> None:
+    """Make sure that the system takes a path, and each name in it, also below a folder that does not exist yet."""
+    for place in (path, *(Path(path.anchor, name) for name in path.parts)):
+        try:
+            os.lstat(place)
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise OutputError(f"The output {path} cannot be written: {error.strerror}.") from None
+
+
+def _check_no_folders(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        if (folder / name).is_dir():
+            raise OutputError(f"The result {folder / name} cannot be written: a folder of that name is there.")
+
+
 def check_output_file(path: str | os.PathLike, inputs: Iterable[str | os.PathLike] = ()) -> Path:
-    """Make sure, before the work starts, that a file can be written; see `check_output_folder`."""
+    """Make sure, before the work starts, that a file can be written; nothing is left behind.
+
+    Args:
+        path: The file, which need not exist yet, nor its folder.
+        inputs: What the work reads; see `check_inputs_stay`.
+
+    Returns:
+        The path.
+
+    Raises:
+        OutputError: It is a folder or cannot be written, or would take the place of an input.
+    """
     path = Path(path)
+    _check_names(path)
     if path.is_dir():
         raise OutputError(f"The output file {path} is a folder.")
     check_inputs_stay([path], inputs)
@@ -195,15 +227,21 @@ def put_results(aside: Path, folder: Path, names: Sequence[str], record: str, co
 
     Returns:
         The files written, the record last.
+
+    Raises:
+        OutputError: A folder has the place of a file.
+        ValueError: JSON cannot hold the record; nothing is moved then.
     """
+    _check_no_folders(folder, (*names, record))
     earlier = _recorded(folder / record)
     sums = {name: _sum(aside / name) for name in names}
+    text = json_text(content | {"files": sums} if sums else content)
     for name in names:
         _place(aside / name, folder / name)
     for name, checksum in earlier.items():
         if name not in sums and _sum(folder / name) == checksum:
             _target(folder / name).unlink()
-    write_text(folder / record, json_text(content | {"files": sums} if sums else content))
+    write_text(folder / record, text)
     return [folder / name for name in (*names, record)]
 
 

@@ -12,11 +12,14 @@ from types import ModuleType
 
 import numpy as np
 
-from .files import filling
+from .files import put_results, written_aside
 from .transfer import LocatedTransform
 from .transforms import Affine
 
 
+RECORD = "itk.json"
+#: What `write_itk` may write.
+FILES = ("displacement.mha", "displacement.nii.gz", "transform.tfm", "moving.mha", "fixed.mha", RECORD)
 # Pixels of the fixed photograph between two nodes of the field: linear in between, it is exact to .01 pixel.
 _STEP = 8
 # Pixels, where nothing of the moving photograph lies: far outside of it.
@@ -25,10 +28,16 @@ _NOWHERE = 1e6
 
 @dataclass(frozen=True)
 class Spacing:
-    """Millimeters, or any unit, a pixel: down (row) and across (column), as DICOM orders them."""
+    """Millimeters, or any unit, per pixel: down (row) and across (column), as DICOM orders them."""
 
     row: float = 1.0
     column: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not all(1e-6 <= value <= 1e6 for value in (self.row, self.column)):
+            raise ValueError(
+                f"A spacing is two numbers from 0.000001 to 1000000, down and across, got {self.row} and {self.column}."
+            )
 
     @property
     def xy(self) -> np.ndarray:
@@ -59,8 +68,8 @@ def write_itk(
         slices: Write all in three dimensions with one slice, as 3D Slicer wants it.
 
     Returns:
-        The files: `displacement` (any class), `transform.tfm` (similarity and affine), and the copies `moving.mha` and
-        `fixed.mha`.
+        The files: `displacement` (any class), `transform.tfm` (similarity and affine), the copies `moving.mha` and
+        `fixed.mha`, and `itk.json`, which names them: what it names is removed when the next run does not write it.
 
     Raises:
         ValueError: The extra is not installed, the suffix is another one, or a photograph has another size.
@@ -74,7 +83,7 @@ def write_itk(
             located.check_size(photograph.shape[:2], f"{word} photograph", size)
     own, onto = moving_spacing or Spacing(), fixed_spacing or Spacing()
     folder = Path(folder)
-    with filling(folder) as aside:
+    with written_aside(folder) as aside:
         sitk.WriteImage(_field(sitk, located, own, onto, slices), str(aside / f"displacement{suffix}"), True)
         if isinstance(located.transform, Affine):
             sitk.WriteTransform(_affine(sitk, located.transform, own, onto, slices), str(aside / "transform.tfm"))
@@ -82,7 +91,8 @@ def write_itk(
             if photograph is not None:
                 sitk.WriteImage(_image(sitk, photograph, spacing, slices), str(aside / f"{name}.mha"), True)
         names = sorted(path.name for path in aside.iterdir())
-    return [folder / name for name in names]
+        spacings = {f"{name}_spacing": [one.row, one.column] for name, one in (("moving", own), ("fixed", onto))}
+        return put_results(aside, folder, names, RECORD, spacings)
 
 
 def _field(sitk: ModuleType, located: LocatedTransform, own: Spacing, onto: Spacing, slices: bool) -> object:
@@ -132,4 +142,4 @@ def _simpleitk() -> ModuleType:
     return SimpleITK
 
 
-__all__ = ["Spacing", "write_itk"]
+__all__ = ["FILES", "RECORD", "Spacing", "write_itk"]

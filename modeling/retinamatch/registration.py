@@ -13,7 +13,8 @@ import numpy as np
 from .estimation import Estimate
 from .keypoint_set import Keypoints
 from .photograph_views import AS_GIVEN, View, views_in_words
-from .photographs import PhotographError, PhotographLike, check_size, read_photograph
+from .photographs import PhotographError, PhotographLike, read_photograph
+from .transfer import read_sizes
 from .transforms import Transform, read_record
 
 
@@ -315,29 +316,6 @@ def timed(timings: dict[str, float], step: str) -> Iterator[None]:
     timings[step] = timings.get(step, 0.0) + time.perf_counter() - start
 
 
-def read_sizes(record: dict) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Read from a record of a registration how large the photographs are.
-
-    Args:
-        record: What `Registration.to_dict` gave of a registered pair.
-
-    Returns:
-        (height, width) of the moving photograph and of the fixed one.
-
-    Raises:
-        ValueError: No sizes stand in it, or none that a photograph can have.
-    """
-    try:
-        moving, fixed = ((record[name]["height"], record[name]["width"]) for name in ("moving", "fixed"))
-    except (KeyError, TypeError):
-        raise ValueError("It does not say how large the two photographs are; a registration does.") from None
-    for name, size in (("moving", moving), ("fixed", fixed)):
-        if not all(type(side) is int for side in size):
-            raise ValueError(f"The size of the {name} photograph is two whole numbers, got {size[1]} x {size[0]}.")
-        check_size(*size, f"The {name} photograph")
-    return moving, fixed
-
-
 def _matches_of(table: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Give matches, scores and inliers of a table of matches, each match of keypoints of its own."""
     table = np.asarray(table, dtype=np.float64).reshape(-1, 6)
@@ -362,4 +340,4 @@ def _plain(value: Any) -> Any:
     return value
 
 
-__all__ = ["FailedRegistration", "Registration", "read_sizes", "timed"]
+__all__ = ["FailedRegistration", "Registration", "timed"]

@@ -100,6 +100,9 @@ class Transform(ABC):
 
         Returns:
             Array of shape `size` (and C) and the type of `image`.
+
+        Raises:
+            ValueError: The order is not 0, 1 or 3.
         """
         if order not in _INTERPOLATIONS:
             raise ValueError(f"The interpolation order must be one of {sorted(_INTERPOLATIONS)}, got {order}.")
@@ -168,7 +171,7 @@ class Transform(ABC):
             raise ValueError(f"{path} holds no transform: {why}.")
         try:
             return Transform.from_dict(data.get("transform", data))
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ValueError(f"{path} holds no transform that can be read: {error}") from None
 
     def then(self, following: "Transform") -> "Transform":
@@ -208,6 +211,7 @@ class Homography(Transform):
 
     @classmethod
     def fit(cls, moving_points: ArrayLike, fixed_points: ArrayLike, weights: ArrayLike | None = None) -> Self:
+        """Fit by the direct linear method, refined by the distance in the fixed photograph."""
         moving, fixed, weights = _check_points(cls, moving_points, fixed_points, weights)
         to_moving, to_fixed = _normalization(moving, weights), _normalization(fixed, weights)
         moving, fixed = _affine_map(to_moving, moving), _affine_map(to_fixed, fixed)
@@ -220,15 +224,18 @@ class Homography(Transform):
         return _projective_map(self.matrix, _as_points(points))
 
     def inverse(self, points: ArrayLike) -> np.ndarray:
+        """Map by the inverse of the matrix."""
         return _projective_map(np.linalg.inv(self.matrix), _as_points(points))
 
     def jacobian(self, points: ArrayLike) -> np.ndarray:
+        """Differentiate the projective map."""
         points = _as_points(points)
         mapped = _projective_map(self.matrix, points)
         depth = points @ self.matrix[2, :2] + self.matrix[2, 2]
         return (self.matrix[None, :2, :2] - mapped[:, :, None] * self.matrix[None, 2:, :2]) / depth[:, None, None]
 
     def then(self, following: Transform) -> Transform:
+        """Multiply two matrices, the product being of the wider class; what is no matrix is chained."""
         if not isinstance(following, Homography):
             return super().then(following)
         # The wider of the two classes: a similarity is an affine map, an affine map a homography.
@@ -236,14 +243,19 @@ class Homography(Transform):
         return wider(following.matrix @ self.matrix)
 
     def inverted(self) -> Transform:
+        """Return the transform of the inverse matrix, of the same class."""
         return type(self)(np.linalg.inv(self.matrix))
 
     def to_dict(self) -> dict:
+        """Return the name of the class and the matrix."""
         return {"class": self.name, "matrix": self.matrix.tolist()}
 
     @classmethod
     def _from_dict(cls, data: dict) -> Self:
-        return cls(data["matrix"])
+        read = cls(data["matrix"])
+        if np.linalg.matrix_rank(read.matrix / max(np.abs(read.matrix).max(), np.finfo(float).tiny)) < 3:
+            raise ValueError(f"The matrix of the {cls.name} transform cannot be inverted: {data['matrix']}.")
+        return read
 
 
 class Affine(Homography):
@@ -254,6 +266,7 @@ class Affine(Homography):
 
     @classmethod
     def fit(cls, moving_points: ArrayLike, fixed_points: ArrayLike, weights: ArrayLike | None = None) -> Self:
+        """Fit by linear least squares."""
         moving, fixed, weights = _check_points(cls, moving_points, fixed_points, weights)
         to_moving, to_fixed = _normalization(moving, weights), _normalization(fixed, weights)
         moving, fixed = _affine_map(to_moving, moving), _affine_map(to_fixed, fixed)
@@ -271,6 +284,7 @@ class Similarity(Affine):
 
     @classmethod
     def fit(cls, moving_points: ArrayLike, fixed_points: ArrayLike, weights: ArrayLike | None = None) -> Self:
+        """Fit by linear least squares of four unknowns."""
         moving, fixed, weights = _check_points(cls, moving_points, fixed_points, weights)
         to_moving, to_fixed = _normalization(moving, weights), _normalization(fixed, weights)
         moving, fixed = _affine_map(to_moving, moving), _affine_map(to_fixed, fixed)
@@ -313,6 +327,7 @@ class Polynomial(Transform):
 
     @classmethod
     def fit(cls, moving_points: ArrayLike, fixed_points: ArrayLike, weights: ArrayLike | None = None) -> Self:
+        """Fit the coefficients by linear least squares; the support is the convex hull of the moving points."""
         moving, fixed, weights = _check_points(cls, moving_points, fixed_points, weights)
         center = np.average(moving, axis=0, weights=weights)
         scale = max(float(np.sqrt(np.average(((moving - center) ** 2).sum(1), weights=weights))), 1e-12)
@@ -332,6 +347,7 @@ class Polynomial(Transform):
         return mapped + np.einsum("nij,nj->ni", self._inner_jacobian(nearest), points - nearest)
 
     def jacobian(self, points: ArrayLike) -> np.ndarray:
+        """Differentiate the polynomial inside the support, its tangent outside."""
         points = _as_points(points)
         nearest, slide = self._project(points)
         # d/dp [T(q) + J(q) (p - q)] = J(q) + H(q)[dq/dp] (p - q), q being the nearest point of the support. The second
@@ -391,6 +407,7 @@ class Polynomial(Transform):
         return np.einsum("njkt,ti->nijk", second, self.coefficients) / self.scale**2
 
     def to_dict(self) -> dict:
+        """Return the name of the class, the coefficients, the center, the scale and the support."""
         return {
             "class": self.name,
             "coefficients": self.coefficients.tolist(),
@@ -401,7 +418,18 @@ class Polynomial(Transform):
 
     @classmethod
     def _from_dict(cls, data: dict) -> Self:
-        return cls(data["coefficients"], data["center"], data["scale"], data["support"])
+        read = cls(data["coefficients"], data["center"], data["scale"], data["support"])
+        parts = (read.coefficients, read.center, read.scale, read.support)
+        if read.center.shape != (2,) or not all(np.isfinite(part).all() for part in parts) or read.scale <= 0:
+            raise ValueError(
+                f"A {cls.name} transform has finite numbers, a center (x, y) and a scale greater than 0, got the "
+                f"center {data['center']} and the scale {data['scale']}."
+            )
+        with np.errstate(all="ignore"):
+            area = abs(np.linalg.det(read.jacobian(read.support.mean(0, keepdims=True))[0]))
+        if not 1e-12 < area < np.inf:
+            raise ValueError(f"The {cls.name} transform cannot be inverted in the middle of its support.")
+        return read
 
 
 class Quadratic(Polynomial):
@@ -427,6 +455,7 @@ class _Composed(Transform):
 
     @classmethod
     def fit(cls, moving_points: ArrayLike, fixed_points: ArrayLike, weights: ArrayLike | None = None) -> Self:
+        """Raise `UndeterminedError`: there is nothing to fit."""
         raise UndeterminedError(f"A {cls.name} is made of other transforms, not fitted to points.")
 
 
@@ -451,12 +480,14 @@ class Chain(_Composed):
         return mapped
 
     def inverse(self, points: ArrayLike) -> np.ndarray:
+        """Map by the inverses of the parts, the last one first."""
         mapped = _as_points(points)
         for part in reversed(self.parts):
             mapped = part.inverse(mapped)
         return mapped
 
     def jacobian(self, points: ArrayLike) -> np.ndarray:
+        """Multiply the derivatives of the parts."""
         mapped = _as_points(points)
         derivative = np.broadcast_to(np.eye(2), (len(mapped), 2, 2))
         for part in self.parts:
@@ -464,9 +495,11 @@ class Chain(_Composed):
         return derivative
 
     def inverted(self) -> Transform:
+        """Return the chain of the inverted parts, the last one first."""
         return Chain([part.inverted() for part in reversed(self.parts)])
 
     def to_dict(self) -> dict:
+        """Return the name of the class and the parts."""
         return {"class": self.name, "parts": [part.to_dict() for part in self.parts]}
 
     @classmethod
@@ -490,15 +523,19 @@ class Inverse(_Composed):
         return self.of.inverse(points)
 
     def inverse(self, points: ArrayLike) -> np.ndarray:
+        """Map by the transform itself."""
         return self.of(points)
 
     def jacobian(self, points: ArrayLike) -> np.ndarray:
+        """Invert the derivative of the transform."""
         return np.linalg.inv(self.of.jacobian(self.of.inverse(points)))
 
     def inverted(self) -> Transform:
+        """Return the transform itself."""
         return self.of
 
     def to_dict(self) -> dict:
+        """Return the name of the class and the transform."""
         return {"class": self.name, "of": self.of.to_dict()}
 
     @classmethod
@@ -532,11 +569,13 @@ def read_record(path: str | os.PathLike) -> dict:
 
     Raises:
         ValueError: It does not.
-        OSError: It cannot be read.
+        OSError: It cannot be read; one sentence says why.
     """
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError:
+    except OSError as error:
+        raise type(error)(f"{path} cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict):
         raise ValueError(f"{path} is no JSON of a registration; `retinamatch register` writes one.")

@@ -105,3 +105,57 @@ def test_evaluation(visits, tmp_path):
         Image.fromarray(visit.image).save(tmp_path / "p" / f"{number}.png")
     figures = evaluate_changes(tmp_path, Registrar("rootsift", effort="fast"))
     assert figures["pairs"] == 1 and figures["lesions"][2]["found"] >= figures["lesions"][0]["found"]
+
+
+@pytest.fixture
+def idle(monkeypatch):
+    """A registration that begins fails the test."""
+    monkeypatch.setattr("retinamatch.commands.change.Registrar", lambda *a, **k: pytest.fail("the work has begun"))
+
+
+def refused(*words):
+    done = CliRunner().invoke(cli.app, ["change", *map(str, words)])
+    assert done.exit_code == 2 and len(done.stderr.splitlines()) == 1, done.output
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    "spacing", [("nan", "nan"), ("inf", "inf"), ("0.01", "nan"), ("inf", "1"), ("0", "1"), ("1", "-1"), ("1e200", "1")]
+)
+def test_a_spacing_is_refused_before_the_work(tmp_path, idle, spacing):
+    words = [tmp_path / "a.png", tmp_path / "b.png", "--out", tmp_path / "out", "--spacing", *spacing]
+    assert "A spacing is two numbers" in refused(*words) and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["difference.png", "moving_regions.png", "change.json"])
+def test_a_folder_in_the_way_is_refused_before_the_work(tmp_path, idle, name):
+    (tmp_path / "out" / name).mkdir(parents=True)
+    assert name in refused(tmp_path / "a.png", tmp_path / "b.png", "--out", tmp_path / "out")
+
+
+@pytest.mark.parametrize("which", ["moving", "fixed"])
+@pytest.mark.parametrize("name", ["missing.png", "text.png", "folder", "small.png"])
+def test_a_mask_is_read_before_the_work(tmp_path, idle, which, name):
+    Image.new("L", (512, 512)).save(tmp_path / "good.png")
+    Image.new("L", (30, 512)).save(tmp_path / "small.png")
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "folder").mkdir()
+    masks = {"moving": "good.png", "fixed": "good.png"} | {which: name}
+    words = [word for side, mask in masks.items() for word in (f"--{side}-mask", tmp_path / mask)]
+    assert name in refused(tmp_path / "a.png", tmp_path / "b.png", *words, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("registered", [True, False])
+@pytest.mark.parametrize("which", ["moving", "fixed"])
+def test_a_mask_has_the_size_of_its_photograph(visits, other_eye, tmp_path, which, registered):
+    photographs = {"a": visits.moving.image if registered else other_eye, "b": visits.fixed.image}
+    for name, photo in photographs.items():
+        Image.fromarray(photo).save(tmp_path / f"{name}.png")
+    words = []
+    for side, photo in zip(("moving", "fixed"), photographs.values()):
+        Image.new("L", (photo.shape[1] + 3 * (side == which), photo.shape[0])).save(tmp_path / f"{side}.png")
+        words += [f"--{side}-mask", tmp_path / f"{side}.png"]
+    model = ["--model", "rootsift", "--effort", "fast", "--out", tmp_path / "out"]
+    message = refused(tmp_path / "a.png", tmp_path / "b.png", *words, *model)
+    assert f"The mask of the {which} photograph has" in message and not (tmp_path / "out").exists()

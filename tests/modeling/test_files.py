@@ -275,3 +275,40 @@ def test_dev_stdout_is_the_output_of_the_process(tmp_path):
     with open(tmp_path / "out.csv", "w") as file:
         assert speak(str(tmp_path / "out.csv"), file).returncode == 0
     assert (tmp_path / "out.csv").read_text() == "resultmore\n"
+
+
+@pytest.mark.parametrize("name", ["y" * 256, "y" * 300 + ".png", "new/" + "y" * 300, "y" * 300 + "/new", "a/" * 2500])
+def test_a_name_that_is_too_long_is_one_sentence(tmp_path, name):
+    for check in (check_output_file, check_output_folder):
+        with pytest.raises(OutputError, match=r"cannot be written: File name too long\.$"):
+            check(tmp_path / name)
+    check_output_file(tmp_path / "out", [tmp_path / name])
+    check_output_folder(tmp_path / ("y" * 200), [tmp_path / name])
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("taken", ["a.png", "b.png", "record.json"])
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_folder_in_the_place_of_a_result_is_said_before_the_work(tmp_path, taken, linked):
+    out = tmp_path / "out"
+    (out / "folder").mkdir(parents=True)
+    if linked:
+        (out / taken).symlink_to("folder")
+    else:
+        (out / "folder").rename(out / taken)
+    before = sorted(os.listdir(out))
+    with pytest.raises(OutputError, match=f"{taken} cannot be written: a folder of that name is there"):
+        check_output_folder(out, [], ["a.png", "b.png", "record.json"])
+    with pytest.raises(OutputError, match=f"{taken} cannot be written: a folder of that name is there"):
+        put(out, a_png="1", b_png="2")
+    assert sorted(os.listdir(out)) == before
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), [1, {"a": -float("inf")}], object()])
+def test_a_record_that_cannot_be_written_moves_nothing(tmp_path, value):
+    put(tmp_path, a_png="1", b_png="2")
+    before = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    with pytest.raises((ValueError, TypeError)), written_aside(tmp_path) as aside:
+        (aside / "a.png").write_text("new")
+        put_results(aside, tmp_path, ["a.png"], "record.json", {"value": value})
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before

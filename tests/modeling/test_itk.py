@@ -6,7 +6,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from retinamatch import cli
-from retinamatch.itk import Spacing, write_itk
+from retinamatch.itk import RECORD, Spacing, write_itk
 from retinamatch.transfer import LocatedTransform
 from retinamatch.transforms import TRANSFORMS
 from tests.modeling.test_transfer import fitted
@@ -38,7 +38,7 @@ def test_itk_resamples_as_we_do(name, slices, rng, visits, tmp_path):
     written = write_itk(
         located, tmp_path, moving, fixed, *spacings, suffix=".nii.gz" if slices else ".mha", slices=slices
     )
-    files = {path.name for path in written}
+    files = {path.name for path in written} - {RECORD}
     assert ("transform.tfm" in files) == (name in ("similarity", "affine"))
     ours = located.transform.warp(moving.astype(np.float32), fixed.shape[:2])
     # A pixel inside: at the very rim ITK cuts off where we fade.
@@ -72,3 +72,28 @@ def test_a_photograph_of_another_size_is_refused(tmp_path, visits, rng):
     located = LocatedTransform(fitted(TRANSFORMS["affine"], rng)[0], (512, 512), (300, 300))
     with pytest.raises(ValueError, match="fixed photograph has 512 x 512"):
         write_itk(located, tmp_path, fixed=visits.fixed.image)
+
+
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), -float("inf"), 1e-7, 1e300])
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("name", ["moving", "fixed"])
+def test_a_spacing_is_finite_and_greater_than_zero(tmp_path, value, which, name):
+    spacing = [0.01, 0.01]
+    spacing[which] = value
+    with pytest.raises(ValueError, match=r"A spacing is two numbers .* got"):
+        Spacing(*spacing)
+    words = ["itk", tmp_path / "registration.json", "--out", tmp_path / "itk", f"--{name}-spacing", *spacing]
+    done = CliRunner().invoke(cli.app, list(map(str, words)))
+    assert done.exit_code == 2 and len(done.stderr.splitlines()) == 1 and "A spacing is two numbers" in done.stderr
+    assert not (tmp_path / "itk").exists()
+
+
+@pytest.mark.parametrize("first, second", [("affine", "quadratic"), ("quadratic", "affine"), ("similarity", "cubic")])
+@pytest.mark.parametrize("suffixes", [(".mha", ".mha"), (".nii.gz", ".mha"), (".mha", ".nii.gz")])
+def test_nothing_of_an_earlier_run_stays(tmp_path, visits, rng, first, second, suffixes):
+    (tmp_path / "fixed.mha").write_text("of somebody else")
+    for name, suffix, photograph in zip((first, second), suffixes, (visits.moving.image, None)):
+        located = LocatedTransform(fitted(TRANSFORMS[name], rng)[0], (512, 512), (300, 300))
+        written = write_itk(located, tmp_path, photograph, suffix=suffix)
+        assert {path.name for path in tmp_path.iterdir()} == {path.name for path in written} | {"fixed.mha"}
+    assert (tmp_path / "fixed.mha").read_text() == "of somebody else"

@@ -4,6 +4,7 @@ import json
 import pickle
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -211,6 +212,58 @@ def test_a_missing_file_costs_its_own_pair_alone(registrar, visits, tmp_path, pl
         registrar.register_many([good], errors="ignore")
 
 
+@pytest.mark.parametrize(
+    "pairs, words",
+    [
+        (["a.jpg", "b.jpg"], "got str in place of a pair"),
+        (["ab"], "got str in place of a pair"),
+        ([b"ab", b"cd"], "got bytes in place of a pair"),
+        ([{"bytes": b"x", "path": None}] * 2, "got dict in place of a pair"),
+        ([Image.new("RGB", (80, 80))] * 2, "got Image in place of a pair"),
+        ([Path("a.jpg")], "got .*Path in place of a pair"),
+        ([("a.jpg",)], "got tuple of length 1 in place of a pair"),
+        ([("a.jpg", "b.jpg"), ["a.jpg", "b.jpg", "c.jpg"]], "got list of length 3 in place of a pair"),
+        ([()], "got tuple of length 0"),
+        (np.zeros((2, 80, 80, 3), np.uint8), "got ndarray of length 80"),
+        ([{"a.jpg", "b.jpg"}], "got set in place of a pair"),
+        ([None], "got NoneType in place of a pair"),
+        ("ab", "got a single str"),
+        ({"a.jpg": "b.jpg"}, "got a single dict"),
+        (None, "got a single NoneType"),
+        (5, "got a single int"),
+    ],
+)
+@pytest.mark.parametrize("errors", ["return", "raise"])
+def test_what_is_no_pair_is_said_before_the_work(registrar, pairs, words, errors):
+    with pytest.raises(ValueError, match=f"^`pairs` must be pairs .* of photographs, {words}"):
+        registrar.register_many(pairs, errors=errors)
+
+
+@pytest.mark.parametrize("kind", [list, iter, lambda pairs: np.stack([np.stack(pair) for pair in pairs])])
+def test_pairs_come_in_any_iterable(registrar, visits, kind):
+    pair = (visits.moving.image, visits.moving.image)
+    assert [bool(one) for one in registrar.register_many(kind([pair, pair]), batch_size=np.int64(3))] == [True, True]
+
+
+@pytest.mark.parametrize("size", [0, -1, -100, 1.5, None, "2"])
+def test_a_batch_of_no_size_is_refused(registrar, visits, size):
+    for pairs in ([], [(visits.moving.image, visits.fixed.image)]):
+        with pytest.raises(ValueError, match=rf"`batch_size` must be a whole number of at least 1, got {size!r}\."):
+            registrar.register_many(pairs, batch_size=size)
+
+
+def test_register_takes_an_extractor(registrar, registered, visits):
+    again = register(visits.moving.image, visits.fixed.image, model=registrar.extractor, effort="fast")
+    assert again.transform(registered.moving_points) == pytest.approx(registered.transform(registered.moving_points))
+
+
+@pytest.mark.parametrize("model", [None, 5, ["rootsift"], b"rootsift", object()])
+def test_what_is_neither_a_name_nor_an_extractor(model):
+    for use in (Registrar, lambda model: register("a.jpg", "b.jpg", model=model)):
+        with pytest.raises(UnknownNameError, match=f"or an extractor, not {type(model).__name__}"):
+            use(model)
+
+
 def test_matches_are_one_to_one(registrar, registered):
     matches, scores = registrar.match(registered.moving_keypoints, registered.fixed_keypoints)
     assert len(np.unique(matches[:, 0])) == len(np.unique(matches[:, 1])) == len(matches) == len(scores)
@@ -222,7 +275,7 @@ def test_unknown_names_list_the_known_ones():
         Registrar("rootsift", transform="spline")
     with pytest.raises(UnknownNameError, match=f"'orb'.*{DEFAULT_MODEL}.*rootsift"):
         Registrar("orb")
-    for name in ("no-such-model", "someone/no-such-model"):
+    for name in ("no-such-model", "someone/no-such-model", "", "a/b/c"):
         with pytest.raises(UnknownNameError, match=f"{name}.*{DEFAULT_MODEL}"):
             Registrar(name)
     with pytest.raises(UnknownNameError):

@@ -4,16 +4,16 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from ..change import compare_masks, draw_difference, draw_regions, find_change
 from ..evaluation.changes import evaluate_changes
 from ..extractor import AUTO, DEFAULT_MODEL
 from ..files import check_output_file, check_output_folder, json_text, put_results, write_text, written_aside
+from ..itk import Spacing
 from ..registrar import FAST, THOROUGH, Registrar, finish
 from ..results import save_picture
-from ..transfer import LocatedTransform, read_mask
+from ..transfer import LocatedTransform, inside_mask, read_mask
 from .options import NO_MATCH, Dtype, Effort, Engine, Fixed, JsonFile, Model, Moving, TransformName, bad_input, files_of
 
 
@@ -25,11 +25,21 @@ def change(
     moving: Moving,
     fixed: Fixed,
     out: Annotated[Path, typer.Option("--out", help="Folder for the pictures and change.json.")] = Path("out"),
-    moving_mask: Annotated[Path | None, typer.Option(help="A mask of the moving photograph, such as a lesion.")] = None,
-    fixed_mask: Annotated[Path | None, typer.Option(help="The same of the fixed photograph.")] = None,
-    days: Annotated[int, typer.Option(help="From the fixed visit to the moving one, for growth a year.")] = 0,
+    moving_mask: Annotated[
+        Path | None, typer.Option(help="A mask of the moving photograph, such as a lesion; both masks or none.")
+    ] = None,
+    fixed_mask: Annotated[
+        Path | None, typer.Option(help="The same of the fixed photograph; both masks or none.")
+    ] = None,
+    days: Annotated[
+        int, typer.Option(help="Days from the fixed visit to the moving one; gives the growth per year.")
+    ] = 0,
     spacing: Annotated[
-        tuple[float, float], typer.Option(help="Millimeters a pixel of the fixed photograph, down and across.")
+        tuple[float, float],
+        typer.Option(
+            help="Millimeters per pixel of the fixed photograph, down and across.",
+            show_default="that of a DICOM file, else unknown",
+        ),
     ] = (0.0, 0.0),
     transform: TransformName = "auto",
     effort: Effort = THOROUGH,
@@ -42,13 +52,17 @@ def change(
         masks = [mask for mask in (moving_mask, fixed_mask) if mask is not None]
         if len(masks) == 1:
             raise ValueError("Masks of both photographs are compared; one of them is missing.")
-        if min(spacing) < 0 or (0 in spacing and any(spacing)):
-            raise ValueError("A spacing has two numbers greater than 0.")
+        if any(spacing):
+            Spacing(*spacing)
         check_output_folder(out, [moving, fixed, *masks, *files_of(model)], (*PICTURES, RECORD))
+        there, here = (None if mask is None else inside_mask(read_mask(mask)) for mask in (fixed_mask, moving_mask))
         registrar = Registrar(model, transform, effort=effort, dtype=dtype, engine=engine)
         registration, (image, onto) = finish(registrar.steps(moving, fixed))
         if all(spacing):
             registration.fixed_spacing = spacing
+        for name, mask, size in (("moving", here, image.shape[:2]), ("fixed", there, onto.shape[:2])):
+            if mask is not None:
+                LocatedTransform.check_size(mask.shape, f"mask of the {name} photograph", size)
         record: dict[str, Any] = {"status": registration.status, "reason": registration.reason}
         with written_aside(out) as aside:
             if registration.transform is not None:
@@ -62,11 +76,9 @@ def change(
                 )
                 for name, picture in zip(PICTURES, pictures):
                     save_picture(picture, aside / name)
-                if moving_mask is not None and fixed_mask is not None:
+                if here is not None and there is not None:
                     located = LocatedTransform(registration.transform, image.shape[:2], onto.shape[:2])
-                    there = np.asarray(read_mask(fixed_mask).convert("L"))
-                    here = located.warp_mask(np.asarray(read_mask(moving_mask).convert("L")))
-                    growth = compare_masks(here, there, registration.fixed_spacing, days or None)
+                    growth = compare_masks(located.warp_mask(here), there, registration.fixed_spacing, days or None)
                     record["masks"] = growth.to_dict()
             written = put_results(aside, out, PICTURES if registration else (), RECORD, record)
     if not registration:
@@ -80,7 +92,7 @@ def change(
 def evaluate_change(
     root: Annotated[Path, typer.Argument(help="A folder per person with repeated photographs of one eye each.")],
     every: Annotated[int, typer.Option(min=1, help="Take every n-th pair.")] = 1,
-    seed: Annotated[int, typer.Option(help="Of the lesions.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the lesions.")] = 0,
     model: Model = DEFAULT_MODEL,
     dtype: Dtype = AUTO,
     engine: Engine = AUTO,

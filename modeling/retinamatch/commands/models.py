@@ -30,7 +30,9 @@ def convert(
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="A name from `retinamatch models`, or a folder.")],
+    model: Annotated[
+        str, typer.Argument(help="A name from `retinamatch models`, a folder, or a repository of the Hub.")
+    ],
     out: Annotated[Path, typer.Argument(help="Folder for the repository, or for the ONNX files.")],
     wanted: Annotated[
         str, typer.Option("--format", help=f"{HUB}: a repository with code; {ONNX}: an ONNX file.")

@@ -27,10 +27,17 @@ Effort = Annotated[
     str,
     typer.Option(
         "--effort",
-        help="thorough: turn what does not match as given, show it smaller, reverse its contrast; or fast.",
+        help="thorough: a pair that does not match as given is tried turned, smaller, in other channels and with "
+        "reversed contrast; fast: it is not.",
     ),
 ]
-Model = Annotated[str, typer.Option("--model", help="A name from `retinamatch models`, or a folder of a saved model.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        help="A name from `retinamatch models`, a folder of a saved model, a repository of the Hub, or a file .onnx.",
+    ),
+]
 Dtype = Annotated[
     str,
     typer.Option(

@@ -81,7 +81,7 @@ def run(
     images: Annotated[bool, typer.Option("--images", help="Write aligned photographs, masks and points.")] = False,
     change: Annotated[bool, typer.Option("--change", help="Count regions that have changed.")] = False,
     keypoints: Annotated[
-        Path | None, typer.Option("--keypoints", help="Keep keypoints in this folder, 10 MB a photograph.")
+        Path | None, typer.Option("--keypoints", help="Keep keypoints in this folder, 10 MB per photograph.")
     ] = None,
     check_identity: Annotated[
         bool, typer.Option("--check-identity", help="Find photographs that match another eye of the study.")
@@ -89,7 +89,7 @@ def run(
     retry: Annotated[
         bool, typer.Option("--retry", help="Do the pairs again that failed or could not be read, not those answered.")
     ] = False,
-    processes: Annotated[int, typer.Option("--processes", min=0, help="On this machine; 0: one a core.")] = 0,
+    processes: Annotated[int, typer.Option("--processes", min=0, help="On this machine; 0: one per core.")] = 0,
     scheduler: Annotated[
         str, typer.Option("--scheduler", help="Of Dask workers, tcp://HOST:8786 or a scheduler file, instead of here.")
     ] = "",
@@ -111,7 +111,7 @@ def run(
     typer.echo(", ".join(f"{status}: {number}" for status, number in counts.most_common()) or "no pairs")
     if outcome.done:
         typer.echo(
-            f"{outcome.done} pairs in {outcome.seconds:.0f} s, {3600 * outcome.done / outcome.seconds:.0f} an hour"
+            f"{outcome.done} pairs in {outcome.seconds:.0f} s, {3600 * outcome.done / outcome.seconds:.0f} per hour"
         )
     for mix_up in outcome.mix_ups:
         typer.echo(mix_up)

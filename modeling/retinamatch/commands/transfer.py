@@ -1,5 +1,6 @@
 """Commands that use a registration again: `apply` carries images, masks and points along, `itk` writes for ITK."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,7 @@ import typer
 from PIL import Image
 
 from ..files import check_output_file, check_output_folder, replacing, write_text
-from ..itk import Spacing, write_itk
+from ..itk import FILES, Spacing, write_itk
 from ..photographs import read_photograph
 from ..transfer import MASK_SUFFIXES, LocatedTransform, carry_mask, carry_points, read_mask, read_table
 from .options import bad_input
@@ -32,23 +33,26 @@ def apply(
         bool, typer.Option("--inverse", help="From the fixed photograph back to the moving one.")
     ] = False,
 ) -> None:
-    """Carry an image, a mask or points of the moving photograph over to the fixed one, by a kept registration."""
+    """Carry an image, a mask or points of the moving photograph over to the fixed one, by a saved registration."""
     with bad_input(ValueError, OSError):
         given = [path for path in (image, mask, points) if path is not None]
         if len(given) != 1:
             raise ValueError(f"One of --image, --mask and --points is wanted, got {len(given)} of them.")
+        _check_files(*registrations, *given)
         check_output_file(out, [*registrations, *given])
         located = LocatedTransform.load(*registrations)
         located = located.inverted() if inverse else located
         if points is not None:
+            text = read_table(points)
             try:
-                write_text(out, carry_points(located.transform, read_table(points)))
+                write_text(out, carry_points(located.transform, text))
             except ValueError as error:
                 raise ValueError(f"{points}: {error}") from None
         elif mask is not None:
-            if out.suffix.lower() not in MASK_SUFFIXES:
+            suffix = out.suffix.lower()
+            if suffix not in MASK_SUFFIXES:
                 raise ValueError(f"A mask is written as {', '.join(MASK_SUFFIXES)}, not as {out.suffix or out.name}.")
-            _save(carry_mask(located, read_mask(mask)), out)
+            _save(carry_mask(located, read_mask(mask), suffix), out)
         else:
             _save(Image.fromarray(located.warp_image(str(image))), out)
     typer.echo(out)
@@ -60,10 +64,10 @@ def itk(
     moving: Annotated[Path | None, typer.Option("--moving", help="The moving photograph, to copy upright.")] = None,
     fixed: Annotated[Path | None, typer.Option("--fixed", help="The fixed photograph, to copy upright.")] = None,
     moving_spacing: Annotated[
-        tuple[float, float], typer.Option(help="Millimeters a pixel of the moving photograph, down and across.")
+        tuple[float, float], typer.Option(help="Millimeters per pixel of the moving photograph, down and across.")
     ] = (1.0, 1.0),
     fixed_spacing: Annotated[
-        tuple[float, float], typer.Option(help="Millimeters a pixel of the fixed photograph, down and across.")
+        tuple[float, float], typer.Option(help="Millimeters per pixel of the fixed photograph, down and across.")
     ] = (1.0, 1.0),
     nifti: Annotated[bool, typer.Option("--nifti", help="The field as .nii.gz instead of .mha.")] = False,
     slices: Annotated[bool, typer.Option("--slices", help="In three dimensions, for 3D Slicer.")] = False,
@@ -71,21 +75,26 @@ def itk(
     """Write a registration for ITK, elastix and 3D Slicer: a displacement field, and a .tfm where it is a matrix."""
     with bad_input(ValueError, OSError):
         photographs = [path for path in (moving, fixed) if path is not None]
-        check_output_folder(out, [*registrations, *photographs])
-        if min(*moving_spacing, *fixed_spacing) <= 0:
-            raise ValueError("A spacing is greater than 0.")
+        spacings = Spacing(*moving_spacing), Spacing(*fixed_spacing)
+        _check_files(*registrations, *photographs)
+        check_output_folder(out, [*registrations, *photographs], FILES)
         located = LocatedTransform.load(*registrations)
         written = write_itk(
             located,
             out,
             None if moving is None else read_photograph(moving),
             None if fixed is None else read_photograph(fixed),
-            Spacing(*moving_spacing),
-            Spacing(*fixed_spacing),
+            *spacings,
             ".nii.gz" if nifti else ".mha",
             slices,
         )
     typer.echo("\n".join(str(path) for path in written))
+
+
+def _check_files(*paths: Path) -> None:
+    for path in paths:
+        if os.path.isdir(path):
+            raise ValueError(f"{path} is a folder; a file is wanted.")
 
 
 def _save(picture: Image.Image, out: Path) -> None:
