@@ -46,7 +46,7 @@ class DicomTags:
         patient: Whose it is; never to be written anywhere, `Pseudonyms.patient` is.
         eye: "right", "left", or "" where it is not said.
         date: Of the photograph; None where it is not said.
-        spacing: Millimeters a pixel, down (row) and across (column); None where it is not said.
+        spacing: Millimeters per pixel, down (row) and across (column); None where it is not said.
         field_angle: Horizontal field of view in degrees; None where it is not said.
         burnt_in: Whether something that tells whose it is may be written into the picture.
         is_photograph: Whether it is of a class that holds photographs.
@@ -151,7 +151,7 @@ def is_dicom(path: str | os.PathLike) -> bool:
 
 
 def spacing_of(source: PhotographLike | Any) -> tuple[float, float] | None:
-    """Read the millimeters a pixel, down and across, of a photograph that is a DICOM file; None of any other."""
+    """Read the millimeters per pixel, down and across, of a photograph that is a DICOM file; None of any other."""
     if not isinstance(source, str | os.PathLike) or not is_dicom(source):
         return None
     try:

@@ -71,7 +71,18 @@ def overlay(fixed: np.ndarray, aligned: np.ndarray) -> np.ndarray:
 
 
 def difference(fixed: np.ndarray, aligned: np.ndarray) -> np.ndarray:
-    """Draw aligned minus fixed where both show something: gray is equal, darker or brighter changed."""
+    """Draw aligned minus fixed where both show something: gray is equal, darker or brighter changed.
+
+    Args:
+        fixed: (H, W, 3) the fixed photograph.
+        aligned: (H, W, 3) the moving photograph on its grid, black where it shows nothing.
+
+    Returns:
+        (h, w, 3) uint8, no side longer than `MAXIMUM_SIDE`; black where one of the two shows nothing.
+
+    Raises:
+        ValueError: The two differ in size.
+    """
     fixed, aligned = _reduced_pair(fixed, aligned)
     both = _shows(fixed) & _shows(aligned)
     change = _equalized_green(aligned).astype(np.int16) - _equalized_green(fixed)
@@ -101,7 +112,18 @@ def checkerboard(fixed: np.ndarray, aligned: np.ndarray, tiles: int = 8) -> np.n
 
 
 def flicker(fixed: np.ndarray, aligned: np.ndarray) -> list[np.ndarray]:
-    """Give the two frames of a flicker comparison, equally bright: shown in turn, what moved or changed jumps."""
+    """Give the two frames of a flicker comparison, equally bright: shown in turn, what moved or changed jumps.
+
+    Args:
+        fixed: (H, W, 3) the fixed photograph.
+        aligned: (H, W, 3) the moving photograph on its grid, black where it shows nothing.
+
+    Returns:
+        The fixed photograph and the aligned one, (h, w, 3) uint8 each, no side longer than `MAXIMUM_SIDE`.
+
+    Raises:
+        ValueError: The two differ in size.
+    """
     fixed, aligned = _reduced_pair(fixed, aligned)
     return [fixed, _like(aligned, fixed)]
 

@@ -99,7 +99,10 @@ def require_torch(what: str) -> None:
         MissingTorchError: The sentence names the extra that installs it.
     """
     if not has_torch():
-        raise MissingTorchError(f"{what} needs torch: pip install 'retinamatch[torch]'.")
+        raise MissingTorchError(
+            f"{what} needs torch, the extra `torch`: "
+            "pip install 'retinamatch[torch]', or pip install '.[torch]' in a clone."
+        )
 
 
 def _download(repository: str, name: str) -> Path:

@@ -32,7 +32,10 @@ _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 class UnknownNameError(ValueError):
-    """A model or transform that does not exist; the sentence lists those that do."""
+    """A name that is not known or cannot be used; the sentence says why, or lists what is known.
+
+    Of a model, a transform, an effort, a precision, an engine or a format; or of two of them that do not go together.
+    """
 
 
 class Extractor(Protocol):
@@ -99,7 +102,7 @@ def find_model(model: str | Path) -> str | Path:
         return WEIGHTS / name
     if (Path(name) / "config.json").is_file():
         return Path(name)
-    if Path(name).is_dir():
+    if name and Path(name).is_dir():
         raise UnknownNameError(f"{name} is no folder that save_pretrained wrote: it has no config.json.")
     if _HUB_NAME.fullmatch(name) and not Path(name).exists():
         return name

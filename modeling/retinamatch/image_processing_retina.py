@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub.errors import HTTPError  # of httpx, or of httpx2, as in publishing
 from huggingface_hub.utils import get_session
 from PIL import Image, ImageDraw
 from transformers.image_processing_backends import PilBackend
@@ -69,6 +68,15 @@ class RetinaBatch(BatchFeature):
     """Output of the processor. `to` casts the pixels alone: coordinates in half precision would be off by pixels."""
 
     def to(self, *args: Any, **kwargs: Any) -> "RetinaBatch":
+        """Bring the batch to a device, and its pixels to a precision; `image_frames` stay in float32.
+
+        Args:
+            *args: As for `torch.Tensor.to`.
+            **kwargs: As for `torch.Tensor.to`.
+
+        Returns:
+            The batch itself, changed in place.
+        """
         frames = self.data.get("image_frames")
         super().to(*args, **kwargs)
         if isinstance(frames, torch.Tensor):
@@ -134,7 +142,7 @@ class RetinaImageProcessor(PilBackend):
         if isinstance(image, str) and image.startswith(("http://", "https://")):
             image = _fetch(image, timeout)
         elif isinstance(image, str) and image.startswith("data:image/"):
-            image = base64.b64decode(image.partition(",")[2])
+            image = _decoded(image)
         return read_photograph(image)
 
     def _preprocess(  # type: ignore[override]  # transformers calls it by keyword alone
@@ -257,9 +265,16 @@ def _fetch(address: str, timeout: float | None) -> bytes:
     try:
         answer = get_session().get(address, timeout=timeout, follow_redirects=True)
         answer.raise_for_status()
-    except (HTTPError, OSError) as error:
+    except Exception as error:  # of httpx, or of httpx2: of the library that this version of the Hub's client uses
         raise PhotographError(f"{address} cannot be fetched ({error}).") from error
     return answer.content
+
+
+def _decoded(address: str) -> bytes:
+    try:
+        return base64.b64decode(address.partition(",")[2])
+    except ValueError as error:
+        raise PhotographError(f"The address {address[:40]} holds no picture in base64 ({error}).") from error
 
 
 def height_and_width(size: SizeDict) -> tuple[int, int]:
@@ -268,9 +283,11 @@ def height_and_width(size: SizeDict) -> tuple[int, int]:
     Raises:
         ValueError: It says something else, such as the length of an edge.
     """
-    if not (size.height and size.width):
-        raise ValueError(f"`size` needs the keys 'height' and 'width', got {dict(size)}.")
-    return size.height, size.width
+    height, width = size.height, size.width
+    if isinstance(height, int | np.integer) and isinstance(width, int | np.integer) and min(height, width) > 0:
+        return height, width
+    given = {name: side for name, side in dict(size).items() if side is not None}
+    raise ValueError(f"`size` needs positive whole numbers 'height' and 'width', got {given}.")
 
 
 def _target_sizes(target_sizes: TargetSizes, keypoints: torch.Tensor, count: tuple[int, ...]) -> torch.Tensor:

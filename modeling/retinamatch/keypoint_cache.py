@@ -1,6 +1,6 @@
 """Keypoints that are kept: a folder in which those of each photograph are found once, for any number of pairs and runs.
 
-A file a photograph, known by the photograph's pixels, the extractor's weights and the version of this package; ten
+One file per photograph, known by the photograph's pixels, the extractor's weights and the version of this package; ten
 megabytes for a network, nearly all of them dense descriptors in half precision. Several processes and machines may use
 one folder at a time.
 """

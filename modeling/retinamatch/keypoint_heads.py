@@ -60,6 +60,7 @@ class DescriptorHead(nn.Module):
         self.upsample = nn.ConvTranspose2d(size, size, 2, stride=2)
 
     def forward(self, features: Tensor, activation: nn.Module) -> Tensor:
+        """(batch, inputs, h, w) at stride 8 -> (batch, size, 2 (h // 2 - 1), 2 (w // 2 - 1)), not normalized."""
         features = self.conv3(activation(self.conv2(activation(self.conv1(features)))))
         return self.upsample(F.normalize(features, dim=1))
 
@@ -75,6 +76,16 @@ class FineDescriptorHead(nn.Module):
         self.conv2 = nn.Conv2d(hidden, size, 1)
 
     def forward(self, fine: Tensor, coarse: Tensor, activation: nn.Module) -> Tensor:
+        """Compute the descriptor map.
+
+        Args:
+            fine: (batch, channels, h, w) at stride 4.
+            coarse: (batch, inputs - channels, h', w') at stride 8, 2 h' at least h and 2 w' at least w.
+            activation: Of the hidden channels.
+
+        Returns:
+            (batch, size, h, w), not normalized.
+        """
         coarse = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
         coarse = coarse[..., : fine.shape[2], : fine.shape[3]]
         return self.conv2(activation(self.conv1(torch.cat([coarse, fine], 1))))

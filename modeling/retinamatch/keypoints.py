@@ -106,8 +106,9 @@ def find_peaks(logits: Tensor, radius: int) -> Tensor:
         (batch, 1, height, width) bool.
     """
     peaks = _largest_around(logits, radius) == logits
-    exact = torch.float32 if logits[0].numel() < 2**24 else torch.float64
-    order = torch.arange(logits[0].numel(), 0, -1, device=logits.device, dtype=exact).view_as(logits[:1]) * peaks
+    shape = logits.shape[1:]
+    exact = torch.float32 if shape.numel() < 2**24 else torch.float64
+    order = torch.arange(shape.numel(), 0, -1, device=logits.device, dtype=exact).view(shape) * peaks
     return peaks & (_largest_around(order, radius) == order)
 
 
@@ -198,7 +199,7 @@ def detect_keypoints(
     scores = logits.sigmoid().where(allowed, torch.zeros_like(logits)).flatten(1)
     scores, index = scores.topk(min(max_keypoints, scores.shape[1]), dim=1)
     valid = scores > threshold
-    kept = int(valid.sum(1).max())
+    kept = int(valid.sum(1).max()) if len(valid) else 0
     scores, index, valid = scores[:, :kept], index[:, :kept], valid[:, :kept]
     keypoints = refine_peaks(logits[:, 0], index)
     return keypoints * valid[..., None], scores * valid, valid

@@ -40,6 +40,7 @@ class LargeKernelBlock(nn.Module):
         self.branches = nn.ModuleList(ScaledConvolution(width, width, size, gain) for size in kernel_sizes)
 
     def forward(self, features: Tensor) -> Tensor:
+        """(batch, width, h, w) -> the same shape."""
         weight, bias = self._sum()
         return features + F.conv2d(features, weight, bias, padding=weight.shape[-1] // 2)
 
@@ -72,6 +73,7 @@ class EncoderStage(nn.Module):
         self.block = LargeKernelBlock(outputs, kernel_sizes) if kernel_sizes else plain
 
     def forward(self, features: Tensor, activation: nn.Module) -> Tensor:
+        """(batch, inputs, h, w) -> (batch, outputs, h, w)."""
         return activation(self.block(activation(self.conv(features))))
 
 
@@ -91,6 +93,7 @@ class DecoderStage(nn.Module):
         self.conv2 = nn.Conv2d(skip, skip, 3, padding=1)
 
     def forward(self, features: Tensor, skip: Tensor) -> Tensor:
+        """(batch, inputs, h, w) and (batch, skip, 2 h, 2 w) -> (batch, skip, 2 h, 2 w)."""
         features = F.interpolate(features, scale_factor=2, mode="bilinear", align_corners=self.align_corners)
         if self.join:
             return F.relu(self.conv2(F.relu(self.conv1(torch.cat([features, skip], 1)))))

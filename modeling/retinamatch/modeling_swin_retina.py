@@ -86,6 +86,7 @@ class ResidualBlock(Residual):
     """A residual block by itself, on the skip connections and at the bottleneck."""
 
     def forward(self, features: Tensor) -> Tensor:
+        """(batch, inputs, height, width) -> (batch, outputs, height, width)."""
         return self.add_residual(features)
 
 
@@ -97,6 +98,7 @@ class DecoderBlock(Residual):
         self.upsample = nn.ConvTranspose2d(inputs, outputs, 2, stride=2, bias=False)
 
     def forward(self, features: Tensor, skip: Tensor) -> Tensor:
+        """(batch, inputs, h, w) and (batch, outputs, h', w'), h' <= 2 h, w' <= 2 w -> the latter's shape."""
         features = self.upsample(features)[..., : skip.shape[2], : skip.shape[3]]
         return self.add_residual(torch.cat([features, skip], 1))
 
@@ -155,9 +157,11 @@ class SwinRetinaModel(SwinRetinaPreTrainedModel, DenseKeypoints):
             `RetinaDenseOutput`; the heat map has exactly the input's height and width.
 
         Raises:
-            ValueError: When the input has the wrong number of axes or channels or is too small.
+            ValueError: When the input has the wrong number of axes or channels, holds no image or is too small.
         """
         pixel_values = self.take_input(pixel_values, smallest=16 * self.config.window_size + 1)
+        if len(pixel_values) == 0:  # the layers of transformers' Swin fail on that
+            raise ValueError("`pixel_values` must hold at least one image.")
         *maps, deepest = self.encoder(pixel_values)
         skips = [block(features) for block, features in zip(self.skips, (pixel_values, *maps))] + maps[3:]
         features, decoded = self.bottleneck(deepest), []

@@ -74,6 +74,20 @@ class DetectionSettings:
     ratio_threshold: float
     matching_temperature: float
 
+    def __post_init__(self) -> None:
+        """Reject what no keypoints come from.
+
+        Raises:
+            ValueError: A setting has a value that it cannot have; the sentence names it.
+        """
+        for name, least in (("nms_radius", 0), ("border", 0), ("max_keypoints", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"`{name}` must be a whole number of at least {least}, got {value!r}.")
+        for name in ("ratio_threshold", "matching_temperature"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"`{name}` must be above 0, got {getattr(self, name)}.")
+
 
 class NetworkExtractor:
     """An extractor around a network, whatever runs it.

@@ -1,6 +1,7 @@
 """A network as a file for ONNX Runtime, in float32 and in int8, with what `onnx_extractor` has to know beside it."""
 
 import copy
+import filecmp
 import json
 import logging
 import os
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from .extractor import FLOAT32, INT8, ONNX_FILES, UnknownNameError
 from .files import filling
 from .modeling_lk_superretina import DecoderStage, LargeKernelBlock
-from .onnx_extractor import METADATA
+from .onnx_extractor import METADATA, is_exported
 from .photographs import PhotographLike, read_photograph
 from .torch_extractor import ModelExtractor, detection_settings
 
@@ -54,7 +55,7 @@ def export_onnx(model: str | Path, folder: str | os.PathLike, photographs: Seque
 
     Args:
         model: As for `ModelExtractor`.
-        folder: Where to write; files of the same names are replaced.
+        folder: Where to write; files of the same names are replaced, and one in int8 of another network goes.
         photographs: To calibrate int8 with: their ranges of values become those of the whole numbers. 24 are taken,
             evenly; never give those that anything is measured on.
 
@@ -92,7 +93,7 @@ def export_onnx(model: str | Path, folder: str | os.PathLike, photographs: Seque
             dynamic_shapes=sides,
             verbose=False,
         )
-        file = aside / Path(ONNX_FILES[FLOAT32]).name
+        file, whole = aside / Path(ONNX_FILES[FLOAT32]).name, Path(ONNX_FILES[INT8]).name
         network = program.model_proto
         _describe(network, described)
         onnx.save(network, file)
@@ -100,7 +101,16 @@ def export_onnx(model: str | Path, folder: str | os.PathLike, photographs: Seque
             number = min(len(photographs), _CALIBRATION)
             some = (read_photograph(photographs[k * len(photographs) // number]) for k in range(number))
             inputs = (extractor.prepare(photograph).pixels[None, None] for photograph in some)
-            _quantize(file, aside / Path(ONNX_FILES[INT8]).name, inputs)
+            _quantize(file, aside / whole, inputs)
+        elif _is_stale(Path(folder) / whole, file):
+            (Path(folder) / whole).unlink()
+
+
+def _is_stale(whole: Path, file: Path) -> bool:
+    """Say whether an earlier file in int8 is of another network than a new one in float32."""
+    beside = whole.with_name(file.name)
+    same = beside.is_file() and filecmp.cmp(beside, file, shallow=False)
+    return not same and whole.is_file() and is_exported(whole)
 
 
 def _describe(network: Any, described: dict) -> None:

@@ -57,4 +57,13 @@ class OnnxExtractor(NetworkExtractor):
         return logits[:, 0], np.ascontiguousarray(maps.transpose(0, 2, 3, 1))
 
 
-__all__ = ["METADATA", "OnnxExtractor"]
+def is_exported(file: Path) -> bool:
+    """Say whether a file is a network that `retinamatch export` wrote."""
+    try:
+        OnnxExtractor(file)
+    except UnknownNameError:
+        return False
+    return True
+
+
+__all__ = ["METADATA", "OnnxExtractor", "is_exported"]

@@ -83,7 +83,7 @@ def read_photograph(source: PhotographLike) -> np.ndarray:
             NaN or values out of range.
     """
     if isinstance(source, (str, os.PathLike)):
-        return _read_file(os.fspath(source))
+        return _read_file(os.fsdecode(source))
     if isinstance(source, Mapping):
         return _read_row(source)
     if isinstance(source, (bytes, bytearray, memoryview)):
@@ -94,8 +94,7 @@ def read_photograph(source: PhotographLike) -> np.ndarray:
         return _from_pil(source, getattr(source, "filename", "") or "The picture")
     torch = sys.modules.get("torch")  # without it there is no tensor
     if torch is not None and isinstance(source, torch.Tensor):
-        tensor = source.detach().cpu()
-        source = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+        source = _from_tensor(source)
     if isinstance(source, np.ndarray):
         return _from_array(source, "The array")
     raise PhotographError(
@@ -115,12 +114,14 @@ def photograph_name(source: Any) -> str:
         source = getattr(source, "filename", "") or getattr(source, "name", "")
     if not isinstance(source, str | os.PathLike):
         return ""
-    path = Path(source)
+    path = Path(os.fsdecode(source))
     other = _other_format(str(path)) if path.is_file() else None
     return path.name if other is None else other.public_name(path)
 
 
 def _read_file(path: str) -> np.ndarray:
+    if "\0" in path:
+        raise PhotographError(f"{path!r} is no name of a file: it holds a null character.")
     if _ADDRESS.match(path) and not os.path.exists(path):
         raise PhotographError(
             f"{path[:80]} is an address (URL), not a file: download the photograph and name its file."
@@ -139,11 +140,27 @@ def _read_file(path: str) -> np.ndarray:
 
 def _read_row(row: Mapping[str, Any]) -> np.ndarray:
     stored, path = row.get("bytes"), row.get("path")
-    if stored is not None:
+    if isinstance(stored, bytes | bytearray | memoryview):
         return _decode(io.BytesIO(stored), str(path or "The photograph"))
+    if stored is not None:
+        raise PhotographError(f'"bytes" of a row are the bytes of a file, not {type(stored).__name__}.')
+    if isinstance(path, str | os.PathLike):
+        return _read_file(os.fsdecode(path))
     if path is not None:
-        return _read_file(os.fspath(path))
+        raise PhotographError(f'"path" of a row is the path of a file, not {type(path).__name__}.')
     raise PhotographError(f'A row of a photograph has "bytes" or a "path"; this one has: {", ".join(map(str, row))}.')
+
+
+def _from_tensor(tensor: "torch.Tensor") -> np.ndarray:
+    values = tensor.detach()
+    try:
+        values = values.cpu()
+        return (values.float() if values.is_floating_point() else values).resolve_conj().resolve_neg().numpy()
+    except (RuntimeError, TypeError):
+        raise PhotographError(
+            f"The tensor, {tensor.layout} of {tensor.dtype} on {tensor.device}, has no values to read one by one; a "
+            "photograph is a dense tensor."
+        ) from None
 
 
 def _read_open_file(file: Any) -> np.ndarray:
@@ -176,7 +193,7 @@ def _decode(file: str | BinaryIO, name: str) -> np.ndarray:
     if (other := _other_format(file)) is not None:
         return _from_array(other.read(file, name), name)
     try:
-        with _any_size():
+        with any_size():
             image = Image.open(file)
     except (FileNotFoundError, PermissionError):
         raise
@@ -224,7 +241,7 @@ def take_largest_page(image: Image.Image, name: str) -> None:
 
 
 @contextmanager
-def _any_size() -> Iterator[None]:
+def any_size() -> Iterator[None]:
     """Lift PIL's own limit of size, which warns at 89 megapixels, while any thread decodes; ours is checked before."""
     with _limit:
         _limits.append(Image.MAX_IMAGE_PIXELS)
@@ -243,7 +260,7 @@ def _any_size() -> Iterator[None]:
 def _from_pil(image: Image.Image, name: str) -> np.ndarray:
     check_size(image.height, image.width, name)
     try:
-        with _any_size():
+        with any_size():
             image.load()
     except _DECODER_ERRORS as error:
         raise PhotographError(f"{name} is truncated or damaged ({error}).") from None
@@ -262,7 +279,9 @@ def _from_pil(image: Image.Image, name: str) -> np.ndarray:
 def _rows_as_rgb(image: Image.Image, top: int, bottom: int) -> np.ndarray:
     """Convert some rows of a PIL image to RGB; what is transparent becomes black like the surround of the retina."""
     rows = image.crop((0, top, image.width, bottom))
-    if rows.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+    if rows.mode == "La":  # PIL brings it to no other mode
+        rows = rows.convert("LA")
+    if rows.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         rows = rows.convert("RGBA")
         return np.asarray(Image.alpha_composite(Image.new("RGBA", rows.size, (0, 0, 0, 255)), rows))[..., :3]
     return np.asarray(rows if rows.mode == "RGB" else rows.convert("RGB"))
@@ -361,6 +380,7 @@ __all__ = [
     "PhotographError",
     "PhotographLike",
     "PhotographWarning",
+    "any_size",
     "check_size",
     "photograph_name",
     "read_photograph",

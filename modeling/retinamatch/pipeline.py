@@ -52,19 +52,21 @@ class RetinaKeypointMatchingPipeline(KeypointMatchingPipeline):
         """Match one pair or many; `batch_size` pairs go through the network at once.
 
         Raises:
-            ValueError: What is given is no pair, or holds something that is none.
+            ValueError: What is given is no pair, or holds something that is none; or there is no batch of that size.
             PhotographError: A photograph cannot be read; the sentence names it.
         """
-        size = batch_size or self._batch_size or 1
+        size = next((size for size in (batch_size, self._batch_size) if size is not None), 1)
+        if not isinstance(size, int | np.integer) or size < 1:
+            raise ValueError(f"`batch_size` must be a whole number of at least 1, got {size!r}.")
         if threshold is not None:
             kwargs["threshold"] = threshold
         if isinstance(inputs, np.ndarray | torch.Tensor):
             inputs = list(inputs)
         if not isinstance(inputs, list | tuple):
-            return self._match(_chunks(_iterated(inputs), size), kwargs)
+            return self._match(_chunks(_iterated(inputs), int(size)), kwargs)
         pairs: Sequence[Any] = [inputs] if len(inputs) == 2 and not any(map(_holds_images, inputs)) else inputs
         # A list of chunks, not a generator: `num_workers` is for lists.
-        matches = list(self._match(list(_chunks(iter(pairs), size)), kwargs)) if pairs else []
+        matches = list(self._match(list(_chunks(iter(pairs), int(size))), kwargs)) if pairs else []
         return matches[0] if len(pairs) == 1 else matches
 
     def _match(self, chunks: Iterable[list[ImagePair]], options: dict[str, Any]) -> Iterator[list[Match]]:

@@ -6,7 +6,7 @@ matches it rests on, or the status "no reliable match" with a reason in words.
 """
 
 import functools
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence, Set, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -95,7 +95,7 @@ class Registrar:
             runs; see `keypoint_cache`. None keeps none.
 
     Raises:
-        UnknownNameError: The model, transform, effort, precision or engine does not exist.
+        UnknownNameError: The model, transform, device, effort, precision or engine does not exist.
         MissingTorchError: torch is needed and not installed.
     """
 
@@ -110,6 +110,8 @@ class Registrar:
         engine: str = AUTO,
     ):
         self.transform, self.effort = check_transform(transform), check_effort(effort)
+        if not (isinstance(model, str | Path) or hasattr(model, "ratio")):
+            raise UnknownNameError(f"A model is a name, a folder, a file or an extractor, not {type(model).__name__}.")
         extractor = find_extractor(model, device, dtype, engine) if isinstance(model, str | Path) else model
         self.extractor = extractor if cache is None else CachedExtractor(extractor, cache)
         # Other views of photographs are those of one pair, and not kept.
@@ -131,7 +133,16 @@ class Registrar:
             return self.extractor.find([ahead.prepared(number) for number in range(len(photographs))])
 
     def match(self, moving: Keypoints, fixed: Keypoints, ratio: float | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Match two sets of keypoints with the thresholds of the extractor, or another ratio; see `match_keypoints`."""
+        """Match two sets of keypoints with the thresholds of the extractor; see `match_keypoints`.
+
+        Args:
+            moving: Keypoints of the moving photograph.
+            fixed: Keypoints of the fixed photograph.
+            ratio: Another one than the extractor's; see `Extractor.ratio`.
+
+        Returns:
+            (M, 2) int64 rows of the moving and of the fixed keypoints, and (M,) float32 scores in (0, 1].
+        """
         ratio = self.extractor.ratio if ratio is None else ratio
         return match_keypoints(moving, fixed, ratio, self.extractor.temperature)
 
@@ -151,6 +162,9 @@ class Registrar:
             points: Three or more places that a person set, for photographs that are not registered without: rows of x
                 and y in pixels of the moving photograph, x and y in pixels of the fixed one. The outcome is judged as
                 always, and its evidence says that it started from them.
+
+        Returns:
+            The outcome, true where the pair is registered.
 
         Raises:
             PhotographError: A photograph cannot be read; the sentence names it.
@@ -235,10 +249,13 @@ class Registrar:
 
         Raises:
             PhotographError: A photograph cannot be read, and errors are raised.
+            ValueError: There is something else than pairs, or no batch of that size.
         """
         if errors not in ("return", "raise"):
             raise ValueError(f'`errors` must be "return" or "raise", got {errors!r}.')
-        pairs = list(pairs)
+        if not isinstance(batch_size, int | np.integer) or batch_size < 1:
+            raise ValueError(f"`batch_size` must be a whole number of at least 1, got {batch_size!r}.")
+        pairs = _checked_pairs(pairs)
         outcomes: list[Registration | FailedRegistration] = []
         with tqdm(total=len(pairs), unit="pair", disable=not progress) as bar:
             for start in range(0, len(pairs), batch_size):
@@ -268,6 +285,9 @@ class Registrar:
             photographs: The moving and the fixed photograph, (H, W, 3) uint8 RGB each, or a function that gives them:
                 where the keypoints do not match and the effort is thorough, other views of them are tried, unless there
                 are points. What `views` made of a photograph of many pairs keeps its views for all of them.
+
+        Returns:
+            The outcome, true where the pair is registered.
 
         Raises:
             UnknownNameError: The transform does not exist.
@@ -312,6 +332,9 @@ class Registrar:
         Args:
             photograph: (H, W, 3) uint8 RGB.
             keypoints: Of the photograph as it is given, where they are known.
+
+        Returns:
+            What `register_keypoints` takes in the place of the photograph.
         """
         return PhotographViews(self._of_views, photograph, keypoints)
 
@@ -445,14 +468,14 @@ def register(
     moving: PhotographLike,
     fixed: PhotographLike,
     transform: str = "auto",
-    model: str | Path = DEFAULT_MODEL,
+    model: str | Path | Extractor = DEFAULT_MODEL,
     effort: str = THOROUGH,
     points: ArrayLike | None = None,
 ) -> Registration:
     """Register one pair of photographs; the model is loaded at the first call and kept.
 
     Args:
-        moving: The photograph that is mapped: path, PIL image, array or tensor.
+        moving: The photograph that is mapped: path, bytes, open file, PIL image, array, tensor, or row of `datasets`.
         fixed: The photograph that it is mapped onto.
         transform: "auto" or the name of a class of transforms.
         model: As for `Registrar`.
@@ -464,11 +487,14 @@ def register(
 
     Raises:
         PhotographError: A photograph cannot be read; the sentence names it.
-        UnknownNameError: The model or the transform does not exist.
+        UnknownNameError: The model, the transform or the effort does not exist.
+        MissingTorchError: torch is needed and not installed.
         ValueError: The points are no rows of four numbers, or lie outside of the photographs.
     """
     check_transform(transform)
-    return _cached_registrar(str(model), check_effort(effort)).register(moving, fixed, transform, points)
+    named = isinstance(model, str | Path)
+    registrar = _cached_registrar(str(model), check_effort(effort)) if named else Registrar(model, effort=effort)
+    return registrar.register(moving, fixed, transform, points)
 
 
 def check_inside(points: np.ndarray, photographs: tuple[np.ndarray, np.ndarray]) -> None:
@@ -519,6 +545,24 @@ class _Ahead:
 
 def _read(source: PhotographLike | Callable[[], np.ndarray]) -> np.ndarray:
     return source() if callable(source) else read_photograph(source)
+
+
+def _checked_pairs(pairs: Iterable[Any]) -> list[tuple[PhotographLike, PhotographLike]]:
+    """List pairs, each made sure to be one: a path, a row or any other photograph alone is none.
+
+    Raises:
+        ValueError: There is something else; the sentence says what.
+    """
+    wanted = "`pairs` must be pairs (moving, fixed) of photographs"
+    if isinstance(pairs, str | bytes | Mapping) or not isinstance(pairs, Iterable):
+        raise ValueError(f"{wanted}, got a single {type(pairs).__name__}.")
+    listed = list(pairs)
+    for pair in listed:
+        if isinstance(pair, str | bytes | Mapping | Set) or not isinstance(pair, Sized):
+            raise ValueError(f"{wanted}, got {type(pair).__name__} in place of a pair.")
+        if len(pair) != 2:
+            raise ValueError(f"{wanted}, got {type(pair).__name__} of length {len(pair)} in place of a pair.")
+    return listed
 
 
 def check_transform(name: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from .photographs import PhotographError, PhotographLike, _any_size, check_size, read_photograph
+from .photographs import PhotographError, PhotographLike, any_size, check_size, read_photograph
 from .transforms import Affine, Transform, read_record
 
 
@@ -155,7 +155,7 @@ def read_mask(path: str | os.PathLike) -> Image.Image:
             that PIL would change.
     """
     try:
-        with _any_size(), Image.open(path) as image:
+        with any_size(), Image.open(path) as image:
             check_size(image.height, image.width, str(path))
             stored = " ".join(str(tile[3]) for tile in image.tile)
             upright = ImageOps.exif_transpose(image)

@@ -33,8 +33,8 @@ ERROR_RATES = """**How often this is wrong**, measured with the default threshol
 | lk-superretina-small | 100 of 100 | 0 of 1,125 |
 <!-- /figures -->
 
-Different eyes, and mirror images of one, of five sources, as they are and on a white surround, counted before the last
-change of the estimator; the documentation counts fewer since, and stamps, watermarks and tiles:
+Different eyes, and mirror images of one, of five sources, as they are, blurred, on a white surround and with the same
+stamp; the greatest figures of all of them. The documentation counts other patterns too:
 
 <!-- figures: impostors impostors_at_size/lk-superretina-small.json -->
 | model | pairs | condition | number | accepted | rate below | agreeing | share | excess | alike | correlation |

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -13,7 +14,7 @@ from retinamatch import LKSuperRetinaConfig, LKSuperRetinaForKeypointDetection, 
 from retinamatch.engines import find_extractor, find_onnx
 from retinamatch.extractor import WEIGHTS, UnknownNameError
 from retinamatch.onnx_export import export_onnx
-from retinamatch.onnx_extractor import OnnxExtractor
+from retinamatch.onnx_extractor import METADATA, OnnxExtractor
 from retinamatch.torch_extractor import ModelExtractor
 from tests.helpers.paths import REPOSITORY
 
@@ -118,6 +119,21 @@ def test_what_does_not_go_together_is_said_in_one_sentence(tmp_path, choices, wo
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "name, value",
+    [("nms_radius", -1), ("nms_radius", "x"), ("border", -3), ("max_keypoints", 0), ("ratio_threshold", 0)],
+)
+def test_settings_in_a_file_that_no_network_can_have(tmp_path, name, value):
+    network = onnx.load(find_onnx("lk-superretina-small"))
+    entry = next(one for one in network.metadata_props if one.key == METADATA)
+    described = json.loads(entry.value)
+    described["detection"][name] = value
+    entry.value = json.dumps(described)
+    onnx.save(network, tmp_path / "edited.onnx")
+    with pytest.raises(UnknownNameError, match=f"edited.onnx is no network .*: `{name}` must be .*, got {value!r}"):
+        find_extractor(tmp_path / "edited.onnx")
+
+
 WITHOUT_TORCH = """
 import json, sys
 sys.modules.update(dict.fromkeys(["torch", "transformers", "safetensors", "huggingface_hub"]))  # None: not to be had
@@ -159,7 +175,7 @@ def test_the_core_runs_without_torch(example_pair, tmp_path):
     assert record["transform"]["class"] == "quadratic"
     assert record["transform"]["coefficients"] == pytest.approx(np.array(wanted.transform.coefficients), abs=0.02)
     assert answers["models"][0] == 0 and "lk-superretina-small (default)" in answers["models"][1]
-    extra = "needs torch: pip install 'retinamatch[torch]'."
+    extra = "needs torch, the extra `torch`: pip install 'retinamatch[torch]', or pip install '.[torch]' in a clone."
     for name in ("engine", "dtype", "convert", "export"):
         code, words = answers[name]
         assert code == 2 and words.startswith("retinamatch: ") and extra in words and words.count("\n") < 3, answers[
@@ -173,7 +189,6 @@ def test_the_core_runs_without_torch(example_pair, tmp_path):
 def test_the_files_that_travel_were_made_from_the_weights_that_travel():
     folder = WEIGHTS / "lk-superretina-small"
     head = ModelExtractor(folder, dtype="float32").model.base_model.heatmap
-    import onnx
 
     stored = {one.name: onnx.numpy_helper.to_array(one) for one in onnx.load(find_onnx(folder)).graph.initializer}
     assert any(one.shape == head.weight.shape and np.allclose(one, head.weight.detach()) for one in stored.values())

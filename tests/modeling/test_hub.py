@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -21,8 +22,11 @@ from retinamatch import (
     SwinRetinaForKeypointMatching,
     known_models,
 )
-from retinamatch.extractor import WEIGHTS
-from retinamatch.hub import save_repository
+from retinamatch.engines import find_extractor
+from retinamatch.extractor import WEIGHTS, UnknownNameError
+from retinamatch.files import OutputError
+from retinamatch.hub import export_repository, save_repository
+from retinamatch.onnx_export import export_onnx
 
 
 SIZE = {"height": 128, "width": 128}
@@ -153,6 +157,93 @@ def test_the_same_as_remote_code_without_the_package(family, repository, photos,
     model = AutoModelForKeypointMatching.from_pretrained(repository, trust_remote_code=False)
     with torch.inference_mode():
         assert total == pytest.approx(model(**inputs).keypoints.double().sum().item(), rel=1e-4)
+
+
+def onnx_files(folder):
+    """Put ONNX files of ours beside a model, as if they were its own."""
+    shutil.copytree(WEIGHTS / "lk-superretina-small" / "onnx", folder / "onnx", dirs_exist_ok=True)
+
+
+def everything(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("source", ["another family", "other weights", "another processor"])
+def test_nothing_of_an_earlier_export_stays_beside_another_model(tmp_path, source):
+    out = tmp_path / "out"
+    save_repository(build("lk_superretina"), RetinaImageProcessor(size=SIZE), out)
+    onnx_files(out)
+    (out / "README.md").write_text((WEIGHTS / "swin-retina" / "README.md").read_text())
+    theirs = {
+        "notes.txt": "mine",
+        "series.py": "mine",
+        "onnx/other.onnx": "mine",
+        "modeling_own.py": "from .series import x",
+    }
+    for name, text in theirs.items():
+        (out / name).write_text(text)
+    model = build("swin_retina" if source == "another family" else "lk_superretina")
+    if source == "other weights":
+        with torch.no_grad():
+            model.base_model.heatmap.bias.add_(1.0)
+    size = {"height": 144, "width": 144} if source == "another processor" else SIZE
+    save_repository(model, RetinaImageProcessor(size=size), tmp_path / "model", remote_code=False)
+    export_repository(tmp_path / "model", out)
+    export_repository(tmp_path / "model", tmp_path / "fresh")
+    assert everything(out) == everything(tmp_path / "fresh") | theirs.keys()
+    assert all((out / name).read_text() == text for name, text in theirs.items())
+    with pytest.raises(UnknownNameError, match="has no onnx/model.onnx"):
+        find_extractor(out, engine="onnx")
+
+
+@pytest.mark.parametrize("family", FAMILIES, indirect=True)
+def test_the_same_export_again_keeps_its_onnx_files_and_a_card_of_ones_own(family, tmp_path):
+    for _ in range(2):
+        save_repository(build(family), RetinaImageProcessor(size=SIZE), tmp_path / "model", remote_code=False)
+        export_repository(tmp_path / "model", tmp_path / "out")
+        if not (tmp_path / "out" / "onnx").exists():
+            onnx_files(tmp_path / "out")
+            (tmp_path / "out" / "README.md").write_text("mine")
+    assert {"onnx/model.onnx", "README.md"} <= everything(tmp_path / "out")
+
+
+@pytest.mark.parametrize("config", ["", "[]", "{}", '{"model_type": "bert"}', "bert with code", "ours with a way out"])
+def test_an_export_removes_nothing_that_no_export_wrote(tmp_path, config):
+    out = tmp_path / "out" / "in"
+    (out / "onnx").mkdir(parents=True)
+    kept = [out / "modeling_mine.py", out / "mine.py", out / "onnx" / "model.onnx", tmp_path / "out" / "far.py"]
+    for path in kept:
+        path.write_text("from .mine import x\nfrom ./../far import y\n" if path == kept[0] else "mine")
+    if config.startswith(("bert", "ours")):
+        kind, module = ("bert", "modeling_mine") if config.startswith("bert") else ("swin_retina", "/../far")
+        config = json.dumps({"model_type": kind, "auto_map": {"AutoModel": f"{module}.Model"}})
+    if config:
+        (out / "config.json").write_text(config)
+    save_repository(build("lk_superretina"), RetinaImageProcessor(size=SIZE), out)
+    assert all(path.exists() for path in kept)
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_an_export_leaves_the_files_of_its_model_alone(tmp_path, link):
+    save_repository(build("lk_superretina"), RetinaImageProcessor(size=SIZE), tmp_path / "model")
+    onnx_files(tmp_path / "model")
+    before = everything(tmp_path / "model")
+    (tmp_path / "out" / "onnx").mkdir(parents=True)
+    link(tmp_path / "model" / "onnx" / "model_int8.onnx", tmp_path / "out" / "onnx" / "model_int8.onnx")
+    with pytest.raises(OutputError, match="would overwrite the input"):
+        export_repository(tmp_path / "model", tmp_path / "out")
+    assert everything(tmp_path / "model") == before and everything(tmp_path / "out") == {"onnx/model_int8.onnx"}
+
+
+def test_a_new_onnx_file_and_an_earlier_one_in_int8(tmp_path):
+    save_repository(build("lk_superretina"), RetinaImageProcessor(size=SIZE), tmp_path / "model", remote_code=False)
+    onnx_files(tmp_path)
+    out = tmp_path / "onnx"
+    export_onnx(tmp_path / "model", out)
+    assert everything(out) == {"model.onnx"}
+    shutil.copy(out / "model.onnx", out / "model_int8.onnx")
+    export_onnx(tmp_path / "model", out)
+    assert everything(out) == {"model.onnx", "model_int8.onnx"}
 
 
 def test_shipped_weights_are_hub_repositories():

@@ -50,6 +50,14 @@ class TestLargestAround:
         assert torch.equal(_largest_around(values, radius), pooled)
 
 
+@pytest.mark.parametrize("shape", [(40, 40), (17, 90)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_an_empty_batch_has_no_keypoints(shape, masked):
+    mask = torch.ones(0, *shape) if masked else None
+    keypoints, scores, valid = detect_keypoints(torch.zeros(0, 1, *shape), mask, **SETTINGS)
+    assert keypoints.shape == (0, 0, 2) and scores.shape == valid.shape == (0, 0)
+
+
 class TestErode:
     def test_takes_the_rim_and_the_image_border(self):
         mask = torch.ones(1, 1, 20, 30)

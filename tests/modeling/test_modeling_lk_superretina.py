@@ -191,6 +191,15 @@ class TestHeads:
                 assert (together.matches[i, :, k:] == -1).all()
                 assert torch.allclose(together.matching_scores[i, :, :k], alone.matching_scores[0], atol=1e-4)
 
+    @pytest.mark.parametrize("stride", [4, 8])
+    @pytest.mark.parametrize("batch", [(0,), (0, 2)])
+    @pytest.mark.parametrize("model_class", [LKSuperRetinaForKeypointDetection, LKSuperRetinaForKeypointMatching])
+    def test_an_empty_batch_has_empty_outputs(self, model_class, batch, stride):
+        pairs = model_class is LKSuperRetinaForKeypointMatching
+        found = peaky(model_class, descriptor_stride=stride)(torch.zeros(*(batch if pairs else (0,)), 1, 64, 72))
+        assert found.keypoints.shape == ((0, 2, 0, 2) if pairs else (0, 0, 2))
+        assert all(values.shape[0] == 0 for values in found.values())
+
     def test_an_odd_number_of_images_is_refused(self):
         with pytest.raises(ValueError, match="even"):
             LKSuperRetinaForKeypointMatching(LKSuperRetinaConfig(**TINY))(torch.randn(3, 1, 64, 64))

@@ -167,7 +167,14 @@ class TestDense:
         assert seen == {name: (-(-65 // stride), -(-99 // stride)) for name, stride in strides.items()}
 
     @pytest.mark.parametrize(
-        "shape, word", [((1, 3, 64, 64), "shape"), ((64, 64), "shape"), ((1, 1, 48, 64), "at least 49 x 49")]
+        "shape, word",
+        [
+            ((1, 3, 64, 64), "shape"),
+            ((64, 64), "shape"),
+            ((1, 1, 48, 64), "at least 49 x 49"),
+            ((0, 1, 64, 64), "at least one image"),
+            ((0, 1, 200, 64), "at least one image"),
+        ],
     )
     def test_wrong_input_is_said(self, shape, word):
         with pytest.raises(ValueError, match=word):

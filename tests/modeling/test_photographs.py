@@ -45,6 +45,21 @@ def test_color_modes(rgb, mode):
     assert np.abs(photo.astype(int) - rgb).mean() < (4 if mode == "P" else 2)
 
 
+@pytest.mark.parametrize(
+    "mode",
+    "1 L P RGB RGBA CMYK YCbCr LAB HSV I F LA PA RGBX RGBa La I;16 I;16B".split(),
+)
+def test_every_mode_of_pil_is_read(mode):
+    assert read_photograph(Image.new(mode, (90, 70))).shape == (70, 90, 3)
+
+
+def test_premultiplied_gray_is_gray_on_black(gray):
+    alpha = np.broadcast_to(np.linspace(0, 255, gray.shape[1]).astype(np.uint8), gray.shape[:2])
+    picture = Image.merge("LA", [Image.fromarray(gray[..., 0]), Image.fromarray(alpha)])
+    found, wanted = read_photograph(picture.convert("La")), read_photograph(picture)
+    assert np.abs(found.astype(int) - wanted).max() <= 3
+
+
 def test_gray_modes(gray):
     level = Image.fromarray(gray[..., 0])
     for image in (level, level.convert("LA"), level.convert("P")):
@@ -183,6 +198,11 @@ def test_files_broken_anywhere_raise_one_error(rng, tmp_path, suffix):
         (np.zeros((0, 0, 3), np.uint8), "0 x 0 pixels"),
         (np.zeros((70, 70), complex), "complex"),
         (np.full((70, 70), "a"), "not gray levels"),
+        (torch.zeros(3, 70, 70, device="meta"), "dense tensor"),
+        (torch.zeros(70, 70, device="meta"), "torch.float32 on meta"),
+        (torch.rand(70, 70).to_sparse(), "torch.sparse_coo"),
+        (torch.rand(3, 70, 70).to_sparse(), "dense tensor"),
+        (torch.rand(70, 70, dtype=torch.complex64).conj(), "complex"),
         (42, "not int"),
         (None, "not NoneType"),
     ],
@@ -280,6 +300,14 @@ def test_a_file_is_not_taken_for_an_address(name):
         ({"bytes": None, "path": "a.png"}, "a.png does not exist"),
         ({"bytes": None, "path": None}, 'has "bytes" or a "path"'),
         ({"image": 3}, "this one has: image"),
+        ({"bytes": "abc"}, "row are the bytes of a file, not str"),
+        ({"bytes": [1], "path": "a.png"}, "row are the bytes of a file, not list"),
+        ({"bytes": None, "path": 5}, "row is the path of a file, not int"),
+        ({"path": b"a.png"}, "row is the path of a file, not bytes"),
+        ({"path": "a\0b.jpg"}, "holds a null character"),
+        ("a\0b.jpg", "holds a null character"),
+        (Path("a") / "\0", "holds a null character"),
+        ("\0", "holds a null character"),
         (io.StringIO("text"), "open as text"),
         (io.BytesIO(b"x"), "not an image"),
     ],

@@ -202,6 +202,37 @@ def test_what_is_no_pair(matcher, wrong, words):
     assert "Matching takes two photographs [a, b]" in str(error.value)
 
 
+@pytest.mark.parametrize("size", [0, -1, 1.5, "2"])
+def test_a_batch_of_no_size_is_refused(matcher, folder, oblong, size):
+    pair = [oblong[0], oblong[1]]
+    for inputs in (pair, [pair], [], iter([pair])):
+        with pytest.raises(ValueError, match=rf"`batch_size` must be a whole number of at least 1, got {size!r}\."):
+            matcher(inputs, batch_size=size)
+    with pytest.raises(ValueError, match="`batch_size`"):
+        pipeline(TASK, model=str(folder), batch_size=size)(pair)
+
+
+@pytest.mark.parametrize(
+    "address, words",
+    [
+        ("data:image/png;base64,abc", "holds no picture in base64"),
+        ("data:image/png;base64,abcde", "holds no picture in base64"),
+        ("data:image/png;base64,é", "holds no picture in base64"),
+        ("data:image/png;base64,@@@", "is not an image"),
+        ("data:image/png", "is not an image"),
+        ("data:text/plain,abc", "is an address"),
+        ("http://a\0b", "cannot be fetched"),
+        ("http://", "cannot be fetched"),
+        ("https://é..x/", "cannot be fetched"),
+    ],
+)
+def test_addresses_that_hold_no_photograph(matcher, oblong, address, words):
+    for pair in ([address, oblong[0]], [oblong[0], address]):
+        with pytest.raises(PhotographError, match=words) as error:
+            matcher(pair)
+        assert "\n" not in str(error.value)
+
+
 def test_photographs_that_cannot_be_read_are_named(matcher, tmp_path, monkeypatch):
     with pytest.raises(PhotographError, match=r"missing.png does not exist"):
         matcher([tmp_path / "missing.png", tmp_path / "other.png"])

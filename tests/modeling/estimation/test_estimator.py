@@ -1,3 +1,4 @@
+import functools
 import json
 from dataclasses import replace
 
@@ -451,23 +452,33 @@ def test_residual_and_shape_are_of_the_transform_that_is_given(network_keypoints
     assert found.overlap == found.evidence["overlap"] == overlap
 
 
-def through_a_lens(visits, strength):
-    """The visits, and places of both, with the moving one seen through a lens."""
+@pytest.fixture(scope="module")
+def through_a_lens(visits, network_keypoints):
+    """The moving visit seen through a lens: its places, those of the fixed one, and the keypoints of both."""
     points, truth = visits.shared_keypoints()
-    return distorted(AnnotatedPair("lens", visits.moving.image, visits.fixed.image, points, truth), strength)
+    plain = AnnotatedPair("lens", visits.moving.image, visits.fixed.image, points, truth)
+    registrars = {"network": Registrar(), "rootsift": Registrar("rootsift")}
+    fixed = {"network": network_keypoints[1], "rootsift": rootsift_keypoints(visits.fixed.image)}
+
+    @functools.cache
+    def look(model, strength):
+        pair = distorted(plain, strength)
+        return pair.moving_points, truth, registrars[model].keypoints([pair.moving])[0], fixed[model]
+
+    return look
 
 
-@pytest.mark.parametrize("model", ["lk-superretina-small", "rootsift"])
-@pytest.mark.parametrize("strength", [-0.15, -0.05, 0.1])
-def test_a_lens_that_distorts_is_followed(visits, model, strength):
+@pytest.mark.parametrize(
+    "model, strength", [("network", -0.15), ("network", -0.05), ("network", 0.1), ("rootsift", -0.15)]
+)
+def test_a_lens_that_distorts_is_followed(through_a_lens, model, strength):
     """Toward the rim matches lie beyond what is looked for around a quadratic transform."""
-    pair = through_a_lens(visits, strength)
-    moving, fixed = Registrar(model).keypoints([pair.moving, pair.fixed])
+    points, truth, moving, fixed = through_a_lens(model, strength)
     found, before = run(moving, fixed), run(moving, fixed, distorted=0.0)
     assert found.accepted and found.transform.name == "cubic"
 
     def off(one):
-        return np.linalg.norm(one.transform(pair.moving_points) - pair.fixed_points, axis=1).mean()
+        return np.linalg.norm(one.transform(points) - truth, axis=1).mean()
 
     assert off(found) < 1.5 and off(found) < off(before) + 0.1
     if strength == -0.15:
@@ -477,17 +488,16 @@ def test_a_lens_that_distorts_is_followed(visits, model, strength):
 
 
 @pytest.mark.parametrize("transform", ["similarity", "homography", "quadratic"])
-def test_what_a_class_cannot_follow_counts_in_its_precision(visits, transform):
-    pair = through_a_lens(visits, -0.15)
-    moving, fixed = Registrar().keypoints([pair.moving, pair.fixed])
+def test_what_a_class_cannot_follow_counts_in_its_precision(through_a_lens, transform):
+    points, truth, moving, fixed = through_a_lens("network", -0.15)
     found, best = run(moving, fixed, transform), run(moving, fixed)
     assert found.accepted and found.transform.name == transform
-    off = np.linalg.norm(found.transform(pair.moving_points) - pair.fixed_points, axis=1)
+    off = np.linalg.norm(found.transform(points) - truth, axis=1)
     assert 0.4 < np.sqrt((off**2).mean()) / found.evidence["precision"] < 2.5
     assert found.evidence["precision"] > 3 * best.evidence["precision"]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_without_a_lens_nothing_is_looked_for_again(seed):
     pair = visits(np.random.default_rng(seed), turned)
     plain = run(*pair)
