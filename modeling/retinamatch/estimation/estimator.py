@@ -181,7 +181,7 @@ def _estimate(
     if not impossible_shape(evidence, settings):
         fine, prior, agreement = _look_closer(agreed, base, prior, moving, fixed, enough, settings)
     prior = _extended(prior, base, fine, moving, fixed, settings)
-    fitted = _fitted(kind, agreed, fine, prior)
+    fitted = _fitted(kind, agreed, fine, prior, settings)
     shaped = evidence.with_shape(moving, fixed, fitted.transform)
     evidence = replace(shaped, plane_error=_plane_error(fitted.held_out))
     if agreement is not None:
@@ -303,9 +303,11 @@ class _Fitted:
     transform: Transform
 
 
-def _fitted(kind: type[Transform] | None, agreed: _Agreed, fine: _Agreed, prior: _Prior) -> _Fitted:
+def _fitted(
+    kind: type[Transform] | None, agreed: _Agreed, fine: _Agreed, prior: _Prior, settings: EstimationSettings
+) -> _Fitted:
     held_out = _held_out_errors(fine, prior)
-    kind = kind or _richest_class(held_out)
+    kind = kind or _richest_class(held_out, _asks_for_cubic(held_out, _distorted(fine, settings)))
     return _Fitted(agreed, fine, prior, held_out, kind, _fit(kind, fine.moving, fine.fixed, fine.weights, prior))
 
 
@@ -440,12 +442,13 @@ def _follow_lens(
             return kept
         wide = replace(settings, refine_reaches=settings.wide_reaches)
         fine = _refine_densely(agreed, _NO_PRIOR, moving, fixed, wide, Cubic)
-        found = _fitted(kind, agreed, fine, _NO_PRIOR)
+        found = _fitted(kind, agreed, fine, _NO_PRIOR, settings)
     except UndeterminedError:
         return kept
     shaped = evidence.with_shape(moving, fixed, found.transform)
     more = np.count_nonzero(fine.weights) > np.count_nonzero(fitted.fine.weights)
-    if not more or not _asks_for_cubic(found.held_out, settings.distorted) or impossible_shape(shaped, settings):
+    asked = _asks_for_cubic(found.held_out, _distorted(fine, settings))
+    if not more or not asked or impossible_shape(shaped, settings):
         return kept
     if agreement is not None:
         assert moving.picture is not None and fixed.picture is not None
@@ -473,6 +476,10 @@ def _asks_for_cubic(held_out: dict[str, float], below: float) -> bool:
     """Say whether a cubic transform has an error so many times that of a quadratic one in matches held out."""
     cubic, quadratic = (held_out.get(kind.name) for kind in (Cubic, Quadratic))
     return cubic is not None and quadratic is not None and cubic < below * quadratic
+
+
+def _distorted(fine: _Agreed, settings: EstimationSettings) -> float:
+    return settings.distorted if len(fine.moving) >= settings.plenty else settings.clearly_distorted
 
 
 def _shift(transform: Transform, moving: Keypoints, fixed: Keypoints) -> PictureShift:
@@ -720,8 +727,14 @@ def _held_out_errors(agreed: _Agreed, prior: _Prior) -> dict[str, float]:
     return errors
 
 
-def _richest_class(errors: dict[str, float]) -> type[Transform]:
-    """Choose the richest class of which the held-out error is not above the smallest one."""
+def _richest_class(errors: dict[str, float], cubic: bool) -> type[Transform]:
+    """Choose the richest class of which the held-out error is not above the smallest one.
+
+    A `cubic` one only where it is clearly better than a quadratic one: on an eye without a lens between it gains
+    nothing, and of poor matches it follows the noise.
+    """
+    if Quadratic.name in errors and not cubic:
+        errors = {name: error for name, error in errors.items() if name != Cubic.name}
     if not errors:
         return TRANSFORMS["similarity"]
     good = [name for name, error in errors.items() if error <= _EQUAL * min(errors.values())]

@@ -31,7 +31,10 @@ class EstimationSettings:
         far_moved: Median distance by which it moves the moving keypoints then.
         lens_rounds: Guided searches around a cubic transform, at most, where one lens may distort more than the other.
         distorted: Error of a cubic transform in matches held out, as a fraction of that of a quadratic one, below which
-            one does. Pairs of `fire_dev` are above .96, with a distortion of 5 per cent drawn on one of them below .82.
+            one does, and "auto" takes the cubic one. Pairs of `fire_dev` are above .96, with a distortion of 5 per cent
+            drawn on one of them below .82.
+        clearly_distorted: The same where fewer than `plenty` matches are located: those of two small files, which
+            follow what their compression did, are at .84.
         minimum_similarity: Cosine of two descriptors below which the dense refinement has found nothing.
         inlier_radius: Distance at which a match agrees with the quadratic transform.
         minimum_agreeing: Least number of the given matches that agree.
@@ -94,6 +97,7 @@ class EstimationSettings:
     far_moved: float = 1.5
     lens_rounds: int = 4
     distorted: float = 0.9
+    clearly_distorted: float = 0.7
     minimum_similarity: float = 0.5
     inlier_radius: float = 3.0
     minimum_agreeing: int = 10

@@ -474,7 +474,7 @@ def through_a_lens(visits, network_keypoints):
 def test_a_lens_that_distorts_is_followed(through_a_lens, model, strength):
     """Toward the rim matches lie beyond what is looked for around a quadratic transform."""
     points, truth, moving, fixed = through_a_lens(model, strength)
-    found, before = run(moving, fixed), run(moving, fixed, distorted=0.0)
+    found, before = run(moving, fixed), run(moving, fixed, distorted=0.0, clearly_distorted=0.0)
     assert found.accepted and found.transform.name == "cubic"
 
     def off(one):
@@ -501,7 +501,7 @@ def test_what_a_class_cannot_follow_counts_in_its_precision(through_a_lens, tran
 def test_without_a_lens_nothing_is_looked_for_again(seed):
     pair = visits(np.random.default_rng(seed), turned)
     plain = run(*pair)
-    again = run(*pair, distorted=0.0)
+    again = run(*pair, distorted=0.0, clearly_distorted=0.0)
     assert np.array_equal(plain.matches, again.matches)
     assert np.allclose(plain.transform(pair[0].points), again.transform(pair[0].points))
 
