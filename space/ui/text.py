@@ -93,6 +93,7 @@ JavaScript or curl. As tools for agents (MCP): `<address of this page>/gradio_ap
 Code and weights: Apache-2.0. Trained on HRF (CC BY 4.0), CHASE_DB1 (CC BY 4.0) and photographs rendered by this
 project; the examples on this page are rendered too. FIRE and RIDB serve to measure.
 """
+_NOT_ASKED = "not looked at"
 NOT_MEASURED = "The error rates were measured with the default thresholds; yours differ."
 NOTHING_TO_SHOW = "There is no reliable match, so there is nothing to lay over the fixed photograph."
 NO_HEATMAP = "RootSIFT has no heat map."
@@ -248,12 +249,15 @@ def _what_may_speak_against(outcome: Outcome) -> list[dict]:
     ]
 
 
+def _sign(one: dict) -> str:
+    if one["found"] == _NOT_ASKED:
+        return ""
+    return "✓ met" if one["met"] else "✗ not met"
+
+
 def identity_table(outcome: Outcome) -> str:
     """Write the same as a table."""
-    rows = [
-        [one["condition"], one["at_least"], one["found"], "✓ met" if one["met"] else "✗ not met"]
-        for one in identity_rule(outcome)
-    ]
+    rows = [[one["condition"], one["at_least"], one["found"], _sign(one)] for one in identity_rule(outcome)]
     return table_html(
         ["condition", "at least", "here", ""],
         rows,
