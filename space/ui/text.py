@@ -238,7 +238,7 @@ def _what_may_speak_against(outcome: Outcome) -> list[dict]:
         {
             "condition": words,
             "at_least": "yes",
-            "found": ("yes" if met else "no") if asked else "not looked at",
+            "found": ("yes" if met else "no") if asked else _NOT_ASKED,
             "met": met,
         }
         for words, asked, met in (
