@@ -39,11 +39,15 @@ stamp; the greatest figures of all of them. The documentation counts other patte
 <!-- figures: impostors impostors_at_size/lk-superretina-small.json -->
 | model | pairs | condition | number | accepted | rate below | agreeing | share | excess | alike | correlation |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
-| lk-superretina-small | different | plain | 10,597 | 0 | 0.00028 | 8 | 0.231 | 6.5 | 0.421 | 0.236 |
-| lk-superretina-small | different | white surround | 10,597 | 0 | 0.00028 | 7 | 0.235 | 6.93 | 0.419 | 0.241 |
-| lk-superretina-small | mirrored | plain | 295 | 0 | 0.01 | 8 | 0.185 | 6.31 | 0.393 | 0.218 |
-| lk-superretina-small | mirrored | white surround | 295 | 0 | 0.01 | 7 | 0.222 | 8.2 | 0.667 | 0.395 |
-| lk-superretina-small | impostors | all | 21,784 | 0 | 0.00014 | 8 | 0.235 | 8.2 | 0.667 | 0.395 |
+| lk-superretina-small | different | plain | 10,597 | 0 | 0.00028 | 8 | 0.231 | 6.5 | 0.4 | 0.203 |
+| lk-superretina-small | different | both degraded 3 | 10,597 | 0 | 0.00028 | 7 | 0.364 | 7.18 | 0.409 | 0.255 |
+| lk-superretina-small | different | white surround | 10,597 | 0 | 0.00028 | 7 | 0.235 | 6.93 | 0.4 | 0.196 |
+| lk-superretina-small | different | stamp | 10,597 | 0 | 0.00028 | 9 | 0.214 | 7.85 | 0.385 | 0.26 |
+| lk-superretina-small | mirrored | plain | 295 | 0 | 0.01 | 8 | 0.185 | 6.31 | 0.426 | 0.22 |
+| lk-superretina-small | mirrored | both degraded 3 | 295 | 0 | 0.01 | 6 | 0.191 | 6.33 | 0.556 | 0.4 |
+| lk-superretina-small | mirrored | white surround | 295 | 0 | 0.01 | 7 | 0.222 | 8.2 | 0.667 | 0.41 |
+| lk-superretina-small | mirrored | stamp | 295 | 0 | 0.01 | 8 | 0.184 | 6.04 | 0.393 | 0.222 |
+| lk-superretina-small | impostors | all | 43,568 | 0 | 6.9e-05 | 9 | 0.364 | 8.2 | 0.667 | 0.41 |
 <!-- /figures -->
 
 No error in ten thousand pairs still allows about 3 in 10,000 (95 per cent confidence, if the pairs were independent;

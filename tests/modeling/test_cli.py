@@ -362,7 +362,8 @@ def test_export_writes_a_repository_with_code(tmp_path):
 def test_a_request_to_end_leaves_nothing_half_written(tmp_path, request_to_end):
     """The program is ended while its results lie beside their place."""
     program = (
-        "import pathlib, sys, time; from retinamatch import cli, files, results\n"
+        "import pathlib, signal, sys, time; from retinamatch import cli, files, results\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL); signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def write(*_):\n"
         "    with files.written_aside(pathlib.Path(sys.argv[-1])) as aside:\n"
         "        (aside / 'aligned.png').write_text('half'); print('at work', flush=True); time.sleep(60)\n"

@@ -235,6 +235,7 @@ def test_an_export_leaves_the_files_of_its_model_alone(tmp_path, link):
     assert everything(tmp_path / "model") == before and everything(tmp_path / "out") == {"onnx/model_int8.onnx"}
 
 
+@pytest.mark.slow
 def test_a_new_onnx_file_and_an_earlier_one_in_int8(tmp_path):
     save_repository(build("lk_superretina"), RetinaImageProcessor(size=SIZE), tmp_path / "model", remote_code=False)
     onnx_files(tmp_path)

@@ -109,6 +109,7 @@ class TestRun:
         with pytest.raises(ValueError, match=r"was begun with other settings \(learning_rate\); choose another"):
             other.run()
 
+    @pytest.mark.slow
     def test_every_variant_gets_what_its_name_says(self, pack, tmp_path, monkeypatch):
         seen = {}
 

@@ -167,6 +167,7 @@ def test_command(folders, fire, tmp_path):
         assert refused.exit_code == 2 and refused.stderr.strip().splitlines()[-1].startswith("retinamatch: ")
 
 
+@pytest.mark.slow
 def test_views_kept_for_many_pairs_change_no_answer(folders, monkeypatch):
     """With all views, each view of a photograph is looked at once, and every pair is judged as it is by itself."""
     monkeypatch.setattr(registrar_module, "_MOST_VIEWS", 3.2)  # two or three tries are enough here
