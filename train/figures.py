@@ -72,6 +72,14 @@ def _impostors(contents: Contents, names: list[str]) -> str:
     return "\n".join([f"| model {head}", f"| --- {rule}", *lines])
 
 
+def _impostors_summary(contents: Contents, names: list[str]) -> str:
+    ((_, one),) = contents
+    groups = [group for group in one["groups"] if group["kind"] in ("different", "mirrored")]
+    number, accepted = (sum(group[name] for group in groups) for name in ("pairs", "accepted"))
+    conditions = ", ".join(dict.fromkeys(group["condition"] for group in groups))
+    return f"Accepted of different eyes and mirror images: **{accepted:,} of {number:,}** ({conditions})."
+
+
 def _noise(contents: Contents, names: list[str]) -> str:
     ((_, one),) = contents
     return (
@@ -145,6 +153,7 @@ VIEWS: dict[str, View] = {
     "identity": _identity,
     "change": _change,
     "impostors": _impostors,
+    "impostors-summary": _impostors_summary,
     "modalities": _modalities,
     "noise": _noise,
     "surrounds": lambda contents, names: surrounds_table([row for _, one in contents for row in one["surrounds"]]),
