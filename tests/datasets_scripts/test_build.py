@@ -161,6 +161,7 @@ class TestSources:
         build(root, tmp_path / "set", options(sources=["hrf"], seed=1))
         assert (tmp_path / "set" / "pairs" / "test-00000-of-00001.parquet").read_bytes() not in contents[0].values()
 
+    @pytest.mark.slow
     def test_labels_where_there_are_some_and_pairs_of_test_patients(self, root, tmp_path):
         record = build(root, tmp_path / "set", options(validation_fraction=0.34, test_fraction=0.2))
         assert record["options"]["sources"] == ["chase_db1", "hrf", "les_av"] and record["left_out"] == []
@@ -270,6 +271,7 @@ class TestSources:
         with pytest.raises(BuildError, match="nobody.json belongs to no photograph of this build"):
             build(root, tmp_path / "set", options(**{**vars(taken), "annotations": str(marks)}))
 
+    @pytest.mark.slow
     def test_real_photographs(self, data_root, tmp_path):
         taken = options(
             sources=["chase_db1"], size=256, every={"chase_db1": 5}, validation_fraction=0.34, test_fraction=0

@@ -82,6 +82,7 @@ def _unit(calls, call):
             yield "died"
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_takes_one_call_along_and_an_error_is_raised():
     units = [[(pow, 3, 2)], [(pow, 4, 2), (os._exit, 3), (abs, -5)], [(int, "x")]]
     found = []

@@ -62,6 +62,7 @@ def without_times(result):
 
 
 class TestRun:
+    @pytest.mark.slow
     def test_goes_on_where_it_stopped_and_does_nothing_twice(self, pack, tmp_path, monkeypatch):
         whole = Ablation(config(pack, tmp_path / "whole", seeds=[0]))
         whole.run()

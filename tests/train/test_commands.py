@@ -47,6 +47,7 @@ def test_networks_that_differ_are_not_averaged(tmp_path):
     assert done.exit_code == 2 and "of the same network" in done.stderr and not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_benchmark_prints_what_it_writes(example_pair, tmp_path):
     words = ["--model", "rootsift", "--no-published", "--repeats", 1, "--json", tmp_path / "b"]
     done = run(benchmark, *example_pair, *words)

@@ -256,6 +256,7 @@ class TestRun:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+@pytest.mark.slow
 def test_killed_at_any_place_it_goes_on(study_folder, settings, tmp_path):
     """The command line in a process of its own, with a process that works for it; both are gone after the kill."""
     table, out = tmp_path / "pairs.csv", tmp_path / "out"
