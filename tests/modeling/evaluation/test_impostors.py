@@ -1,4 +1,5 @@
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -97,16 +98,22 @@ def test_the_same_command_goes_on(folders, tmp_path, monkeypatch):
     assert work and not set(work) & set(done)
 
 
+@pytest.fixture(scope="module")
+def whole_record(folders, tmp_path_factory):
+    """What a command that has ended leaves, and how to run it again."""
+    eyes, record = list_eyes([folders / "single"]), tmp_path_factory.mktemp("record") / "record.json"
+    judge_impostors(eyes, model="rootsift", conditions=["plain"], record=record)
+    return record.read_text(), partial(judge_impostors, eyes, model="rootsift", conditions=["plain"])
+
+
 @pytest.mark.parametrize("units", [[], {"plain, 0": 5}, {"plain, 0": [{}]}, {"plain, 0": [[]]}, None])
-def test_a_damaged_record_is_refused(folders, tmp_path, units):
-    eyes, record = list_eyes([folders / "single"]), tmp_path / "record.json"
-    options = {"model": "rootsift", "conditions": ["plain"], "record": record}
-    judge_impostors(eyes, **options)
-    record.write_text(json.dumps({**json.loads(record.read_text()), "units": units}))
-    text = record.read_text()
+def test_a_damaged_record_is_refused(whole_record, tmp_path, units):
+    text, again = whole_record
+    damaged = json.dumps({**json.loads(text), "units": units})
+    (tmp_path / "record.json").write_text(damaged)
     with pytest.raises(ValueError, match="not written by this command"):
-        judge_impostors(eyes, **options)
-    assert record.read_text() == text
+        again(record=tmp_path / "record.json")
+    assert (tmp_path / "record.json").read_text() == damaged
 
 
 def test_record_and_summary_are_two_files(folders, tmp_path):
