@@ -12,6 +12,7 @@ from space.service.ending import end_on_signals
 from tests.helpers.space_server import serving
 
 
+@pytest.mark.slow
 def test_short_attack_leaves_no_trace(tmp_path, monkeypatch, capfd):
     """`python -m space.attack` is the whole of it: every bomb with a visitor behind it, memory, and a killed server."""
     kept = {name: make for name, make in attack.BOMBS.items() if "scans" in name or "chunks" in name}

@@ -110,6 +110,7 @@ def fits(page):
     return page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
+@on_a_desk_first
 def test_pair_from_upload_to_downloads(page, tmp_path, monkeypatch):
     assert in_view(page, "#register") and not page.locator("#stop").is_visible()
     hand_in(page, "#moving", EXAMPLES / "visit_3.jpg")
@@ -295,7 +296,7 @@ FAR_AWAY = """() => {
     ("tab", "example", "shown", "button", "stop", "place", "words"),
     [
         ("Same eye?", "two eyes", "#second img", "#compare", "#stop-compare", "#identity-answer", "No reliable match"),
-        (
+        pytest.param(
             "A history",
             "three visits and another eye",
             "#order li",
@@ -303,6 +304,7 @@ FAR_AWAY = """() => {
             "#stop-all",
             "#history-answer",
             "2 of 3 photographs are registered",
+            marks=pytest.mark.slow,
         ),
     ],
 )
