@@ -235,8 +235,7 @@ def _what_may_speak_against(outcome: Outcome) -> list[dict]:
     registration, settings = outcome.registration, EstimationSettings()
     evidence = Evidence.from_dict(registration.evidence) if "agreeing" in registration.evidence else None
     asked = evidence is not None and not too_little_evidence(evidence, settings)
-    printed = asked and bool(fixed_to_picture(evidence, settings))
-    shaped = asked and not printed
+    shaped = asked and not fixed_to_picture(evidence, settings)
     known = shaped and not impossible_shape(evidence, settings)
     return [
         {

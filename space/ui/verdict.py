@@ -104,7 +104,7 @@ def _hints(outcome: Outcome) -> list[str]:
 def pair_table(outcome: Outcome) -> str:
     """Write the figures of a pair as a table, each with its meaning."""
     numbers = pair_numbers(outcome)
-    precision = outcome.registration.evidence.get("precision")
+    precision = outcome.registration.precision
     rows = [
         [Figure("Keypoints, moving", MEANINGS["keypoints"]), numbers["keypoints_moving"]],
         [Figure("Keypoints, fixed", MEANINGS["keypoints"]), numbers["keypoints_fixed"]],

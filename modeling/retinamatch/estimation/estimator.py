@@ -281,6 +281,11 @@ class _Agreed:
     inliers: np.ndarray
     transform: Transform
 
+    @property
+    def number(self) -> int:
+        """Of the matches that count."""
+        return int(np.count_nonzero(self.weights))
+
 
 @dataclass(frozen=True)
 class _Fitted:
@@ -446,7 +451,7 @@ def _follow_lens(
     except UndeterminedError:
         return kept
     shaped = evidence.with_shape(moving, fixed, found.transform)
-    more = np.count_nonzero(fine.weights) > np.count_nonzero(fitted.fine.weights)
+    more = fine.number > fitted.fine.number
     asked = _asks_for_cubic(found.held_out, _distorted(fine, settings))
     if not more or not asked or impossible_shape(shaped, settings):
         return kept
@@ -463,12 +468,12 @@ def _follow_lens(
 def _grow(predict: Transform, moving: Keypoints, fixed: Keypoints, settings: EstimationSettings) -> _Agreed | None:
     """Agree on a cubic transform; what is found near the border of what was found before carries it farther."""
     around = replace(settings, final_radii=settings.search_radii)
-    best, number = None, 0
+    best = None
     for _ in range(settings.lens_rounds):
         agreed = _agree(predict, _NO_PRIOR, moving, fixed, around, Cubic)
-        if agreed is None or np.count_nonzero(agreed.weights) <= number:
+        if agreed is None or (best is not None and agreed.number <= best.number):
             break
-        best, number, predict = agreed, int(np.count_nonzero(agreed.weights)), agreed.transform
+        best, predict = agreed, agreed.transform
     return best
 
 

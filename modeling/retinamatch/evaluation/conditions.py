@@ -144,11 +144,8 @@ def turned(pair: AnnotatedPair, degrees: float) -> AnnotatedPair:
 
 def narrowed(pair: AnnotatedPair, fraction: float) -> AnnotatedPair:
     """Show the middle of the moving field alone, a round field of `fraction` of its width, enlarged to the old size."""
-    view = find_field_of_view(pair.moving)
-    x0, y0, x1, y1 = view.box
-    center = np.array(view.center or ((x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2))
-    radius = fraction * (view.radius or (x1 - x0) / 2)
-    scale = 1 / fraction
+    center, whole = _circle(pair.moving)
+    radius, scale = fraction * whole, 1 / fraction
     height, width = pair.moving.shape[:2]
     shift = (np.array([width, height]) - 1) / 2 - scale * center
     matrix = np.column_stack([scale * np.eye(2), shift])
@@ -193,10 +190,7 @@ def distorted(pair: AnnotatedPair, strength: float) -> AnnotatedPair:
         strength: A place at a distance d from the center of the field, the rim being at 1, is shown at
             d (1 + strength d^2) / (1 + strength): a barrel below 0, a pincushion above.
     """
-    view = find_field_of_view(pair.moving)
-    x0, y0, x1, y1 = view.box
-    center = np.array(view.center or ((x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2))
-    radius = view.radius or (x1 - x0) / 2
+    center, radius = _circle(pair.moving)
 
     def through(distance: np.ndarray) -> np.ndarray:
         return distance * (1 + strength * np.minimum(distance, 1.2) ** 2) / (1 + strength)
@@ -318,6 +312,13 @@ def _at_size(pair: AnnotatedPair, width: int, height: int) -> AnnotatedPair:
     moving = cv2.resize(pair.moving, (width, height), interpolation=cv2.INTER_CUBIC if larger else cv2.INTER_AREA)
     points = (pair.moving_points + 0.5) * (width, height) / np.array(before) - 0.5
     return replace(pair, moving=moving, moving_points=points)
+
+
+def _circle(photo: np.ndarray) -> tuple[np.ndarray, float]:
+    """Find center, (x, y), and radius of the field; where it is not round, of the box that it fills."""
+    view = find_field_of_view(photo)
+    x0, y0, x1, y1 = view.box
+    return np.array(view.center or ((x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2)), view.radius or (x1 - x0) / 2
 
 
 def _inside(photo: np.ndarray) -> np.ndarray:

@@ -111,9 +111,8 @@ def _judge(
     outcome = Outcome(model, condition, pair.name, None, error, score)
     if not registration:
         return outcome
-    precision = registration.evidence["precision"]
-    stated = None if precision is None else precision * full
-    return replace(outcome, error=error, rough=registration.estimate.rough, precision=stated)
+    stated = None if registration.precision is None else registration.precision * full
+    return replace(outcome, error=error, rough=registration.rough, precision=stated)
 
 
 def _matching_score(pair: AnnotatedPair, moving: Keypoints, fixed: Keypoints, matches: np.ndarray) -> float | None:
