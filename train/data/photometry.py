@@ -48,10 +48,15 @@ def augment(
     image = light_unevenly(image, draw, settings.light * light, light)
     image, covered = change_rarely(image, rare, settings)
     image = blur_each(image, 0.3 + (settings.blur - 0.3) * blur[:, 0, 0, 0], radius=max(13, round(2.6 * settings.blur)))
+    shutter = [
+        rng.spawn(1)[0] for rng in rare
+    ]  # of their own: views of recipes without these changes stay as they were
+    image = move_while_open(image, shutter, settings)
     low, high = settings.contrast
     mean = (image * mask).sum((2, 3), keepdim=True) / mask.sum((2, 3), keepdim=True).clamp_min(1)
     image = mean + (image - mean) * (high + (low - high) * contrast)
-    image = (image + draw_grain(rngs, size, rgb.device) * settings.noise * noise).clamp(0, 1)
+    image = image + draw_grain(rngs, size, rgb.device) * settings.noise * noise
+    image = quantize(image, shutter, settings)
     if settings.compression:
         image = compress(image, settings.compression * file**3)
     image = save_small(image, rare, settings)
@@ -124,6 +129,38 @@ def change_rarely(image: Tensor, rare: list[np.random.Generator], settings: View
         covered[some] = draw_patches(image.shape[-1], fraction[some], torch.from_numpy(noise).to(image.device)[some])
         image = torch.where(covered, gray, image)
     return image, covered
+
+
+def move_while_open(image: Tensor, rngs: list[np.random.Generator], settings: ViewSettings) -> Tensor:
+    """Smear some images (batch, 1, size, size) along a line: the eye moved while the shutter was open."""
+    drawn = [(settings.moved.draw(rng), rng.uniform(0, math.pi)) for rng in rngs]
+    some = [k for k, (length, _) in enumerate(drawn) if length is not None]
+    if some:
+        length, angle = torch.tensor([drawn[k] for k in some], device=image.device).T[:, :, None, None]
+        image = image.clone()
+        image[some] = smear(image[some], length, angle)
+    return image
+
+
+def smear(image: Tensor, length: Tensor, angle: Tensor) -> Tensor:
+    """Average images (batch, 1, size, size) along lines of `length` pixels at `angle` radians, each (batch, 1, 1)."""
+    radius = math.ceil(float(length.max()) / 2) + 1
+    offsets = torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device)
+    along = offsets * angle.cos() + offsets[:, None] * angle.sin()
+    across = offsets[:, None] * angle.cos() - offsets * angle.sin()
+    window = ((length + 1) / 2 - along.abs()).clamp(0, 1) * (1 - across.abs()).clamp(0, 1)
+    window = window / window.sum((1, 2), keepdim=True)
+    padded = F.pad(image.transpose(0, 1), (radius,) * 4, mode="replicate")
+    return F.conv2d(padded, window[:, None], groups=len(image)).transpose(0, 1)
+
+
+def quantize(image: Tensor, rngs: list[np.random.Generator], settings: ViewSettings) -> Tensor:
+    """Clip images (batch, 1, size, size) to [0, 1], some of them overexposed, some with few levels of gray."""
+    drawn = [(settings.overexposed.draw(rng) or 1.0, settings.few_grays.draw(rng) or 0.0) for rng in rngs]
+    factor, levels = torch.tensor(drawn, device=image.device).T[:, :, None, None, None]
+    image = (image * factor).clamp(0, 1)
+    steps = (levels.round() - 1).clamp_min(1)
+    return torch.where(levels > 0, (image * steps).round() / steps, image)
 
 
 def draw_patches(size: int, fraction: Tensor, noise: Tensor) -> Tensor:
@@ -225,4 +262,4 @@ def compress(image: Tensor, step: Tensor) -> Tensor:
     return (basis.T @ coefficients @ basis).transpose(-2, -3).flatten(-4, -3).flatten(-2, -1)
 
 
-__all__ = ["add_lesions", "augment", "blur_each", "compress", "draw_patches", "through_small_file"]
+__all__ = ["add_lesions", "augment", "blur_each", "compress", "draw_patches", "quantize", "smear", "through_small_file"]

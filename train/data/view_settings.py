@@ -59,6 +59,9 @@ class ViewSettings:
         small_file: A file so many times smaller than the view, with JPEG's blocks at that size.
         small_file_compression: Smallest and largest quantization step of such a file, gray levels; divided by how many
             times smaller it is, so that the smallest files are not the coarsest too.
+        moved: The eye moves while the shutter is open, in any direction, by so many pixels.
+        overexposed: So many times too much light; what is brighter than white is white.
+        few_grays: So many levels of gray and no more.
     """
 
     size: int = 256
@@ -85,6 +88,9 @@ class ViewSettings:
     occluders: Sometimes = Sometimes()
     small_file: Sometimes = Sometimes()
     small_file_compression: tuple[float, float] = (100.0, 600.0)
+    moved: Sometimes = Sometimes()
+    overexposed: Sometimes = Sometimes()
+    few_grays: Sometimes = Sometimes()
 
 
 __all__ = ["Sometimes", "ViewSettings"]

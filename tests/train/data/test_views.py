@@ -5,7 +5,7 @@ import torch
 from datasets_scripts.rendering.eye import draw_eye
 from datasets_scripts.rendering.fundus import render
 from retinamatch.enhancement import local_normalize
-from train.data.photometry import add_lesions, blur_each, compress, draw_patches, through_small_file
+from train.data.photometry import add_lesions, blur_each, compress, draw_patches, quantize, smear, through_small_file
 from train.data.store import Photograph, find_corners
 from train.data.view_settings import Sometimes, ViewSettings
 from train.data.views import make_views, pixel_grid, project, sample_at
@@ -102,6 +102,9 @@ ALWAYS = {
     "small_file": Sometimes(1.0, 2.0, 2.0),
     "reversed": Sometimes(1.0),
     "magnified": Sometimes(1.0, 1.5, 1.5),
+    "moved": Sometimes(1.0, 8.0, 8.0),
+    "overexposed": Sometimes(1.0, 4.0, 4.0),
+    "few_grays": Sometimes(1.0, 12.0, 12.0),
 }
 
 
@@ -147,7 +150,15 @@ class TestWideViews:
     def test_what_a_view_undergoes_does_not_depend_on_its_batch(self, photographs):
         some = Sometimes(0.5, 0.2, 0.6)
         settings = ViewSettings(
-            size=96, haze=some, reversed=some, occluders=some, channels=some, small_file=Sometimes(0.5, 1.2, 3.0)
+            size=96,
+            haze=some,
+            reversed=some,
+            occluders=some,
+            channels=some,
+            small_file=Sometimes(0.5, 1.2, 3.0),
+            moved=Sometimes(0.5, 2.0, 12.0),
+            overexposed=Sometimes(0.5, 1.2, 2.0),
+            few_grays=Sometimes(0.5, 8.0, 20.0),
         )
         keys = [(7, k) for k in range(12)]
         together = make_views([photographs[0]] * 12, keys, settings)
@@ -155,6 +166,28 @@ class TestWideViews:
             alone = make_views(photographs[:1], keys[k : k + 1], settings)
             for one, many in zip((*alone.images, *alone.masks), (*together.images, *together.masks), strict=True):
                 torch.testing.assert_close(one[0], many[k], atol=1e-4, rtol=0)
+
+    @pytest.mark.parametrize("degrees", [0, 30, 90, 145])
+    def test_what_moved_is_smeared_along_a_line_and_not_across(self, degrees):
+        image = torch.zeros(2, 1, 65, 65)
+        image[:, :, 32, 32] = 1
+        lengths, angle = torch.tensor([6.0, 18.0]), np.radians(degrees)
+        streaks = smear(image, lengths[:, None, None], torch.full((2, 1, 1), angle, dtype=torch.float32))[:, 0]
+        y, x = torch.meshgrid(torch.arange(65) - 32.0, torch.arange(65) - 32.0, indexing="ij")
+        along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+        torch.testing.assert_close(streaks.sum((1, 2)), torch.ones(2))
+        spread = [(streaks * axis**2).sum((1, 2)).sqrt() for axis in (along, across)]
+        torch.testing.assert_close(spread[0], lengths / 12**0.5, atol=0.3, rtol=0.05)  # of a line, evenly lit
+        assert (spread[1] < 0.6).all()
+
+    def test_an_exposure_clips_and_few_grays_are_few(self):
+        image = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+        rngs = [np.random.default_rng(k) for k in (0, 1)]
+        bright = quantize(image.clone(), rngs, ViewSettings(overexposed=Sometimes(1.0, 2.0, 2.0)))
+        torch.testing.assert_close(bright, (2 * image).clamp(0, 1))
+        coarse = quantize(image.clone(), rngs, ViewSettings(few_grays=Sometimes(1.0, 5.0, 5.0)))
+        assert len(coarse.unique()) == 5 and (coarse - image).abs().max() <= 0.125 + 1e-6
+        torch.testing.assert_close(quantize(image + 0.5, rngs, ViewSettings()), (image + 0.5).clamp(0, 1))
 
     def test_a_small_file_loses_what_is_fine_and_keeps_what_is_coarse(self):
         axis = torch.linspace(0, 6.28, 96)
