@@ -44,6 +44,9 @@ class Extractor(Protocol):
     Attributes:
         ratio: Largest ratio of the distances to the nearest and the second nearest descriptor (Lowe, IJCV 2004).
         temperature: Of the softmax over cosine similarities that scores matches.
+
+    One that finds the same keypoints in a photograph that is turned or shown smaller has an attribute `invariant` that
+    is true: such views of a photograph are not tried then.
     """
 
     ratio: float
@@ -77,7 +80,7 @@ class PreparingExtractor(Extractor, Protocol):
 class RootSiftExtractor:
     """The classical baseline, without a network; see `rootsift.py`."""
 
-    ratio, temperature = 0.9, 0.07
+    ratio, temperature, invariant = 0.9, 0.07, True
     fingerprint = ROOTSIFT
 
     def find(self, photographs: Sequence[np.ndarray]) -> list[Keypoints]:

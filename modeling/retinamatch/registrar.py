@@ -407,7 +407,7 @@ class Registrar:
         with timed(timings, "views"):
             one, other = sides()
             search = ViewSearch(one.photograph, other.photograph, (one.whole, other.whole))
-            proposals = search.propose()
+            proposals = search.propose(getattr(self._of_views, "invariant", False))
         looked = {(0, AS_GIVEN), (1, AS_GIVEN)}
 
         def look(proposal: Proposal, moving: PhotographViews) -> Registration:

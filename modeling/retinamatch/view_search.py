@@ -90,15 +90,20 @@ class ViewSearch:
         """The mirror image of the moving photograph, (H, W, 3) uint8 RGB."""
         return np.ascontiguousarray(self._moving[:, ::-1])
 
-    def propose(self) -> list[Proposal]:
+    def propose(self, invariant: bool = False) -> list[Proposal]:
         """Propose views, the most likely ones first: upright with like contrast, then turned or smaller.
 
         Those that hardly differ from the photographs as given, or from another one, are left out.
+
+        Args:
+            invariant: Leave out what differs by its turn or its size alone; see `Extractor.invariant`.
         """
         by_score = sorted(self._found, key=lambda proposal: proposal.score, reverse=True)
         upright = [p for p in by_score if p.moving.turn == 0 and p.moving.zoom == p.fixed.zoom == 1]
         green = [p for p in upright if p.moving.channel == p.fixed.channel == "green"]
         red = [p for p in upright if "red" in (p.moving.channel, p.fixed.channel)]
+        if invariant:
+            return _distinct(green + red)
         smaller = [p for p in by_score if p.moving.zoom != p.fixed.zoom]
         # Where a narrow field lies in a wide one is not asked, so that the score says little of an upright one.
         narrow = _distinct([p for p in smaller if p.moving.turn == 0], channels=False)

@@ -13,6 +13,7 @@ from datasets_scripts.rendering.eye import draw_eye
 from datasets_scripts.rendering.fundus import render
 from retinamatch import registrar as registrar_module
 from retinamatch.cli import app
+from retinamatch.extractor import RootSiftExtractor
 from retinamatch.keypoint_set import WORKING_SIZE, Keypoints
 from retinamatch.normalized_picture import NormalizedPicture
 from retinamatch.photograph_views import AS_GIVEN, PhotographViews, View
@@ -74,6 +75,16 @@ class TestSearch:
             assert (proposal.moving, proposal.fixed) != (AS_GIVEN, AS_GIVEN)
             plain = proposal.moving.zoom == proposal.fixed.zoom
             assert not plain or 20 < proposal.moving.turn < 340
+
+    def test_what_an_invariant_extractor_sees_alike_is_not_proposed(self, visits):
+        """Neither a turn nor a smaller size; contrast and channels are proposed as for any other."""
+        moving, fixed = visits.moving.image, visits.fixed.image
+        assert ViewSearch(moving, fixed).propose(invariant=True) == []
+        proposals = ViewSearch(reverse(turn(moving, 90)[0]), fixed).propose(invariant=True)
+        assert proposals
+        for proposal in proposals:
+            assert (proposal.moving.turn, proposal.moving.zoom, proposal.fixed.zoom) == (0, 1, 1)
+            assert proposal.moving.reversed_contrast and not proposal.fixed.reversed_contrast
 
     def test_the_mirror_image_is_proposed_when_it_fits_better_and_only_then(self, visits):
         moving, fixed = visits.moving.image, visits.fixed.image
@@ -289,3 +300,26 @@ class TestPointsByHand:
         (tmp_path / "points.csv").write_text("1,2,3,4\nx,y,z\n")
         failed = CliRunner().invoke(app, command)
         assert failed.exit_code == 2 and "points.csv holds no points" in failed.output
+
+
+class TestInvariantExtractor:
+    def test_no_turned_view_is_tried_for_sift(self, visits, other_eye, tmp_path, monkeypatch):
+        """Kept keypoints or not: a refused pair costs what its photographs cost, and little more."""
+        seen = []
+        find = RootSiftExtractor.find
+        monkeypatch.setattr(
+            RootSiftExtractor, "find", lambda self, photos: seen.append(len(photos)) or find(self, photos)
+        )
+        for cache in (None, tmp_path):
+            seen.clear()
+            assert not Registrar("rootsift", transform="quadratic", cache=cache).register(other_eye, visits.fixed.image)
+            assert sum(seen) <= 4
+
+    def test_a_photograph_that_is_turned_and_bright_is_registered(self, visits):
+        turned, matrix = turn(visits.moving.image, 90)
+        registrar = Registrar("rootsift", transform="quadratic")
+        found = registrar.register(reverse(turned), visits.fixed.image)
+        assert found and "reversed contrast" in found.views_in_words, found.reason
+        points = visits.moving.image.shape[0] * np.random.default_rng(0).uniform(0.35, 0.65, (50, 2))
+        moved = found.transform(points @ matrix[:, :2].T + matrix[:, 2])
+        assert np.nanmedian(np.linalg.norm(moved - visits.correspond(points), axis=1)) < 2
