@@ -17,6 +17,7 @@ from .rim import Ellipse, contrast_to_surround, find_rim, fit_circle
 # So much of the radius a cut takes away, or moves what is seen, before the circle counts instead of what is seen.
 _CUT = 0.05
 _SEARCH_SIDE = 512  # the search runs on a copy with at most this many pixels a side
+_DARK = 40.0  # gray levels of a surround that is darker than nearly all retina
 _LEAST_CONTRAST = 4.0  # gray levels between retina and surround; below, the picture counts as black or uniform
 _CLEAR = 0.85  # share of the outline that circle and box explain; below, a rim is searched on any surround
 _INSET = 0.005  # of the radius: the light falls off over the rim, which is left out
@@ -166,9 +167,13 @@ def _field(small: np.ndarray, height: int, width: int) -> FieldOfView:
     steps = np.array([width / small.shape[1], height / small.shape[0]])
     brightness = cv2.max(cv2.max(*cv2.split(small)[:2]), small[..., 2]) if small.ndim == 3 else small
     candidate = _Candidate.search(cv2.medianBlur(np.ascontiguousarray(brightness), 5).astype(np.float32))
-    if candidate.circle is not None and candidate.is_clear():
-        return _round_view(width, height, steps, _circle(candidate.circle), candidate.box)
+    clear = candidate.circle if candidate.is_clear() else None
+    if clear is not None and candidate.surround < _DARK:
+        return _round_view(width, height, steps, _circle(clear), candidate.box)
     other = _Candidate.search(contrast_to_surround(cv2.medianBlur(small, 5)))
+    if clear is not None and other.circle is not None and other.is_clear():
+        # Beside a surround that is not dark, a part of the retina may be as dark as it is and of another color.
+        return _round_view(width, height, steps, _circle(other.circle), other.box)
     rim = find_rim(small, candidate.region if other.region is None else other.region)
     if rim is not None:
         return _round_view(width, height, steps, rim.ellipse, rim.box)
@@ -236,12 +241,14 @@ class _Candidate:
         region: The largest bright region, or None.
         circle: The circle that explains its outline, or None.
         box: The rectangle around the visible part of the circle.
+        surround: Its gray level.
         rises: The region ends at once and does not fade into the surround.
     """
 
     region: np.ndarray | None
     circle: tuple[float, float, float] | None
     box: tuple[float, float, float, float]
+    surround: float
     rises: bool = False
 
     @classmethod
@@ -251,8 +258,9 @@ class _Candidate:
         circle = None if region is None else _fit_circle(_outline(region))
         circle = circle and _refine_circle(brightness, surround, circle)
         if region is None or not circle or not _is_plausible(region, (*circle[:2], circle[2] * (1 - _INSET))):
-            return cls(region, None, whole, region is not None and _rises(brightness - surround, region))
-        return cls(region, circle, _visible_box(region, (*circle[:2], circle[2] * (1 - _INSET))))
+            rises = region is not None and _rises(brightness - surround, region)
+            return cls(region, None, whole, surround, rises)
+        return cls(region, circle, _visible_box(region, (*circle[:2], circle[2] * (1 - _INSET))), surround)
 
     def is_clear(self) -> bool:
         """Tell whether circle and box together explain nearly all of the outline."""

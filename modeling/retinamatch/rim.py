@@ -19,13 +19,14 @@ _BINS = 12  # directions of edges, over half a turn
 _LEVELS = 6  # of each channel, holding as many pixels each
 _PAIRS, _CIRCLES = 12000, 1200  # drawn, and kept for each shape
 _SMALLEST = 0.2  # least radius in shorter sides of the picture: an optic disc is smaller
-_TRIED = 4  # hypotheses that are refined
+_TRIED, _POLISHED = 4, 3  # hypotheses that are refined, and of these, that are fitted exactly
 _CLEAR, _LEAST = 0.8, 0.45  # share of the visible rim that has to hold: to stop the search, and to be believed at all
 _LEAST_EVIDENCE = 30.0
 _ARC = 0.15  # share of the circumference that has to be visible
 _RAYS = 360
-# Seen on rims .49 and more, and 5.8; on the best ellipses in pictures without a rim .38 at most, and 4.4.
-_SHARP, _APART = 0.43, 5.0
+# Seen on rims .3 and more, and 5.6, and 2.1 of their product, which is least on soft rims and on tiles; on the best
+# ellipses in pictures without a rim .38 at most, and 4.4.
+_SHARP, _APART, _SHARP_AND_APART = 0.3, 5.0, 2.1
 
 
 @dataclass(frozen=True)
@@ -96,26 +97,40 @@ def find_rim(picture: np.ndarray, region: np.ndarray | None = None) -> Rim | Non
     if region is not None:
         outline = _Edges(cv2.resize(region.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA))
         tries.insert(0, (outline, (1.0, 0.87, 0.75)))
-    best = None
+    polished: list[Rim] = []
     for source, squeezes in tries:
+        settled: list[Rim] = []
         for hypothesis in _hypotheses(source, colors, squeezes):
             for shape in (False, True):
                 ellipse = _settle(smooth, colors, hypothesis.scaled(steps), shape)
-                if ellipse is None or not _is_possible(ellipse, picture.shape):
-                    continue
-                rim = _judge(edges, colors, ellipse.scaled(1 / steps))
-                least = _LEAST_EVIDENCE if best is None else best.evidence * (1.05 if shape else 1.0)
-                if rim.share > _LEAST and rim.evidence > least:
-                    box = np.array(rim.box) * [*steps, *steps]
-                    best = Rim(ellipse, tuple(box.tolist()), rim.evidence, rim.share)
-            if best is not None and best.share > _CLEAR:
-                break
-        if best is not None and best.share > _CLEAR:
-            break
-    if best is None:
-        return None
-    best = _polish(smooth, best)
-    return best if _is_rim(smooth, best) else None
+                if ellipse is not None and _is_possible(ellipse, picture.shape):
+                    settled.append(_judge(edges, colors, ellipse, steps))
+        # A circle that is cut and a narrower ellipse explain the same arc: which is right shows when both lie exactly.
+        for rim in _distinct(sorted(settled, key=lambda rim: -rim.evidence))[:_POLISHED]:
+            exact = _polish(smooth, rim)
+            polished.append(_judge(edges, colors, exact.ellipse, steps, exact.box))
+        best = max(filter(_holds, polished), key=lambda rim: rim.evidence, default=None)
+        if best is not None and best.share > _CLEAR and _is_rim(smooth, best):
+            return best
+    return best if best is not None and _is_rim(smooth, best) else None
+
+
+def _holds(rim: Rim) -> bool:
+    return rim.share > _LEAST and rim.evidence > _LEAST_EVIDENCE
+
+
+def _distinct(rims: list[Rim]) -> list[Rim]:
+    """Take the rims that differ from those before them."""
+    chosen: list[Rim] = []
+    for rim in rims:
+        if not any(_near(rim.ellipse, other.ellipse) for other in chosen):
+            chosen.append(rim)
+    return chosen
+
+
+def _near(one: Ellipse, other: Ellipse) -> bool:
+    apart = np.abs(one.center - other.center).max() + np.abs(one.frame - other.frame).max()
+    return bool(apart < 0.06 * other.radius)
 
 
 def _is_possible(ellipse: Ellipse, shape: tuple[int, ...]) -> bool:
@@ -185,6 +200,25 @@ class _Edges:
         gain = likely * np.log(likely / self.chance) + (1 - likely) * np.log((1 - likely) / (1 - self.chance))
         length = visible / len(angles) * 2 * np.pi * np.sqrt(np.abs(np.linalg.det(frames))) / _CELL
         return np.where(visible > _ARC * len(angles), length * gain, 0), share
+
+    def weigh_cuts(self, ellipse: Ellipse, box: tuple[float, float, float, float]) -> float:
+        """Weigh the edges along the straight cuts of an ellipse: below 0 where there are cuts and no edges."""
+        height, width = self.along.shape[1:]
+        hits = number = 0
+        for side, axis, size in ((0, 0, width), (1, 1, height), (2, 0, width), (3, 1, height)):
+            if not 2 < box[side] < size - 2:
+                continue
+            low, high = box[1 - axis], box[3 - axis]
+            places = np.empty((max(int((high - low) / _CELL), 0), 2))
+            places[:, axis], places[:, 1 - axis] = box[side], low + _CELL * (np.arange(len(places)) + 0.5)
+            places = np.rint(places[(ellipse.unit(places) ** 2).sum(1) < 1]).astype(int)
+            layer, near = self.along[axis * _BINS // 2], np.zeros(len(places), bool)
+            for across in range(-_CELL, _CELL + 1):
+                x, y = (places + across * np.eye(2, dtype=int)[axis]).T
+                near |= layer[y.clip(0, height - 1), x.clip(0, width - 1)]
+            hits, number = hits + int(near.sum()), number + len(near)
+        gain = hits * np.log(_CLEAR / self.chance) + (number - hits) * np.log((1 - _CLEAR) / (1 - self.chance))
+        return float(gain)
 
 
 class _Colors:
@@ -282,11 +316,9 @@ def _hypotheses(edges: _Edges, colors: _Colors, squeezes: tuple[float, ...]) -> 
     evidence += colors.parted((unit**2).sum(2) < 1)
     chosen: list[Ellipse] = []
     for k in np.argsort(-evidence):
-        near = (
-            np.abs(centers[k] - c.center).max() + np.abs(frames[k] - c.frame).max() < 0.06 * c.radius for c in chosen
-        )
-        if not any(near):
-            chosen.append(Ellipse(centers[k], frames[k]))
+        hypothesis = Ellipse(centers[k], frames[k])
+        if not any(_near(hypothesis, other) for other in chosen):
+            chosen.append(hypothesis)
         if len(chosen) == _TRIED:
             break
     return chosen
@@ -313,15 +345,47 @@ def _through_pairs(edges: _Edges, frame: np.ndarray) -> tuple[np.ndarray, np.nda
     return middles, radii[:, None, None] * frame
 
 
-def _judge(edges: _Edges, colors: _Colors, ellipse: Ellipse) -> Rim:
-    """Cut an ellipse where straight edges cut the field, and weigh what speaks for it, on the small copy."""
-    inside = (ellipse.unit(colors.points) ** 2).sum(1) < 1
-    cells, inside = colors.cut(inside)
+def _judge(
+    edges: _Edges,
+    colors: _Colors,
+    ellipse: Ellipse,
+    steps: np.ndarray,
+    box: tuple[float, float, float, float] | None = None,
+) -> Rim:
+    """Weigh what speaks for an ellipse, cut where straight edges cut the field.
+
+    Args:
+        edges: Of the small copy.
+        colors: Of the same.
+        ellipse: In pixels of the picture.
+        steps: (x, y) pixels of the picture per pixel of the small copy.
+        box: The cuts in pixel edges of the picture; looked for on the small copy when None.
+    """
+    small = ellipse.scaled(1 / steps)
+    within = (small.unit(colors.points) ** 2).sum(1) < 1
     height, width = edges.along.shape[1:]
-    x0, y0, x1, y1 = (float(edge * _CELL) for edge in cells)
-    box = (x0, y0, width if x1 >= width - _CELL else x1, height if y1 >= height - _CELL else y1)
-    evidence, share = edges.weigh(ellipse.center[None], ellipse.frame[None], box)
-    return Rim(ellipse, box, float(evidence[0] + colors.parted(inside[None])[0]), float(share[0]))
+
+    def weigh(x0: float, y0: float, x1: float, y1: float) -> tuple[float, float]:
+        cut = x0, y0, x1, y1
+        inside = within & ((colors.points + 0.5 > cut[:2]) & (colors.points + 0.5 < cut[2:])).all(1)
+        evidence, share = edges.weigh(small.center[None], small.frame[None], cut)
+        both = evidence[0] + edges.weigh_cuts(small, cut) + colors.parted(inside[None])[0]
+        return float(both), float(share[0])
+
+    if box is not None:
+        return Rim(ellipse, box, *weigh(*(np.array(box) / [*steps, *steps]).tolist()))
+    x0, y0, x1, y1 = (float(edge * _CELL) for edge in colors.cut(within)[0])
+    cut = [x0, y0, width if x1 >= width - _CELL else x1, height if y1 >= height - _CELL else y1]
+    best, share = weigh(*cut)
+    for side, end in enumerate((0.0, 0.0, float(width), float(height))):
+        # Retina of the surround's colors makes a cut where there is no edge.
+        if cut[side] != end:
+            without = [*cut[:side], end, *cut[side + 1 :]]
+            evidence, seen = weigh(*without)
+            if evidence > best:
+                cut, best, share = without, evidence, seen
+    x0, y0, x1, y1 = (np.array(cut) * [*steps, *steps]).tolist()
+    return Rim(ellipse, (x0, y0, x1, y1), best, share)
 
 
 def _settle(picture: np.ndarray, colors: _Colors, ellipse: Ellipse, shape: bool) -> Ellipse | None:
@@ -422,7 +486,8 @@ def _is_rim(picture: np.ndarray, rim: Rim) -> bool:
         spread = (np.atleast_2d(np.cov(inner.T)) + np.atleast_2d(np.cov(outer.T))) / 2 + 4 * np.eye(part.shape[2])
         between = inner.mean(0) - outer.mean(0)
         apart.append(np.sqrt(between @ np.linalg.solve(spread, between)))
-    return bool(sharp > _SHARP and np.median(apart) > _APART and np.percentile(apart, 25) > 0.7 * _APART)
+    middle, low = np.percentile(apart, (50, 25))
+    return bool(sharp > _SHARP and middle > _APART and sharp * middle > _SHARP_AND_APART and low > 0.7 * _APART)
 
 
 def _cuts(picture: np.ndarray, rim: Rim) -> tuple[float, float, float, float]:

@@ -213,6 +213,18 @@ def test_circle_on_a_surround_that_is_not_dark(color, center, radius, rim):
     check(find_field_of_view(photo), center, radius, tolerance=0.015)
 
 
+@pytest.mark.parametrize("level", [50, 90, 128, 170])
+@pytest.mark.parametrize("turns", range(4))
+def test_retina_that_is_partly_darker_than_its_surround(visits, level, turns):
+    """Where its brightness passes that of the surround there is no rim; it is another color."""
+    retina = visits.moving.image.astype(np.float32)
+    side = retina.shape[0]
+    center, radius = ((side - 1) / 2, (side - 1) / 2), 0.42 * side
+    light = np.rot90(np.broadcast_to(np.linspace(0.25, 1.1, side), (side, side)), turns)[..., None]
+    lit = np.clip(retina * light, 0, 255)
+    check(find_field_of_view(on_surround(lit, center, radius, np.full(3, level))), center, radius, tolerance=0.015)
+
+
 @pytest.mark.parametrize("surround", [page, checkerboard])
 def test_circle_on_a_textured_surround(surround):
     photo = on_surround(fundus(450, 600, (310, 220), 800), (310, 220), 180, surround(450, 600))
@@ -239,6 +251,24 @@ def test_cuts_inside_a_picture_with_a_white_surround(angle):
     assert abs(found.radius - 210) < 0.015 * 210
     cut = found.box[::2] if angle else found.box[1::2]
     np.testing.assert_allclose(cut, (110, 400), atol=3)
+
+
+@pytest.mark.parametrize("surround", [211, 128, page, checkerboard])
+@pytest.mark.parametrize("aspect", [0.8, 1.0])
+@pytest.mark.parametrize("sides", [(150, 450), (150, 600), (0, 400)])
+def test_a_cut_ellipse_is_not_taken_for_a_larger_circle(visits, surround, aspect, sides):
+    """Two arcs and two lines: a circle through one of the arcs, cut where the other lies, is wrong by half its size."""
+    height, width, center, radius = 450, 600, (310, 225), 200
+    around = surround(height, width) if callable(surround) else np.full((height, width, 3), surround)
+    photo = on_surround(cv2.resize(visits.moving.image, (width, height)), center, radius, around, 2.0, aspect)
+    left, right = sides
+    photo[:, :left], photo[:, right:] = around[:, :left], around[:, right:]
+    found = find_field_of_view(photo.astype(np.uint8))
+    y, x = np.mgrid[:height, :width]
+    truth = np.hypot((x - center[0]) / radius, (y - center[1]) / (radius * aspect)) <= 1
+    truth &= (x >= left) & (x < right)
+    mask = found.mask((0, 0, 1, 1), (height, width))
+    assert (mask & ~truth).sum() < 0.02 * truth.sum() and (mask & truth).sum() > 0.9 * truth.sum()
 
 
 @pytest.mark.parametrize("color", [(255, 255, 255), (0, 0, 0), (0, 255, 0), (90, 160, 255)])
@@ -303,6 +333,28 @@ def test_a_box_with_writing_leaves_the_mask_as_a_whole(visits, inner, outer):
     photo[230:290, 180:330] = inner
     cv2.putText(photo, "OD 4711", (190, 270), cv2.FONT_HERSHEY_SIMPLEX, 0.9, outer, 2, cv2.LINE_AA)
     assert find_field_of_view(photo).mask((0, 0, 1, 1), photo.shape[:2])[232:288, 182:328].mean() < 0.02
+
+
+@pytest.mark.parametrize("color", [(255, 255, 255), (80, 160, 255), (0, 255, 0), (255, 255, 0), (0, 0, 0)])
+@pytest.mark.parametrize("half", [10, 20, 32, 45])
+@pytest.mark.parametrize("shape", ["square", "disk", "triangle"])
+def test_a_filled_mark_leaves_the_mask_as_a_whole(visits, color, half, shape):
+    """However wide it is, and however slowly what lies behind it changes there."""
+    photo, cover = visits.moving.image.copy(), np.zeros(visits.moving.image.shape[:2], np.uint8)
+    x, y = 200, 300
+    corners = {
+        "square": [(x - half, y - half), (x + half, y - half), (x + half, y + half), (x - half, y + half)],
+        "disk": cv2.ellipse2Poly((x, y), (half, half), 0, 0, 360, 5),
+        "triangle": [(x, y - half), (x + half, y + half), (x - half, y + half)],
+    }
+    cv2.fillPoly(cover, [np.array(corners[shape], np.int32)], 255)
+    photo[cover > 0] = color
+    found = find_field_of_view(photo)
+    mask = found.mask((0, 0, 1, 1), cover.shape)
+    assert mask[cover > 0].mean() < 0.02 and not found.problem
+    wide = cv2.dilate(cover, np.ones((31, 31), np.uint8)) > 0
+    unmarked = find_field_of_view(visits.moving.image).mask((0, 0, 1, 1), cover.shape)
+    assert mask[~wide].sum() > 0.95 * unmarked[~wide].sum()
 
 
 @pytest.mark.parametrize("thickness", [4, 6, 8])
