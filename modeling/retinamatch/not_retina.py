@@ -57,7 +57,7 @@ def find_marks(picture: np.ndarray, inside: np.ndarray) -> np.ndarray | None:
     behind = cv2.medianBlur(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), _WINDOW)
     behind = cv2.resize(behind, (width, height), interpolation=cv2.INTER_LINEAR)
     apart = cv2.absdiff(picture, behind)
-    far = cv2.max(cv2.extractChannel(apart, 0), cv2.extractChannel(apart, 2)) > 16
+    far = (cv2.max(cv2.extractChannel(apart, 0), cv2.extractChannel(apart, 2)) > 16) | (apart[..., 1] > _YELLOW)
     rows, columns = np.nonzero(far & inside)
     if len(rows) < _LEAST_PIXELS:
         return None

@@ -315,6 +315,22 @@ def test_writing_in_a_gray_photograph_leaves_the_mask(visits, level):
     assert not mask[cover > 127].any() and mask.sum() > 0.5 * mask.size
 
 
+@pytest.mark.parametrize("green", [60, 100, 140])
+def test_yellow_writing_where_red_and_blue_are_saturated_leaves_the_mask(visits, green):
+    """Only its green tells it from a retina whose red is full and whose blue is empty."""
+    photo = visits.moving.image.copy()
+    inside = photo.max(2) > 12
+    retina = photo[..., 1].astype(np.float32)
+    photo[..., 0], photo[..., 1], photo[..., 2] = 255, np.clip(retina * green / retina[inside].mean(), 0, 200), 0
+    photo[~inside] = 0
+    cover = np.zeros(photo.shape[:2], np.uint8)
+    cv2.putText(cover, "T7N06T2-9BFC", (130, 280), cv2.FONT_HERSHEY_SIMPLEX, 1.0, 255, 3)
+    unwritten = find_field_of_view(photo).mask((0, 0, 1, 1), cover.shape)
+    photo[cover > 0] = (255, 255, 0)
+    mask = find_field_of_view(photo).mask((0, 0, 1, 1), cover.shape)
+    assert mask[cover > 0].mean() < 0.02 and mask.sum() > 0.85 * unwritten.sum()
+
+
 @pytest.mark.parametrize("color", [(255, 255, 255), (0, 255, 0), (0, 0, 0), (255, 255, 0)])
 @pytest.mark.parametrize("radius, thickness", [(60, 4), (110, 6), (150, 6)])
 def test_retina_inside_of_a_drawn_ring_stays(visits, color, radius, thickness):
