@@ -111,6 +111,29 @@ def compressed(pair: AnnotatedPair, quality: int, width: int) -> AnnotatedPair:
     return replace(small, moving=np.ascontiguousarray(np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))[..., ::-1]))
 
 
+def motion_blurred(pair: AnnotatedPair, length: float) -> AnnotatedPair:
+    """Take the moving photograph while the eye moves by this fraction of its width, in any direction."""
+    rng = _generator(pair, "motion blur")
+    pixels = length * pair.moving.shape[1]
+    reach = int(np.ceil(pixels / 2)) + 1
+    angle = rng.uniform(0, np.pi)
+    x, y = np.meshgrid(*[np.arange(-reach, reach + 1, dtype=np.float32)] * 2)
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    streak = np.clip((pixels + 1) / 2 - np.abs(along), 0, 1) * np.clip(1 - np.abs(across), 0, 1)
+    return replace(pair, moving=cv2.filter2D(pair.moving, -1, streak / streak.sum(), borderType=cv2.BORDER_REPLICATE))
+
+
+def overexposed(pair: AnnotatedPair, factor: float) -> AnnotatedPair:
+    """Take the moving photograph with so many times its light; what is brighter than white is white."""
+    return replace(pair, moving=cv2.convertScaleAbs(pair.moving, alpha=factor))
+
+
+def posterized(pair: AnnotatedPair, levels: int) -> AnnotatedPair:
+    """Leave the channels of the moving photograph so many levels."""
+    table = (np.arange(256) * (levels - 1) / 255).round() * 255 / (levels - 1)
+    return replace(pair, moving=table.round().astype(np.uint8)[pair.moving])
+
+
 def blobs(pair: AnnotatedPair, fraction: float) -> AnnotatedPair:
     """Cover this fraction of the moving field with opaque blobs, as hemorrhages, floaters and reflexes do."""
     rng = _generator(pair, "blobs")
@@ -395,6 +418,9 @@ CONDITIONS: dict[str, Condition] = {
     "reversed contrast": reversed_contrast,
     **{f"haze {density}": partial(haze, density=density) for density in (0.6, 0.9)},
     **{f"blobs {fraction} %": partial(blobs, fraction=fraction / 100) for fraction in (15, 45)},
+    **{f"motion blur {percent} %": partial(motion_blurred, length=percent / 100) for percent in (2, 4)},
+    "overexposed 2.5": partial(overexposed, factor=2.5),
+    "12 levels": partial(posterized, levels=12),
     "half size": partial(resized, scale=0.5),
     "JPEG 10 at 512": partial(compressed, quality=10, width=512),
     "JPEG 30 at 256": partial(compressed, quality=30, width=256),
