@@ -77,7 +77,7 @@ def _impostors_summary(contents: Contents, names: list[str]) -> str:
     groups = [group for group in one["groups"] if group["kind"] in ("different", "mirrored")]
     number, accepted = (sum(group[name] for group in groups) for name in ("pairs", "accepted"))
     conditions = ", ".join(dict.fromkeys(group["condition"] for group in groups))
-    return f"Accepted of different eyes and mirror images: **{accepted:,} of {number:,}** ({conditions})."
+    return f"Accepted, different eyes and mirror images: **{accepted:,} of {number:,}** ({conditions})."
 
 
 def _noise(contents: Contents, names: list[str]) -> str:
