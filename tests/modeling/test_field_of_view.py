@@ -11,6 +11,11 @@ from PIL import Image
 from retinamatch.field_of_view import FieldOfView, find_field_of_view
 
 
+def slow(*value):
+    """A parameter that `make test-slow` alone runs."""
+    return pytest.param(value if len(value) > 1 else value[0], marks=pytest.mark.slow)
+
+
 def fundus(height, width, center, radius, brightness=180.0, surround=8.0, seed=0):
     """A disk of smooth texture with dark curves, brighter on one side, with a soft rim, on a dark surround."""
     rng = np.random.default_rng(seed)
@@ -213,8 +218,8 @@ def test_circle_on_a_surround_that_is_not_dark(color, center, radius, rim):
     check(find_field_of_view(photo), center, radius, tolerance=0.015)
 
 
-@pytest.mark.parametrize("level", [50, 90, 128, 170])
-@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("level", [slow(50), 90, 128, slow(170)])
+@pytest.mark.parametrize("turns", [0, 1, slow(2), slow(3)])
 def test_retina_that_is_partly_darker_than_its_surround(visits, level, turns):
     """Where its brightness passes that of the surround there is no rim; it is another color."""
     retina = visits.moving.image.astype(np.float32)
@@ -253,9 +258,9 @@ def test_cuts_inside_a_picture_with_a_white_surround(angle):
     np.testing.assert_allclose(cut, (110, 400), atol=3)
 
 
-@pytest.mark.parametrize("surround", [211, 128, page, checkerboard])
+@pytest.mark.parametrize("surround", [211, slow(128), slow(page), checkerboard])
 @pytest.mark.parametrize("aspect", [0.8, 1.0])
-@pytest.mark.parametrize("sides", [(150, 450), (150, 600), (0, 400)])
+@pytest.mark.parametrize("sides", [(150, 450), (150, 600), slow(0, 400)])
 def test_a_cut_ellipse_is_not_taken_for_a_larger_circle(visits, surround, aspect, sides):
     """Two arcs and two lines: a circle through one of the arcs, cut where the other lies, is wrong by half its size."""
     height, width, center, radius = 450, 600, (310, 225), 200
@@ -351,9 +356,9 @@ def test_a_box_with_writing_leaves_the_mask_as_a_whole(visits, inner, outer):
     assert find_field_of_view(photo).mask((0, 0, 1, 1), photo.shape[:2])[232:288, 182:328].mean() < 0.02
 
 
-@pytest.mark.parametrize("color", [(255, 255, 255), (80, 160, 255), (0, 255, 0), (255, 255, 0), (0, 0, 0)])
-@pytest.mark.parametrize("half", [10, 20, 32, 45])
-@pytest.mark.parametrize("shape", ["square", "disk", "triangle"])
+@pytest.mark.parametrize("color", [(255, 255, 255), (80, 160, 255), slow(0, 255, 0), (255, 255, 0), slow(0, 0, 0)])
+@pytest.mark.parametrize("half", [10, slow(20), slow(32), 45])
+@pytest.mark.parametrize("shape", ["square", "disk", slow("triangle")])
 def test_a_filled_mark_leaves_the_mask_as_a_whole(visits, color, half, shape):
     """However wide it is, and however slowly what lies behind it changes there."""
     photo, cover = visits.moving.image.copy(), np.zeros(visits.moving.image.shape[:2], np.uint8)

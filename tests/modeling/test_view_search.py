@@ -303,17 +303,17 @@ class TestPointsByHand:
 
 
 class TestInvariantExtractor:
-    def test_no_turned_view_is_tried_for_sift(self, visits, other_eye, tmp_path, monkeypatch):
+    @pytest.mark.parametrize("kept", [False, pytest.param(True, marks=pytest.mark.slow)])
+    def test_no_turned_view_is_tried_for_sift(self, visits, other_eye, tmp_path, monkeypatch, kept):
         """Kept keypoints or not: a refused pair costs what its photographs cost, and little more."""
         seen = []
         find = RootSiftExtractor.find
         monkeypatch.setattr(
             RootSiftExtractor, "find", lambda self, photos: seen.append(len(photos)) or find(self, photos)
         )
-        for cache in (None, tmp_path):
-            seen.clear()
-            assert not Registrar("rootsift", transform="quadratic", cache=cache).register(other_eye, visits.fixed.image)
-            assert sum(seen) <= 4
+        registrar = Registrar("rootsift", transform="quadratic", cache=tmp_path if kept else None)
+        assert not registrar.register(other_eye, visits.fixed.image)
+        assert sum(seen) <= 4
 
     def test_a_photograph_that_is_turned_and_bright_is_registered(self, visits):
         turned, matrix = turn(visits.moving.image, 90)
