@@ -18,9 +18,6 @@ _MOST = 0.3  # of the field; more is a picture in other colors, and none of it i
 _LEAST_PIXELS = 6  # of one mark on the small copy
 _SMALL_HOLE = 0.002  # of the small copy: inside of a letter
 _SAME_COLOR = 40.0  # gray levels between the inside of a filled mark and its outline
-# So much of what hangs together in a mark's color is as near to it as `_INK` gray levels; of exudates less is.
-_INK, _EVEN = 16.0, 0.7
-_WIDEST = 0.05  # of the small copy: a single mark; more that has its color is surround or retina
 # Vessels, hemorrhages, exudates, reflexes and the optic disc change all channels in one direction: red and blue change
 # at most by these multiples of what green does.
 _REACH = {0: (-0.2, 1.3), 2: (-0.2, 1.15)}
@@ -57,7 +54,7 @@ def find_marks(picture: np.ndarray, inside: np.ndarray) -> np.ndarray | None:
     behind = cv2.medianBlur(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), _WINDOW)
     behind = cv2.resize(behind, (width, height), interpolation=cv2.INTER_LINEAR)
     apart = cv2.absdiff(picture, behind)
-    far = (cv2.max(cv2.extractChannel(apart, 0), cv2.extractChannel(apart, 2)) > 16) | (apart[..., 1] > _YELLOW)
+    far = cv2.max(cv2.extractChannel(apart, 0), cv2.extractChannel(apart, 2)) > 16
     rows, columns = np.nonzero(far & inside)
     if len(rows) < _LEAST_PIXELS:
         return None
@@ -88,35 +85,8 @@ def find_marks(picture: np.ndarray, inside: np.ndarray) -> np.ndarray | None:
     keep[0] = False
     if not keep.any():
         return None
-    found = keep[labels]
-    for strokes in (found | _inked(labels, np.flatnonzero(keep), marked, picture), found):
-        marks = cv2.dilate(_filled(strokes, marked, picture), np.ones((7, 7), np.uint8)) > 0
-        if np.count_nonzero(marks & inside) < _MOST * np.count_nonzero(inside):
-            return marks
-    return None
-
-
-def _inked(labels: np.ndarray, kept: np.ndarray, strokes: np.ndarray, picture: np.ndarray) -> np.ndarray:
-    """Find what has the color of a mark and hangs together with it, (H, W) bool.
-
-    A wide mark is its own background in part, and only some of its outline stands out. Ink is even; exudates are not.
-
-    Args:
-        labels: (H, W) int, the mark that a pixel belongs to.
-        kept: Labels of the marks that count.
-        strokes: (H, W) uint8, 1 where the color stands out.
-        picture: (H, W, 3) uint8 RGB.
-    """
-    inked = np.zeros(labels.shape, bool)
-    for number in kept:
-        mark = (labels == number) & (strokes > 0)
-        apart = np.abs(picture - np.median(picture[mark], axis=0)).max(2)
-        _, regions = cv2.connectedComponents((apart < _SAME_COLOR).astype(np.uint8), connectivity=4)
-        grown = np.isin(regions, np.unique(regions[mark & (apart < _SAME_COLOR)]))
-        number_even, pixels = np.count_nonzero(grown & (apart < _INK)), np.count_nonzero(grown)
-        if pixels < _WIDEST * labels.size and number_even > _EVEN * pixels:
-            inked |= grown
-    return inked
+    marks = cv2.dilate(_filled(keep[labels], marked, picture), np.ones((7, 7), np.uint8)) > 0
+    return marks if np.count_nonzero(marks & inside) < _MOST * np.count_nonzero(inside) else None
 
 
 def _filled(marks: np.ndarray, strokes: np.ndarray, picture: np.ndarray) -> np.ndarray:

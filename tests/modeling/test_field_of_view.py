@@ -320,22 +320,6 @@ def test_writing_in_a_gray_photograph_leaves_the_mask(visits, level):
     assert not mask[cover > 127].any() and mask.sum() > 0.5 * mask.size
 
 
-@pytest.mark.parametrize("green", [60, 100, 140])
-def test_yellow_writing_where_red_and_blue_are_saturated_leaves_the_mask(visits, green):
-    """Only its green tells it from a retina whose red is full and whose blue is empty."""
-    photo = visits.moving.image.copy()
-    inside = photo.max(2) > 12
-    retina = photo[..., 1].astype(np.float32)
-    photo[..., 0], photo[..., 1], photo[..., 2] = 255, np.clip(retina * green / retina[inside].mean(), 0, 200), 0
-    photo[~inside] = 0
-    cover = np.zeros(photo.shape[:2], np.uint8)
-    cv2.putText(cover, "T7N06T2-9BFC", (130, 280), cv2.FONT_HERSHEY_SIMPLEX, 1.0, 255, 3)
-    unwritten = find_field_of_view(photo).mask((0, 0, 1, 1), cover.shape)
-    photo[cover > 0] = (255, 255, 0)
-    mask = find_field_of_view(photo).mask((0, 0, 1, 1), cover.shape)
-    assert mask[cover > 0].mean() < 0.02 and mask.sum() > 0.85 * unwritten.sum()
-
-
 @pytest.mark.parametrize("color", [(255, 255, 255), (0, 255, 0), (0, 0, 0), (255, 255, 0)])
 @pytest.mark.parametrize("radius, thickness", [(60, 4), (110, 6), (150, 6)])
 def test_retina_inside_of_a_drawn_ring_stays(visits, color, radius, thickness):
@@ -354,28 +338,6 @@ def test_a_box_with_writing_leaves_the_mask_as_a_whole(visits, inner, outer):
     photo[230:290, 180:330] = inner
     cv2.putText(photo, "OD 4711", (190, 270), cv2.FONT_HERSHEY_SIMPLEX, 0.9, outer, 2, cv2.LINE_AA)
     assert find_field_of_view(photo).mask((0, 0, 1, 1), photo.shape[:2])[232:288, 182:328].mean() < 0.02
-
-
-@pytest.mark.parametrize("color", [(255, 255, 255), (80, 160, 255), slow(0, 255, 0), (255, 255, 0), slow(0, 0, 0)])
-@pytest.mark.parametrize("half", [10, slow(20), slow(32), 45])
-@pytest.mark.parametrize("shape", ["square", "disk", slow("triangle")])
-def test_a_filled_mark_leaves_the_mask_as_a_whole(visits, color, half, shape):
-    """However wide it is, and however slowly what lies behind it changes there."""
-    photo, cover = visits.moving.image.copy(), np.zeros(visits.moving.image.shape[:2], np.uint8)
-    x, y = 200, 300
-    corners = {
-        "square": [(x - half, y - half), (x + half, y - half), (x + half, y + half), (x - half, y + half)],
-        "disk": cv2.ellipse2Poly((x, y), (half, half), 0, 0, 360, 5),
-        "triangle": [(x, y - half), (x + half, y + half), (x - half, y + half)],
-    }
-    cv2.fillPoly(cover, [np.array(corners[shape], np.int32)], 255)
-    photo[cover > 0] = color
-    found = find_field_of_view(photo)
-    mask = found.mask((0, 0, 1, 1), cover.shape)
-    assert mask[cover > 0].mean() < 0.02 and not found.problem
-    wide = cv2.dilate(cover, np.ones((31, 31), np.uint8)) > 0
-    unmarked = find_field_of_view(visits.moving.image).mask((0, 0, 1, 1), cover.shape)
-    assert mask[~wide].sum() > 0.95 * unmarked[~wide].sum()
 
 
 @pytest.mark.parametrize("thickness", [4, 6, 8])
