@@ -112,7 +112,8 @@ def find_rim(picture: np.ndarray, region: np.ndarray | None = None) -> Rim | Non
         best = max(filter(_holds, polished), key=lambda rim: rim.evidence, default=None)
         if best is not None and best.share > _CLEAR and _is_rim(smooth, best):
             return best
-    return best if best is not None and _is_rim(smooth, best) else None
+    # A clear one was asked above already, and is none.
+    return best if best is not None and best.share <= _CLEAR and _is_rim(smooth, best) else None
 
 
 def _holds(rim: Rim) -> bool:
@@ -258,14 +259,14 @@ class _Colors:
         apart = both.sum(0) * both.sum(2, keepdims=True)
         return len(self.points) * 0.3 * (both * np.log(np.maximum(both, 1e-12) / np.maximum(apart, 1e-12))).sum((0, 2))
 
-    def cut(self, inside: np.ndarray) -> tuple[tuple[int, int, int, int], np.ndarray]:
+    def cut(self, inside: np.ndarray) -> tuple[int, int, int, int]:
         """Find the upright box that, cutting what is inside, parts the colors best.
 
         Args:
             inside: (places,) 1 inside.
 
         Returns:
-            (x0, y0, x1, y1) in cells, and what remains inside.
+            (x0, y0, x1, y1) in cells.
         """
         inside = inside.reshape(self.rows, self.columns).astype(np.float32)
         member = self._member.reshape(self.rows, self.columns, -1)
@@ -287,7 +288,7 @@ class _Colors:
             keep = np.zeros(inside.shape[axis], bool)
             keep[box[low] : box[high]] = True
             inside = inside * (keep[:, None] if axis == 0 else keep[None])
-        return tuple(box), inside.ravel()
+        return box[0], box[1], box[2], box[3]
 
     def ratio(self, ellipse: Ellipse) -> np.ndarray:
         """(classes,) log of how much more usual a class is just inside the rim than just outside of it."""
@@ -374,7 +375,7 @@ def _judge(
 
     if box is not None:
         return Rim(ellipse, box, *weigh(*(np.array(box) / [*steps, *steps]).tolist()))
-    x0, y0, x1, y1 = (float(edge * _CELL) for edge in colors.cut(within)[0])
+    x0, y0, x1, y1 = (float(edge * _CELL) for edge in colors.cut(within))
     cut = [x0, y0, width if x1 >= width - _CELL else x1, height if y1 >= height - _CELL else y1]
     best, share = weigh(*cut)
     for side, end in enumerate((0.0, 0.0, float(width), float(height))):

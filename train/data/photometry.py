@@ -48,9 +48,8 @@ def augment(
     image = light_unevenly(image, draw, settings.light * light, light)
     image, covered = change_rarely(image, rare, settings)
     image = blur_each(image, 0.3 + (settings.blur - 0.3) * blur[:, 0, 0, 0], radius=max(13, round(2.6 * settings.blur)))
-    shutter = [
-        rng.spawn(1)[0] for rng in rare
-    ]  # of their own: views of recipes without these changes stay as they were
+    # Generators of their own: views of recipes without these changes stay as they were.
+    shutter = [rng.spawn(1)[0] for rng in rare]
     image = move_while_open(image, shutter, settings)
     low, high = settings.contrast
     mean = (image * mask).sum((2, 3), keepdim=True) / mask.sum((2, 3), keepdim=True).clamp_min(1)
